@@ -1,0 +1,132 @@
+import { type CleanedEnv, customCleanEnv, EnvMissingError } from 'envalid';
+import { type Fault, ok, type Parsed } from '../errors.ts';
+import { parseCredentialSource } from './credential-source.ts';
+import { parseGateway } from './gateway.ts';
+import { findMisspellings } from './misspelling.ts';
+import type { CredentialSource, RouterConfig } from './router-config.ts';
+import { SettingError, settingsFor } from './settings.ts';
+
+/** What the environment says, and what it seems to have meant to say. */
+export interface ParsedEnvironment {
+  readonly config: RouterConfig;
+  /** Variables that look like misspelled settings; they change nothing. */
+  readonly warnings: readonly Fault[];
+}
+
+/** Environment variables by name, such as `process.env`. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+type Settings = ReturnType<typeof settingsFor>;
+type SettingName = keyof Settings;
+type GivenSettings = Readonly<Partial<Record<SettingName, string>>>;
+
+/**
+ * Parses the environment into the configuration of the router, or into every fault that it holds.
+ * With faults, misspelled variables are reported among them, since they are a likely cause.
+ * No fault and no warning holds a user name or a password.
+ */
+export function parseRouterConfig(env: Environment): Parsed<ParsedEnvironment> {
+  const gateway = parseGateway(env.IP_ADDR?.trim() ?? '');
+  const settings = settingsFor(gateway.kind === 'ok' ? gateway.value : undefined);
+  const given = pickGiven(env, settings);
+  const settingFaults = new Map<SettingName, readonly Fault[]>();
+  const values = customCleanEnv(withDefaults(given, settings), settings, (cleaned) => cleaned, {
+    reporter: ({ errors }) => {
+      for (const name of settingNamesOf(settings)) {
+        const error = errors[name];
+        if (error !== undefined) settingFaults.set(name, explain({ name, error, example: settings[name].example }));
+      }
+    },
+  });
+  for (const name of findQuoted(given, settings)) settingFaults.set(name, [quotedFault(name)]);
+  const credentials = parseCredentialSource({
+    OPENVPN_CREDENTIALS_FILE: given.OPENVPN_CREDENTIALS_FILE,
+    // The parsed value has lost a newline at its end; a value that is faulty still counts as given.
+    OPENVPN_USERNAME: values.OPENVPN_USERNAME ?? given.OPENVPN_USERNAME,
+    OPENVPN_USERNAME_FILE: given.OPENVPN_USERNAME_FILE,
+    OPENVPN_PASSWORD: values.OPENVPN_PASSWORD ?? given.OPENVPN_PASSWORD,
+    OPENVPN_PASSWORD_FILE: given.OPENVPN_PASSWORD_FILE,
+  });
+  const faults = settingNamesOf(settings).flatMap((name) => settingFaults.get(name) ?? []);
+  const warnings = findMisspellings(
+    Object.keys(env).filter((name) => isGiven(env[name])),
+    settingNamesOf(settings),
+  );
+  if (credentials.kind === 'faults') return { kind: 'faults', faults: faults.concat(credentials.faults, warnings) };
+  if (faults.length > 0) return { kind: 'faults', faults: faults.concat(warnings) };
+  return ok({ config: assemble(values, credentials.value), warnings });
+}
+
+function assemble(values: CleanedEnv<Settings>, credentials: CredentialSource): RouterConfig {
+  return {
+    gateway: values.IP_ADDR,
+    profileNames: values.CONFIG ?? [],
+    dns: values.DNS,
+    forwards: values.PORT_FWD ?? [],
+    credentials,
+    ...(values.UPLINK_GATEWAY !== undefined && { uplinkGateway: values.UPLINK_GATEWAY }),
+    healthAddress: values.HEALTH_ADDR,
+    probe: values.HEALTH_PROBE,
+    ...(values.MSS !== undefined && { mssBytes: values.MSS }),
+    timeZone: values.TZ,
+    logLevel: values.LOG_LEVEL,
+    logFormat: values.LOG_FORMAT,
+  };
+}
+
+/** The settings that the user gave; an empty one counts as not given, as Compose writes `${UNSET}`. */
+function pickGiven(env: Environment, settings: Settings): GivenSettings {
+  return Object.fromEntries(
+    settingNamesOf(settings).flatMap((name) => {
+      const text = settings[name].whitespace === 'trim' ? env[name]?.trim() : env[name];
+      return isGiven(text) ? [[name, text]] : [];
+    }),
+  );
+}
+
+function isGiven(text: string | undefined): boolean {
+  return text !== undefined && text !== '';
+}
+
+function withDefaults(given: GivenSettings, settings: Settings): GivenSettings {
+  const defaults = settingNamesOf(settings).flatMap((name) => {
+    const { unset } = settings[name];
+    return unset.kind === 'value' ? [[name, unset.text] as const] : [];
+  });
+  return { ...Object.fromEntries(defaults), ...given };
+}
+
+function explain({
+  name,
+  error,
+  example,
+}: {
+  readonly name: SettingName;
+  readonly error: Error;
+  readonly example: string;
+}): readonly Fault[] {
+  if (error instanceof SettingError) return error.faults;
+  if (error instanceof EnvMissingError) {
+    return [{ name, problem: 'is not set', hint: `set it, for example ${name}=${example}` }];
+  }
+  throw error;
+}
+
+/** A Compose list takes the marks of `- DNS="1.1.1.1"` into the value. In a secret they may belong there. */
+function findQuoted(given: GivenSettings, settings: Settings): readonly SettingName[] {
+  return settingNamesOf(settings).filter(
+    (name) => settings[name].whitespace === 'trim' && /^(["']).*\1$/s.test(given[name] ?? ''),
+  );
+}
+
+function quotedFault(name: SettingName): Fault {
+  return {
+    name,
+    problem: 'has quotation marks around its value',
+    hint: 'leave them out, or in a Compose list put them around the whole entry',
+  };
+}
+
+function settingNamesOf(settings: Settings): readonly SettingName[] {
+  return Object.keys(settings) as SettingName[];
+}

@@ -1,0 +1,165 @@
+import { type Fault, ok, type Parsed } from '../errors.ts';
+import { broadcastOf, contains, type Ipv4, type Ipv4Cidr, networkOf, parseIpv4, renderSubnet } from '../net/address.ts';
+import { type Complaint, complainAboutAddress, ipv6Complaint, looksLikeHostName } from './address-fault.ts';
+import { findPortOverlaps, type PortClaim } from './port-overlap.ts';
+import { countPorts, parsePortRange, renderPortRange } from './port-range.ts';
+import type { PortForward, PortRange, Transport } from './router-config.ts';
+
+const form = 'write [OUTSIDE:]ADDRESS:INSIDE[/tcp|/udp], for example 8080:172.22.0.128:80/tcp';
+
+/** The isolated network with the addresses in it that no container can have, worked out once for all entries. */
+interface IsolatedNetwork {
+  readonly cidr: Ipv4Cidr;
+  readonly network: Ipv4;
+  readonly broadcast: Ipv4;
+}
+
+/** What an entry turned out to say; a part that is faulty is absent. */
+interface EntryReading {
+  readonly transports: readonly Transport[] | undefined;
+  readonly outside: PortRange | undefined;
+  readonly target: Ipv4 | undefined;
+  readonly inside: PortRange | undefined;
+  readonly complaints: readonly Complaint[];
+}
+
+/**
+ * Parses PORT_FWD: entries `[OUTSIDE:]ADDRESS:INSIDE[/tcp|/udp]` with commas, semicolons or white space between them.
+ * A port may be a range; OUTSIDE is INSIDE when absent; without a suffix both protocols are forwarded.
+ * Each fault names its entry, counted from 1.
+ *
+ * @param gateway IP_ADDR; undefined when that is faulty itself, and then targets are not compared with the subnet
+ */
+export function parsePortForwards(text: string, gateway: Ipv4Cidr | undefined): Parsed<readonly PortForward[]> {
+  const isolated = gateway && { cidr: gateway, network: networkOf(gateway), broadcast: broadcastOf(gateway) };
+  const forwards: PortForward[] = [];
+  const claims: PortClaim[] = [];
+  const entryFaults: Fault[] = [];
+  const entryTexts = text.split(/[,;\s]+/).filter((entryText) => entryText !== '');
+  for (const [index, entryText] of entryTexts.entries()) {
+    const entryNumber = index + 1;
+    const { transports, outside, target, inside, complaints } = readEntry(entryText, isolated);
+    for (const complaint of complaints) {
+      entryFaults.push({ name: `PORT_FWD entry ${entryNumber}`, value: entryText, ...complaint });
+    }
+    // A claim counts even when the rest of its entry is faulty, or the overlap would only show after the first repair.
+    if (outside !== undefined && transports !== undefined) {
+      claims.push({ entryNumber, entryText, outside, transports });
+      if (target !== undefined && inside !== undefined) forwards.push({ transports, outside, target, inside });
+    }
+  }
+  const faults = entryFaults.concat(findPortOverlaps(claims));
+  return faults.length > 0 ? { kind: 'faults', faults } : ok(forwards);
+}
+
+/** Renders a forward as PORT_FWD takes it, in its shortest form. */
+export function renderPortForward({ transports, outside, target, inside }: PortForward): string {
+  const outsideText = renderPortRange(outside);
+  const insideText = renderPortRange(inside);
+  const prefix = outsideText === insideText ? '' : `${outsideText}:`;
+  const suffix = transports.length === 1 ? `/${transports[0]}` : '';
+  return `${prefix}${target}:${insideText}${suffix}`;
+}
+
+function readEntry(entryText: string, isolated: IsolatedNetwork | undefined): EntryReading {
+  const [body = '', protocol, ...surplus] = entryText.split('/');
+  const transports = parseTransports(protocol);
+  const complaints: Complaint[] = [];
+  if (surplus.length > 0) {
+    complaints.push({
+      problem: 'has more than one slash',
+      hint: 'end it in one of /tcp and /udp, or neither for both',
+    });
+  } else if (transports === undefined) {
+    complaints.push({
+      problem: 'has a protocol other than tcp and udp',
+      hint: 'end it in /tcp or /udp, or leave the slash out for both',
+    });
+  }
+  const fields = body.split(':');
+  const shape = complainAboutShape(body, fields);
+  if (shape !== undefined) {
+    return { transports, outside: undefined, target: undefined, inside: undefined, complaints: [shape, ...complaints] };
+  }
+  const [insideText = '', targetText = '', outsideText = insideText] = fields.toReversed();
+  const target = parseIpv4(targetText);
+  const targetComplaint =
+    target === undefined ? complainAboutTargetText(targetText) : complainAboutPlace(target, isolated);
+  if (targetComplaint !== undefined) complaints.push(targetComplaint);
+  const inside = parsePortRange(insideText, 'inside');
+  if (inside.kind === 'complaint') complaints.push(inside.complaint);
+  const outside = fields.length === 2 ? inside : parsePortRange(outsideText, 'outside');
+  if (outside.kind === 'complaint' && outside !== inside) complaints.push(outside.complaint);
+  if (inside.kind === 'range' && outside.kind === 'range') {
+    const [outsideCount, insideCount] = [countPorts(outside.range), countPorts(inside.range)];
+    if (outsideCount !== insideCount) {
+      complaints.push({
+        problem: `has ${outsideCount} outside and ${insideCount} inside ports`,
+        hint: 'make both ranges equally long',
+      });
+    }
+  }
+  return {
+    transports,
+    outside: outside.kind === 'range' ? outside.range : undefined,
+    target,
+    inside: inside.kind === 'range' ? inside.range : undefined,
+    complaints,
+  };
+}
+
+/** The protocols that a suffix means; none means both. Undefined for a suffix that is not a protocol. */
+function parseTransports(suffix: string | undefined): readonly Transport[] | undefined {
+  if (suffix === undefined) return ['tcp', 'udp'];
+  const protocol = suffix.toLowerCase();
+  return protocol === 'tcp' || protocol === 'udp' ? [protocol] : undefined;
+}
+
+/** Says why an entry does not fall into outside port, address and inside port. */
+function complainAboutShape(body: string, fields: readonly string[]): Complaint | undefined {
+  if (meantAsIpv6(body, fields)) return ipv6Complaint;
+  if (fields.length > 3) return { problem: 'has too many colons', hint: form };
+  const [first = '', second = ''] = fields;
+  if (fields.length === 1) {
+    return { problem: parseIpv4(first) === undefined ? 'is not an address and a port' : 'has no port', hint: form };
+  }
+  if (fields.length === 2 && /^[\d-]*$/.test(first)) {
+    const problem = parseIpv4(second) === undefined ? 'has no address' : 'has no inside port after the address';
+    return { problem, hint: form };
+  }
+  return undefined;
+}
+
+function meantAsIpv6(body: string, fields: readonly string[]): boolean {
+  if (body.includes('[')) return true;
+  if (!/^[0-9a-f:.]+$/i.test(body)) return false;
+  // `8080::80` is a valid IPv6 address, but more likely an entry with an empty variable where the address belongs.
+  if (fields.length === 3 && /^\d*$/.test(fields[0] ?? '')) return false;
+  const hasLetters = /[a-f]/i.test(body);
+  if (!hasLetters && fields.some((field) => parseIpv4(field) !== undefined)) return false;
+  return body.includes('::') || fields.length > 7 || (hasLetters && fields.length > 3);
+}
+
+function complainAboutTargetText(targetText: string): Complaint {
+  if (targetText === '' || /^\d+$/.test(targetText)) return { problem: 'has no address', hint: form };
+  if (looksLikeHostName(targetText)) {
+    return {
+      problem: 'has a host name for a target, and names are not supported yet',
+      hint: 'give the container a fixed IPv4 address and write that',
+    };
+  }
+  const { problem, hint } = complainAboutAddress(targetText);
+  return { problem: `has a target that ${problem}`, hint };
+}
+
+/** Says why no container can have this address. */
+function complainAboutPlace(target: Ipv4, isolated: IsolatedNetwork | undefined): Complaint | undefined {
+  if (isolated === undefined) return undefined;
+  const hint = 'give the address of a container in the isolated network';
+  const subnet = renderSubnet(isolated.cidr);
+  if (!contains(isolated.cidr, target)) return { problem: `has a target outside the isolated network ${subnet}`, hint };
+  if (target === isolated.cidr.address) return { problem: 'has the gateway address of IP_ADDR as its target', hint };
+  if (target === isolated.network) return { problem: `has the address of the subnet ${subnet} as its target`, hint };
+  if (target === isolated.broadcast) return { problem: `has the broadcast address of ${subnet} as its target`, hint };
+  return undefined;
+}

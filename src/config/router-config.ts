@@ -1,0 +1,65 @@
+import type { Ipv4, Ipv4Cidr, Port } from '../net/address.ts';
+
+/** Transport protocols that can be forwarded. */
+export type Transport = 'tcp' | 'udp';
+
+/** An inclusive range of ports; one port has `first === last`. */
+export interface PortRange {
+  readonly first: Port;
+  readonly last: Port;
+}
+
+/** A forward of ports on the tunnel's address to a container. Ranges map one to one and have equal length. */
+export interface PortForward {
+  readonly transports: readonly Transport[];
+  readonly outside: PortRange;
+  readonly target: Ipv4;
+  readonly inside: PortRange;
+}
+
+/** Which resolvers clients get, whatever they ask. */
+export type DnsPolicy =
+  | { readonly kind: 'servers'; readonly servers: readonly [Ipv4, ...Ipv4[]] }
+  /** What the VPN server pushes with `dhcp-option DNS`. */
+  | { readonly kind: 'pushed' };
+
+/** What proves that the tunnel carries traffic. */
+export type ProbeTarget =
+  /** A DNS query to the enforced resolver. */
+  | { readonly kind: 'dns' }
+  /** A TCP connection; a refusal proves the path as well as an answer does. */
+  | { readonly kind: 'tcp'; readonly address: Ipv4; readonly port: Port };
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+export type LogFormat = 'text' | 'json';
+
+/** Everything the environment says, parsed. Files are named here and read by `system/`. */
+export interface RouterConfig {
+  /** The gateway address that clients use, with the prefix of the isolated network. */
+  readonly gateway: Ipv4Cidr;
+  /** Profile names as given in CONFIG; empty: the only profile in `/config`. */
+  readonly profileNames: readonly string[];
+  readonly dns: DnsPolicy;
+  readonly forwards: readonly PortForward[];
+  readonly credentials: CredentialSource;
+  /** Next hop of the uplink; absent: found out. */
+  readonly uplinkGateway?: Ipv4;
+  readonly healthAddress: { readonly host: Ipv4; readonly port: Port };
+  readonly probe: ProbeTarget;
+  /** TCP maximum segment size for clients in bytes; absent: clamped to the path MTU. */
+  readonly mssBytes?: number;
+  /** IANA name of the time zone of the log, in its canonical form: `Europe/Warsaw`. */
+  readonly timeZone: string;
+  readonly logLevel: LogLevel;
+  readonly logFormat: LogFormat;
+}
+
+/** Where user name and password come from, most specific first. */
+export type CredentialSource =
+  /** Two lines, user and password. `required` when the user named the file, so that its absence is a fault. */
+  | { readonly kind: 'file'; readonly path: string; readonly required: boolean }
+  | { readonly kind: 'pair'; readonly username: ValueOrFile; readonly password: ValueOrFile };
+
+export type ValueOrFile =
+  | { readonly kind: 'value'; readonly value: string }
+  | { readonly kind: 'file'; readonly path: string };

@@ -1,0 +1,182 @@
+import { EnvError, makeExactValidator, type OptionalValidatorSpec, type RequiredValidatorSpec } from 'envalid';
+import type { Fault, Parsed } from '../errors.ts';
+import type { Ipv4Cidr } from '../net/address.ts';
+import { defaultCredentialsPath } from './credential-source.ts';
+import { parseSecret } from './credentials.ts';
+import { parseDns } from './dns.ts';
+import { parseGateway } from './gateway.ts';
+import { parseHealthAddress, parseHealthProbe } from './health.ts';
+import { parsePortForwards } from './port-forward.ts';
+import type { LogFormat, LogLevel } from './router-config.ts';
+import {
+  parseChoice,
+  parseMss,
+  parseProfileNames,
+  parseSecretPath,
+  parseTimeZone,
+  parseUplinkGateway,
+} from './scalar.ts';
+
+const logLevels: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
+const logFormats: readonly LogFormat[] = ['text', 'json'];
+
+/** What holds while a setting is unset: text that goes through its validator, or words for what the router does. */
+export type Unset =
+  | { readonly kind: 'value'; readonly text: string }
+  | { readonly kind: 'words'; readonly markdown: string };
+
+/** What the README and the parser know about a setting beyond its validator. */
+export interface SettingDocs {
+  /** What it means, whole sentences in Markdown. */
+  readonly desc: string;
+  /** A value as a user would write it; the validator takes it. */
+  readonly example: string;
+  readonly unset: Unset;
+  /** `verbatim` keeps the white space around a value, since in a secret it may be part of it. */
+  readonly whitespace: 'trim' | 'verbatim';
+}
+
+interface Declaration<T> extends Omit<SettingDocs, 'whitespace'> {
+  readonly parse: (text: string) => Parsed<T>;
+  readonly whitespace?: SettingDocs['whitespace'];
+}
+
+/** Carries every fault of one setting through envalid, which keeps a single error for each variable. */
+export class SettingError extends EnvError {
+  readonly faults: readonly Fault[];
+
+  constructor(faults: readonly Fault[]) {
+    super('the setting is faulty');
+    this.faults = faults;
+  }
+}
+
+/**
+ * The schema: every setting of the router in the order of the README, each with its envalid validator.
+ *
+ * @param isolated the isolated network, which other settings are compared with; undefined when IP_ADDR is faulty
+ */
+export function settingsFor(isolated: Ipv4Cidr | undefined) {
+  return {
+    IP_ADDR: required({
+      desc: 'Gateway address that the router claims, with the prefix length of the isolated network.',
+      example: '172.22.0.1/24',
+      unset: { kind: 'words', markdown: 'required' },
+      parse: parseGateway,
+    }),
+    CONFIG: optional({
+      desc: 'OpenVPN profile, a file in `/config` or an absolute path. Of a list with commas only the first is used yet.',
+      example: 'provider.ovpn',
+      unset: { kind: 'words', markdown: 'the only `.ovpn` or `.conf` in `/config`' },
+      parse: parseProfileNames,
+    }),
+    DNS: required({
+      desc: 'Resolvers that clients get whatever they ask: IPv4 addresses, or `vpn` for what the VPN server pushes.',
+      example: '1.1.1.1, 9.9.9.9',
+      unset: { kind: 'value', text: 'vpn' },
+      parse: (text) => parseDns(text, isolated),
+    }),
+    PORT_FWD: optional({
+      desc:
+        'Ports of the tunnel that lead to containers: a list of `[OUTSIDE:]ADDRESS:INSIDE[/tcp|/udp]`. ' +
+        'A port may be a range; without a protocol both are forwarded.',
+      example: '172.22.0.128:4666, 8080:172.22.0.130:80/tcp, 172.22.0.131:5000-5010/udp',
+      unset: { kind: 'words', markdown: 'nothing is forwarded' },
+      parse: (text) => parsePortForwards(text, isolated),
+    }),
+    TZ: required({
+      desc: 'Time zone of the log.',
+      example: 'Europe/Warsaw',
+      unset: { kind: 'value', text: 'UTC' },
+      parse: parseTimeZone,
+    }),
+    OPENVPN_CREDENTIALS_FILE: optional({
+      desc: 'File with two lines, user name and password. It may be missing unless it is named here.',
+      example: '/run/secrets/provider',
+      unset: { kind: 'words', markdown: `\`${defaultCredentialsPath}\`` },
+      parse: (text) => parseSecretPath(text, 'OPENVPN_CREDENTIALS_FILE'),
+    }),
+    OPENVPN_USERNAME: optional({
+      desc: 'User name for the VPN server, in place of the file with both.',
+      example: 'alice',
+      unset: { kind: 'words', markdown: 'from the file' },
+      whitespace: 'verbatim',
+      parse: (text) => parseSecret(text, 'OPENVPN_USERNAME'),
+    }),
+    OPENVPN_PASSWORD: optional({
+      desc: 'Password for the VPN server. `docker inspect` shows it: a file is better.',
+      example: 'correct horse battery staple',
+      unset: { kind: 'words', markdown: 'from the file' },
+      whitespace: 'verbatim',
+      parse: (text) => parseSecret(text, 'OPENVPN_PASSWORD'),
+    }),
+    OPENVPN_USERNAME_FILE: optional({
+      desc: 'File with the user name alone, in place of `OPENVPN_USERNAME`.',
+      example: '/run/secrets/vpn_username',
+      unset: { kind: 'words', markdown: 'none' },
+      parse: (text) => parseSecretPath(text, 'OPENVPN_USERNAME_FILE'),
+    }),
+    OPENVPN_PASSWORD_FILE: optional({
+      desc: 'File with the password alone, in place of `OPENVPN_PASSWORD`.',
+      example: '/run/secrets/vpn_password',
+      unset: { kind: 'words', markdown: 'none' },
+      parse: (text) => parseSecretPath(text, 'OPENVPN_PASSWORD_FILE'),
+    }),
+    UPLINK_GATEWAY: optional({
+      desc: 'Next hop towards the VPN server.',
+      example: '172.18.0.1',
+      unset: { kind: 'words', markdown: 'found out' },
+      parse: (text) => parseUplinkGateway(text, isolated),
+    }),
+    HEALTH_ADDR: required({
+      desc: 'Address and port of the health endpoint.',
+      example: '0.0.0.0:9797',
+      unset: { kind: 'value', text: '127.0.0.1:9797' },
+      parse: parseHealthAddress,
+    }),
+    HEALTH_PROBE: required({
+      desc: 'What proves that the tunnel carries traffic: `dns` asks the resolver, `ADDRESS:PORT` connects over TCP.',
+      example: '1.1.1.1:443',
+      unset: { kind: 'value', text: 'dns' },
+      parse: (text) => parseHealthProbe(text, isolated),
+    }),
+    MSS: optional({
+      desc: 'Largest TCP segment that clients may send, in bytes from 536 to 1460.',
+      example: '1300',
+      unset: { kind: 'words', markdown: 'follows the path MTU' },
+      parse: parseMss,
+    }),
+    LOG_LEVEL: required({
+      desc: 'Least important messages in the log: `debug`, `info`, `warn` or `error`.',
+      example: 'debug',
+      unset: { kind: 'value', text: 'info' },
+      parse: (text) => parseChoice({ name: 'LOG_LEVEL', text, choices: logLevels }),
+    }),
+    LOG_FORMAT: required({
+      desc: 'Form of the log: `text` for people, `json` for programs.',
+      example: 'json',
+      unset: { kind: 'value', text: 'text' },
+      parse: (text) => parseChoice({ name: 'LOG_FORMAT', text, choices: logFormats }),
+    }),
+  } as const;
+}
+
+/** A setting that has a value in every configuration: its default is filled in as text, before validation. */
+function required<T>(declaration: Declaration<T>): RequiredValidatorSpec<T> & SettingDocs {
+  const { parse, whitespace = 'trim', ...docs } = declaration;
+  return { ...makeExactValidator(orThrow(parse))({}), ...docs, whitespace };
+}
+
+/** A setting that may have no value. */
+function optional<T>(declaration: Declaration<T>): OptionalValidatorSpec<T> & SettingDocs {
+  const { parse, whitespace = 'trim', ...docs } = declaration;
+  return { ...makeExactValidator(orThrow(parse))({ default: undefined }), ...docs, whitespace };
+}
+
+function orThrow<T>(parse: (text: string) => Parsed<T>): (text: string) => T {
+  return (text) => {
+    const parsed = parse(text);
+    if (parsed.kind === 'ok') return parsed.value;
+    throw new SettingError(parsed.faults);
+  };
+}

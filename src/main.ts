@@ -1,0 +1,109 @@
+import { parseArgs } from 'node:util';
+import { renderFaults } from './config/report.ts';
+import { type Fault, UnderbridgeError } from './errors.ts';
+import { renderPlan } from './roles/plan-command.ts';
+import { startRouter } from './roles/router.ts';
+import { setUpRouter } from './roles/router-setup.ts';
+import { createLog } from './system/log.ts';
+
+const usage = `Usage: underbridge [COMMAND]
+
+Commands:
+  router   run the router (the default)
+  plan     print what the router would apply for this environment, and change nothing
+  status   print the health report of the running router; exit 0 when it is healthy
+  version  print the version
+`;
+
+declare const UNDERBRIDGE_VERSION: string;
+
+async function main(): Promise<number> {
+  const { positionals, values } = parseArgs({
+    allowPositionals: true,
+    options: { help: { type: 'boolean', short: 'h' }, version: { type: 'boolean' } },
+  });
+  const command = values.version ? 'version' : values.help ? 'help' : (positionals[0] ?? 'router');
+  switch (command) {
+    case 'router':
+      return runRouter();
+    case 'plan':
+      return runPlan();
+    case 'status':
+      return runStatus();
+    case 'version':
+      process.stdout.write(`${UNDERBRIDGE_VERSION}\n`);
+      return 0;
+    case 'help':
+      process.stdout.write(usage);
+      return 0;
+    default:
+      process.stderr.write(`underbridge: there is no command "${command}"\n\n${usage}`);
+      return 2;
+  }
+}
+
+async function runRouter(): Promise<number> {
+  const stopSignal = new Promise<NodeJS.Signals>((resolve) => {
+    for (const name of ['SIGTERM', 'SIGINT'] as const) process.on(name, resolve);
+  });
+  const setup = await Promise.race([setUpRouter(process.env), stopSignal]);
+  if (typeof setup === 'string') return 0;
+  if (setup.kind === 'faults') return refuse(setup.faults, 'the router cannot start');
+  const { config, warnings, profile } = setup.value;
+  process.env.TZ = config.timeZone;
+  const log = createLog({ level: config.logLevel, format: config.logFormat });
+  for (const { name, problem, hint } of warnings) log.warn('setting is not known', { name, problem, hint });
+  for (const { line, option, reason } of profile.ignored)
+    log.debug('profile option left out', { line, option, reason });
+  try {
+    const router = await startRouter({ setup: setup.value, log });
+    const signal = await Promise.race([stopSignal, router.failed]);
+    log.info('stop requested', { signal });
+    await router.stop();
+    return 0;
+  } catch (error) {
+    if (!(error instanceof UnderbridgeError)) throw error;
+    process.stderr.write(renderError(error));
+    return 1;
+  }
+}
+
+async function runPlan(): Promise<number> {
+  const setup = await setUpRouter(process.env);
+  if (setup.kind === 'faults') return refuse(setup.faults, 'there is no plan');
+  process.stdout.write(renderPlan(setup.value));
+  return 0;
+}
+
+async function runStatus(): Promise<number> {
+  // The router's own parser would complain about settings that do not matter here.
+  const [host = '127.0.0.1', port = '9797'] = (process.env.HEALTH_ADDR || '127.0.0.1:9797').split(':');
+  try {
+    const response = await fetch(`http://${host === '0.0.0.0' ? '127.0.0.1' : host}:${port}/healthz`);
+    process.stdout.write(`${JSON.stringify(await response.json(), null, 2)}\n`);
+    return response.ok ? 0 : 1;
+  } catch {
+    process.stderr.write(`underbridge: no router answers at ${host}:${port}; run this in the router's container\n`);
+    return 1;
+  }
+}
+
+function refuse(faults: readonly Fault[], heading: string): number {
+  process.stderr.write(renderFaults(faults, heading));
+  return 1;
+}
+
+function renderError(error: UnderbridgeError): string {
+  return `underbridge: ${error.message}\n  ${error.hint} (${error.code})\n`;
+}
+
+try {
+  process.exit(await main());
+} catch (error) {
+  const text =
+    error instanceof UnderbridgeError
+      ? renderError(error)
+      : `underbridge: ${error instanceof Error ? error.message : error}\n`;
+  process.stderr.write(text);
+  process.exit(1);
+}

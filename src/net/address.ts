@@ -1,0 +1,75 @@
+import ipaddr from 'ipaddr.js';
+
+declare const brand: unique symbol;
+
+/** A dotted-quad IPv4 address in canonical form, `172.22.0.1`. */
+export type Ipv4 = string & { readonly [brand]: 'Ipv4' };
+/** A network interface's name, at most 15 bytes (IFNAMSIZ - 1), no slash or space. */
+export type IfName = string & { readonly [brand]: 'IfName' };
+/** A transport port, 1 to 65535. */
+export type Port = number & { readonly [brand]: 'Port' };
+
+/** An IPv4 address together with the prefix length of the subnet it lives in, `172.22.0.1/24`. */
+export interface Ipv4Cidr {
+  readonly address: Ipv4;
+  /** Prefix length in bits, 0 to 32. */
+  readonly prefixBits: number;
+}
+
+/** Parses a strict dotted quad (no octal, no short forms); undefined when it is not one. */
+export function parseIpv4(text: string): Ipv4 | undefined {
+  return ipaddr.IPv4.isValidFourPartDecimal(text) ? (text as Ipv4) : undefined;
+}
+
+/** Parses `a.b.c.d/n`; undefined when it is not that. */
+export function parseIpv4Cidr(text: string): Ipv4Cidr | undefined {
+  const [addressText = '', prefixText = '', ...rest] = text.split('/');
+  const address = parseIpv4(addressText);
+  if (address === undefined || rest.length > 0 || !/^(0|[1-9]\d?)$/.test(prefixText)) return undefined;
+  const prefixBits = Number(prefixText);
+  return prefixBits <= 32 ? { address, prefixBits } : undefined;
+}
+
+/** Parses a decimal port without sign, spaces or leading zeros; undefined when it is not one. */
+export function parsePort(text: string): Port | undefined {
+  if (!/^[1-9]\d{0,4}$/.test(text)) return undefined;
+  const port = Number(text);
+  return port <= 65_535 ? (port as Port) : undefined;
+}
+
+/** Parses an interface name as the kernel takes it (dev_valid_name, Linux net/core/dev.c). */
+export function parseIfName(text: string): IfName | undefined {
+  // Printable ASCII only: the kernel counts bytes, and a quote would end the name in a rule.
+  return /^[!#-.0-9;-~]{1,15}$/.test(text) && text !== '.' && text !== '..' ? (text as IfName) : undefined;
+}
+
+/** The subnet's own address: every host bit zero. */
+export function networkOf(cidr: Ipv4Cidr): Ipv4 {
+  return ipaddr.IPv4.networkAddressFromCIDR(renderCidr(cidr)).toString() as Ipv4;
+}
+
+/** The subnet's broadcast address: every host bit one. */
+export function broadcastOf(cidr: Ipv4Cidr): Ipv4 {
+  return ipaddr.IPv4.broadcastAddressFromCIDR(renderCidr(cidr)).toString() as Ipv4;
+}
+
+/** True when `address` lies in the subnet of `cidr`. */
+export function contains(cidr: Ipv4Cidr, address: Ipv4): boolean {
+  return ipaddr.IPv4.parse(address).match(ipaddr.IPv4.parse(cidr.address), cidr.prefixBits);
+}
+
+/** True when the two subnets share an address. */
+export function overlaps(one: Ipv4Cidr, other: Ipv4Cidr): boolean {
+  const bits = Math.min(one.prefixBits, other.prefixBits);
+  return contains({ address: one.address, prefixBits: bits }, other.address);
+}
+
+/** Renders `address/prefix` with the address as it stands. */
+export function renderCidr(cidr: Ipv4Cidr): string {
+  return `${cidr.address}/${cidr.prefixBits}`;
+}
+
+/** Renders the subnet, host bits cleared: `172.22.0.0/24`. */
+export function renderSubnet(cidr: Ipv4Cidr): string {
+  return `${networkOf(cidr)}/${cidr.prefixBits}`;
+}

@@ -1,0 +1,112 @@
+/** Asks for credentials: answer with `username()` and `password()`, at once, because OpenVPN does nothing else meanwhile. */
+export interface PasswordNeedEvent {
+  readonly kind: 'password-need';
+  /** What the credentials are for: `Auth`, `Private Key`, `HTTP Proxy`, … */
+  readonly realm: string;
+  /** `username` alone comes only to a client that announced management version 4 or later. */
+  readonly wants: 'username/password' | 'password' | 'username';
+  readonly staticChallenge?: StaticChallenge;
+}
+
+/** A question of `--static-challenge`, to be answered with the password: {@link answerStaticChallenge}. */
+export interface StaticChallenge {
+  readonly text: string;
+  /** Whether the response may be shown while it is typed. */
+  readonly echo: boolean;
+  /** How the response is sent: after the password as it is, or encoded as SCRV1. */
+  readonly format: 'concatenated' | 'scrv1';
+}
+
+/** The server, the proxy or the private key did not take the credentials. */
+export interface VerificationFailedEvent {
+  readonly kind: 'verification-failed';
+  readonly realm: string;
+  /** The server's text, also `TEMP[backoff 3,…]:text`. Absent when there is none and with `crv1`. */
+  readonly reason?: string;
+  readonly crv1?: DynamicChallenge;
+}
+
+/** A question of the server, to be answered at the next prompt: {@link answerDynamicChallenge}. */
+export interface DynamicChallenge {
+  /** `R`: a response is wanted; `E`: it may be shown while it is typed. */
+  readonly flags: readonly string[];
+  readonly stateId: string;
+  readonly username: string;
+  readonly text: string;
+}
+
+/** OpenVPN got a token that replaces the password from now on. It keeps the token itself; the token is not passed on. */
+export interface AuthTokenEvent {
+  readonly kind: 'auth-token';
+}
+
+/** Parses what follows `>PASSWORD:`; undefined when it is something else. */
+export function parsePassword(text: string): PasswordNeedEvent | VerificationFailedEvent | AuthTokenEvent | undefined {
+  if (text.startsWith('Auth-Token:')) return { kind: 'auth-token' };
+
+  const need = /^Need '(.*?)' (username\/password|password|username)(?: SC:(\d+),(.*))?$/s.exec(text);
+  if (need !== null) {
+    const [, realm = '', wants, flags, challenge] = need;
+    return {
+      kind: 'password-need',
+      realm,
+      wants: wants as PasswordNeedEvent['wants'],
+      ...(flags === undefined ? {} : { staticChallenge: parseStaticChallenge(Number(flags), challenge ?? '') }),
+    };
+  }
+
+  // The reason may itself hold quotes and brackets: only the outer pair is OpenVPN's.
+  const failure = /^Verification Failed: '(.*?)'(?: \['(.*)'\])?$/s.exec(text);
+  if (failure === null) return undefined;
+  const [, realm = '', reason] = failure;
+  if (reason === undefined) return { kind: 'verification-failed', realm };
+  const crv1 = parseDynamicChallenge(reason);
+  return crv1 === undefined
+    ? { kind: 'verification-failed', realm, reason }
+    : { kind: 'verification-failed', realm, crv1 };
+}
+
+function parseStaticChallenge(flags: number, text: string): StaticChallenge {
+  return { text, echo: (flags & 1) !== 0, format: (flags & 2) !== 0 ? 'concatenated' : 'scrv1' };
+}
+
+function parseDynamicChallenge(reason: string): DynamicChallenge | undefined {
+  const match = /^CRV1:([^:]*):([^:]*):([^:]*):(.*)$/s.exec(reason);
+  if (match === null) return undefined;
+  const [, flags = '', stateId = '', encodedUsername = '', text = ''] = match;
+  return {
+    flags: flags.split(',').filter((flag) => flag !== ''),
+    stateId,
+    username: Buffer.from(encodedUsername, 'base64').toString('utf8'),
+    text,
+  };
+}
+
+/** Renders the value for `password()` that answers a static challenge (management-notes.txt, "Challenge/Response Protocol"). */
+export function answerStaticChallenge({
+  challenge,
+  password,
+  response,
+}: {
+  readonly challenge: StaticChallenge;
+  readonly password: string;
+  readonly response: string;
+}): string {
+  if (challenge.format === 'concatenated') return `${password}${response}`;
+  return `SCRV1:${encodeBase64(password)}:${encodeBase64(response)}`;
+}
+
+/** Renders the value for `password()` that answers a dynamic challenge, at the next prompt for the same realm. */
+export function answerDynamicChallenge({
+  challenge,
+  response,
+}: {
+  readonly challenge: DynamicChallenge;
+  readonly response: string;
+}): string {
+  return `CRV1::${challenge.stateId}::${response}`;
+}
+
+function encodeBase64(text: string): string {
+  return Buffer.from(text, 'utf8').toString('base64');
+}

@@ -1,0 +1,45 @@
+import { createLineSplitter } from './line-splitter.ts';
+import { type ManagementEvent, parseNotification } from './notification.ts';
+import { createUpdownCollector } from './updown.ts';
+
+/** A line that does not start with `>`: it belongs to the oldest command that waits for a reply. */
+export interface ReplyLine {
+  readonly kind: 'reply';
+  readonly line: string;
+}
+
+/** Whatever OpenVPN sends, in its order. */
+export type ManagementMessage = ManagementEvent | ReplyLine;
+
+/** Turns the bytes of one connection into messages. No I/O. */
+export interface ManagementParser {
+  /**
+   * Yields the messages that `chunk` completes, in order; the caller has to take them all. Throws `ProtocolError`, after
+   * the messages before it, at a line of more than 64 KiB and at an environment without end.
+   */
+  push(chunk: Uint8Array): Generator<ManagementMessage, void, undefined>;
+}
+
+const updownPrefix = '>UPDOWN:';
+
+/** Creates a parser for one connection. */
+export function createManagementParser(): ManagementParser {
+  const splitter = createLineSplitter();
+  const updown = createUpdownCollector();
+
+  return {
+    *push(chunk) {
+      for (const line of splitter.push(chunk)) {
+        if (!line.startsWith('>')) {
+          yield { kind: 'reply', line };
+        } else if (line.startsWith(updownPrefix)) {
+          const step = updown.push(line.slice(updownPrefix.length));
+          if (step.kind === 'whole') yield step.event;
+          if (step.kind === 'unknown') yield { kind: 'unknown', line };
+        } else {
+          yield parseNotification(line);
+        }
+      }
+    },
+  };
+}

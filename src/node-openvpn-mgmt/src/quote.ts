@@ -1,0 +1,43 @@
+import { ManagementError } from './errors.ts';
+
+/** OpenVPN's `OPTION_PARM_SIZE`: what its input lexer keeps of one parameter. */
+export const maxParameterBytes = 256;
+
+/** Below OpenVPN's line buffer of 1,024 bytes: when that overflows, the head is dropped and the tail runs as a command. */
+export const maxCommandBytes = 1000;
+
+/**
+ * Renders one command line with its line end: the name bare, every parameter in double quotes.
+ *
+ * Throws `MGMT_PARAMETER` for what OpenVPN would not take as it is: control characters (it drops them, and a line feed
+ * starts another command), text that is not well-formed Unicode, more than 256 bytes in a parameter, more than 1,000
+ * bytes in the line. The error names the command and the position, never the value.
+ */
+export function renderCommand(name: string, parameters: readonly string[]): string {
+  const quoted = parameters.map((parameter, index) => {
+    const problem = parameterProblem(parameter);
+    if (problem !== undefined) throw refusal(name, `parameter ${index + 1} of ${name} ${problem}`);
+    return `"${escapeParameter(parameter)}"`;
+  });
+  const line = [name, ...quoted].join(' ');
+  if (Buffer.byteLength(line) > maxCommandBytes) {
+    throw refusal(name, `the ${name} command is longer than ${maxCommandBytes} bytes`);
+  }
+  return `${line}\n`;
+}
+
+/** Escapes a parameter for the inside of double quotes, where the lexer knows `\"` and `\\` alone. */
+export function escapeParameter(parameter: string): string {
+  return parameter.replace(/["\\]/g, '\\$&');
+}
+
+function parameterProblem(parameter: string): string | undefined {
+  if (/[\u0000-\u001f\u007f]/.test(parameter)) return 'holds a control character';
+  if (!parameter.isWellFormed()) return 'is not well-formed Unicode';
+  if (Buffer.byteLength(parameter) > maxParameterBytes) return `is longer than ${maxParameterBytes} bytes`;
+  return undefined;
+}
+
+function refusal(command: string, message: string): ManagementError {
+  return new ManagementError({ code: 'MGMT_PARAMETER', message, command });
+}

@@ -1,0 +1,44 @@
+import { type IfName, type Ipv4, parseIpv4 } from '../net/address.ts';
+import type { TunnelLink } from '../tunnel/policy.ts';
+
+/** OpenVPN's own default, and what almost every server means. */
+const defaultMtuBytes = 1_500;
+
+/**
+ * Reads the tunnel's address and MTU from the environment of an `up` event (openvpn(8), "Environmental Variables")
+ * and the resolvers from the push reply; undefined when the server gave no IPv4 address.
+ */
+export function parseTunnelLink({
+  name,
+  env,
+  pushed,
+}: {
+  readonly name: IfName;
+  readonly env: ReadonlyMap<string, string>;
+  /** Options of the push reply, one text each. */
+  readonly pushed: readonly string[];
+}): TunnelLink | undefined {
+  const address = parseIpv4(env.get('ifconfig_local') ?? '');
+  if (address === undefined) return undefined;
+  const mtuBytes = Number(env.get('tun_mtu') ?? defaultMtuBytes);
+  const peer = parseIpv4(env.get('route_vpn_gateway') ?? env.get('ifconfig_remote') ?? '');
+  return {
+    name,
+    address,
+    // 68 is the least IPv4 allows (RFC 791), 65535 the most the kernel takes for tun.
+    mtuBytes: Number.isInteger(mtuBytes) && mtuBytes >= 68 && mtuBytes <= 65_535 ? mtuBytes : defaultMtuBytes,
+    ...(peer === undefined ? {} : { peer }),
+    pushedDns: parsePushedDns(pushed),
+  };
+}
+
+/** `dhcp-option DNS a.b.c.d` (2.x) and `dns server N address a.b.c.d …` (2.6 on); IPv6 resolvers are left out. */
+export function parsePushedDns(pushed: readonly string[]): readonly Ipv4[] {
+  const addresses = pushed.flatMap((option) => {
+    const words = option.trim().split(/\s+/);
+    if (words[0] === 'dhcp-option' && words[1] === 'DNS') return words.slice(2, 3);
+    if (words[0] === 'dns' && words[1] === 'server' && words[3] === 'address') return words.slice(4);
+    return [];
+  });
+  return [...new Set(addresses.flatMap((text) => parseIpv4(text.replace(/:\d+$/, '')) ?? []))];
+}

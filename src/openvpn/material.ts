@@ -1,0 +1,133 @@
+import { assertNever } from '../errors.ts';
+import type { OptionLine } from './option-lexer.ts';
+import type { OptionRule } from './option-rule.ts';
+import { type BlockDraft, type Draft, ignore, pass, report } from './profile-draft.ts';
+import { decodeText } from './profile-text.ts';
+
+/** A file of PEM blocks; a revocation list is the largest that is seen. */
+const MAX_FILE_BYTES = 1024 * 1024;
+
+/** Puts a key, a certificate or a list into the profile as an inline block, from its file if it has one. */
+export function embedMaterial(input: {
+  draft: Draft;
+  option: OptionLine;
+  rule: Extract<OptionRule, { kind: 'material' }>;
+  block?: BlockDraft;
+}): void {
+  const { draft, option, rule, block } = input;
+  const [path = '', after] = option.parameters;
+  if (option.name === 'crl-verify' && after !== undefined) {
+    report(draft, option, 'would read a directory', 'name one file with all revocation lists in PEM form');
+    return;
+  }
+  if (rule.after === 'direction' && after !== undefined && after !== '0' && after !== '1') {
+    report(draft, option, 'has a key direction that is neither 0 nor 1', 'write 1, unless the server says 0');
+    return;
+  }
+  const body = option.inline ?? bodyOf(draft, option, { path, encoding: rule.encoding });
+  if (body !== undefined && isEmbeddable(draft, option, body)) {
+    pass(draft, { name: option.name, parameters: [], line: option.line, inline: body }, block);
+  }
+  if (rule.after === 'direction' && after !== undefined) {
+    // An inline block has no room for the direction, so it gets a line of its own.
+    pass(draft, { name: 'key-direction', parameters: [after], line: option.line }, block);
+  }
+}
+
+/** Reads `auth-user-pass` in its three forms: alone, with a file, inline. */
+export function readCredentials(draft: Draft, option: OptionLine): void {
+  const [path] = option.parameters;
+  let text = option.inline;
+  if (text === undefined && path !== undefined && path !== 'stdin' && path !== 'username-only') {
+    const read = draft.readFile(path);
+    if (read.kind === 'unreadable') {
+      report(draft, option, `names a file that cannot be read: ${read.reason}`, 'make the file readable');
+      return;
+    }
+    // Not a fault: most profiles name a file of somebody else's machine, and the router asks its own settings.
+    if (read.kind === 'outside') ignore(draft, option, 'its file is outside of the folder of the profile');
+    if (read.kind === 'missing') ignore(draft, option, 'its file does not exist');
+    if (read.kind === 'text') text = decodeText(read.bytes) ?? '';
+  }
+  if (text === undefined) return;
+  const [username = '', password = ''] = text.split('\n').map((line) => line.replace(/\r$/, ''));
+  if (username === '' || password === '') {
+    ignore(draft, option, 'it does not hold a user name and a password on two lines');
+  } else {
+    draft.credentials = { username, password };
+  }
+}
+
+/** Reads the file that `askpass` names. */
+export function readPassphrase(draft: Draft, option: OptionLine): void {
+  const [path] = option.parameters;
+  if (path === undefined || path === 'stdin') {
+    ignore(draft, option, 'the router answers every prompt for a password');
+    return;
+  }
+  const text = bodyOf(draft, option, { path, encoding: 'text' });
+  if (text === undefined) return;
+  const [passphrase = ''] = text.split('\n');
+  if (passphrase === '') report(draft, option, 'names a file without a passphrase', 'write it on the first line');
+  else draft.keyPassphrase = passphrase;
+}
+
+function bodyOf(
+  draft: Draft,
+  option: OptionLine,
+  file: { path: string; encoding: 'text' | 'base64' },
+): string | undefined {
+  // Profiles of OpenVPN 2.1 to 2.3 announce the block that follows: `tls-auth [inline] 1`.
+  if (file.path === '[inline]' || file.path === '[[INLINE]]') {
+    ignore(draft, option, 'it announces an inline block');
+    return undefined;
+  }
+  const read = draft.readFile(file.path);
+  switch (read.kind) {
+    case 'missing':
+      report(draft, option, 'names a file that does not exist', 'put the file into the folder of the profile');
+      return undefined;
+    case 'outside':
+      report(draft, option, 'names a file outside of the folder of the profile', 'put it beside the profile');
+      return undefined;
+    case 'unreadable':
+      report(draft, option, `names a file that cannot be read: ${read.reason}`, 'make the file readable');
+      return undefined;
+    case 'text':
+      break;
+    default:
+      return assertNever(read);
+  }
+  if (read.bytes.length > MAX_FILE_BYTES) {
+    report(draft, option, 'names a file larger than 1 MiB', 'name the file that the provider made for it');
+    return undefined;
+  }
+  if (file.encoding === 'base64') {
+    const rows =
+      Buffer.from(read.bytes)
+        .toString('base64')
+        .match(/.{1,64}/g) ?? [];
+    return rows.map((row) => `${row}\n`).join('');
+  }
+  const text = decodeText(read.bytes);
+  if (text === undefined) {
+    report(draft, option, 'names a file that is not text', 'convert the file to PEM form');
+    return undefined;
+  }
+  const rows = text.split('\n').map((row) => row.replace(/\r$/, ''));
+  return `${rows.join('\n').replace(/\n+$/, '')}\n`;
+}
+
+function isEmbeddable(draft: Draft, option: OptionLine, body: string): boolean {
+  if (body.trim() === '') {
+    report(draft, option, 'is empty', 'download the profile again');
+    return false;
+  }
+  // OpenVPN reads blocks in pieces of 255 bytes and looks for the end tag at the start of each piece: a tag in the
+  // middle of a long line would end the block, and what follows it would be read as options.
+  if (body.includes('</') || body.includes('\u0000')) {
+    report(draft, option, 'holds something that is no key or certificate', 'download the profile again');
+    return false;
+  }
+  return true;
+}

@@ -1,0 +1,16 @@
+import type { ProfileOption } from './profile-model.ts';
+
+/** OpenVPN refuses a longer row: OPTION_LINE_SIZE is 256, its line end included (2.6.14 and 2.7.6, `options.h`). */
+export const MAX_ROW_BYTES = 254;
+
+/** The option on one row without its line end, words quoted where OpenVPN's reader needs it; never its inline block. */
+export function renderOptionRow(option: Pick<ProfileOption, 'name' | 'parameters'>): string {
+  return [option.name, ...option.parameters.map(quote)].join(' ');
+}
+
+function quote(word: string): string {
+  if (/^[A-Za-z0-9_.,:/@%+=*?~^-]+$/.test(word)) return word;
+  // Between single quotes nothing is special, so a word is as long as it was: rows are short.
+  if (!word.includes("'")) return `'${word}'`;
+  return `"${word.replaceAll(/["\\]/g, '\\$&')}"`;
+}

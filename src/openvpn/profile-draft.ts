@@ -1,0 +1,99 @@
+import type { Fault } from '../errors.ts';
+import type { Port } from '../net/address.ts';
+import type { OptionLine } from './option-lexer.ts';
+import { renderOptionRow } from './option-row.ts';
+import { hidesParameters, ruleOf } from './option-rules.ts';
+import type { FileRead, IgnoredOption, Profile, ProfileOption, ProfileRemote } from './profile-model.ts';
+
+/** A profile while it is read. It never leaves `parseProfile`. */
+export interface Draft {
+  readonly file: string;
+  readonly readFile: (path: string) => FileRead;
+  /** False where an opening tag is lost: what looks like an unknown option may be a line of a key. */
+  readonly showUnknown: boolean;
+  readonly faults: Fault[];
+  readonly ignored: IgnoredOption[];
+  readonly options: ProfileOption[];
+  /** Every known option that the profile has, whether it could be used or not. */
+  readonly seen: Set<string>;
+  /** What `ignore-unknown-option` named so far. */
+  readonly skippable: Set<string>;
+  /** `setenv FORWARD_COMPATIBLE 1` was there. */
+  skipUnknown: boolean;
+  /** No `pull-filter accept` was there so far. */
+  filtersPass: boolean;
+  remoteOrder: Profile['remoteOrder'];
+  readonly remotes: RemotesDraft;
+  credentials?: NonNullable<Profile['credentials']>;
+  keyPassphrase?: string;
+  /** The last line that was no option at all, to report a run of such lines once. */
+  lastStrayLine?: number;
+}
+
+/** What a remote has that does not say more. */
+interface RemoteDefaults {
+  readonly port: Port;
+  readonly transport: ProfileRemote['transport'];
+}
+
+/** A `remote` line. */
+interface ListedRemote {
+  readonly option: OptionLine;
+  readonly host: string;
+  readonly port?: Port;
+  readonly transport?: ProfileRemote['transport'];
+}
+
+/** A `<connection>` block while it is read. */
+export interface BlockDraft {
+  defaults: RemoteDefaults;
+  remote?: ListedRemote;
+  readonly options: ProfileOption[];
+}
+
+/** The remotes while the profile is read. */
+export interface RemotesDraft {
+  defaults: RemoteDefaults;
+  /** Options of the profile that hold for each remote. */
+  readonly inherited: ProfileOption[];
+  readonly listed: ListedRemote[];
+  readonly blocks: ProfileRemote[];
+  /** How many of `inherited` the last block knew of. */
+  inheritedByBlocks?: number;
+  forced?: ProfileRemote['transport'];
+}
+
+/** Records a fault of an option, its secrets left out. */
+export function report(draft: Draft, option: OptionLine, problem: string, hint: string): void {
+  draft.faults.push({ name: `${draft.file}:${option.line}`, value: describe(option), problem, hint });
+}
+
+/** Records that an option does not reach OpenVPN. */
+export function ignore(draft: Draft, option: OptionLine, reason: string): void {
+  draft.ignored.push({ line: option.line, option: option.name, reason });
+}
+
+/** Adds an option to the profile, or to the block that it stands in. */
+export function pass(draft: Draft, option: ProfileOption, block?: BlockDraft): void {
+  if (block !== undefined) block.options.push(option);
+  // Outside of a block OpenVPN keeps these apart from the connection: they hold for every remote, whatever the order.
+  else if (isControlKey(option.name) || !isRemoteOption(option.name)) draft.options.push(option);
+  else draft.remotes.inherited.push(option);
+}
+
+/** True for the keys of the control channel, of which a `<connection>` block may bring its own set. */
+export function isControlKey(name: string): boolean {
+  return ['tls-auth', 'tls-crypt', 'tls-crypt-v2', 'key-direction'].includes(name);
+}
+
+function isRemoteOption(name: string): boolean {
+  const rule = ruleOf(name);
+  return rule !== undefined && 'scope' in rule && rule.scope === 'remote';
+}
+
+function describe(option: OptionLine): string {
+  if (option.inline !== undefined) return `<${option.name}>`;
+  const parameters = hidesParameters(option.name) ? [] : option.parameters;
+  const row = renderOptionRow({ name: option.name, parameters }).replaceAll(/[\u0000-\u001f\u007f]/g, '?');
+  return row.length <= 120 ? row : `${row.slice(0, 119)}…`;
+}

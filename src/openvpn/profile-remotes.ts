@@ -1,0 +1,132 @@
+import ipaddr from 'ipaddr.js';
+import { type Port, parsePort } from '../net/address.ts';
+import type { OptionLine } from './option-lexer.ts';
+import { type BlockDraft, type Draft, ignore, report } from './profile-draft.ts';
+import type { ProfileRemote } from './profile-model.ts';
+
+/** Reads `remote`, `proto`, `port`, `rport` and `proto-force`, in the profile or in a block. */
+export function readRemoteOption(draft: Draft, option: OptionLine, block?: BlockDraft): void {
+  const place = block ?? draft.remotes;
+  const [first = '', portText, protoText] = option.parameters;
+  if (option.name === 'proto' || option.name === 'proto-force') {
+    const transport = readTransport(draft, option, first);
+    if (transport === undefined) return;
+    if (option.name === 'proto-force') draft.remotes.forced = transport;
+    else place.defaults = { ...place.defaults, transport };
+    return;
+  }
+  if (option.name === 'port' || option.name === 'rport') {
+    const port = readPort(draft, option, first);
+    if (port !== undefined) place.defaults = { ...place.defaults, port };
+    return;
+  }
+  const host = first.replace(/^\[(.*)\]$/, '$1');
+  if (!isHost(host)) {
+    report(draft, option, 'names no host', 'write a host name or an address after remote');
+    return;
+  }
+  const port = portText === undefined ? undefined : readPort(draft, option, portText);
+  const transport = protoText === undefined ? undefined : readTransport(draft, option, protoText);
+  if ((portText !== undefined && port === undefined) || (protoText !== undefined && transport === undefined)) return;
+  const remote = {
+    option,
+    host,
+    ...(port === undefined ? {} : { port }),
+    ...(transport === undefined ? {} : { transport }),
+  };
+  if (block === undefined) draft.remotes.listed.push(remote);
+  else if (block.remote !== undefined) {
+    report(draft, option, 'is the second remote of its <connection> block', 'give each remote a block of its own');
+  } else {
+    // OpenVPN lets `proto` and `port` lines of the block that follow the remote win.
+    block.remote = remote;
+    block.defaults = { port: port ?? block.defaults.port, transport: transport ?? block.defaults.transport };
+  }
+}
+
+/** The remotes in the order of the profile, each once. */
+export function finishRemotes(draft: Draft): readonly ProfileRemote[] {
+  const { remotes } = draft;
+  const finished: ProfileRemote[] = [];
+  for (const remote of remotes.blocks.length > 0 ? remotes.blocks : listedRemotes(draft)) {
+    if (remotes.forced !== undefined && remote.transport !== remotes.forced) {
+      ignoreRemote(draft, remote, 'proto-force names the other transport');
+      continue;
+    }
+    const twin = finished.find((other) => isSame(other, remote));
+    if (twin !== undefined) ignoreRemote(draft, remote, `it is the remote of line ${twin.line}`);
+    else finished.push(remote.transport === 'tcp' ? withoutFragment(draft, remote) : remote);
+  }
+  if (remotes.blocks.length > 0) {
+    for (const { option } of remotes.listed) ignore(draft, option, 'the profile has <connection> blocks, which win');
+    for (const { name, line } of remotes.inherited.slice(remotes.inheritedByBlocks)) {
+      draft.ignored.push({ line, option: name, reason: 'it follows the <connection> blocks, which do not know of it' });
+    }
+  }
+  if (finished.length === 0 && !draft.seen.has('remote') && !draft.seen.has('connection')) {
+    draft.faults.push({ name: draft.file, problem: 'names no server', hint: 'add a line `remote HOST PORT`' });
+  } else if (finished.length === 0 && draft.faults.length === 0) {
+    const hint = 'remove proto-force, or name a remote of that transport';
+    draft.faults.push({ name: draft.file, problem: 'has no remote of the transport that proto-force names', hint });
+  }
+  return finished;
+}
+
+function listedRemotes(draft: Draft): readonly ProfileRemote[] {
+  const { defaults, inherited, listed } = draft.remotes;
+  // Lines outside of blocks hold for every remote, whatever their order: OpenVPN makes its list at the end.
+  return listed.map(({ option, host, port, transport }) => ({
+    host,
+    port: port ?? defaults.port,
+    transport: transport ?? defaults.transport,
+    line: option.line,
+    options: inherited,
+  }));
+}
+
+/** OpenVPN takes a TCP remote with `fragment` for an options error, even where it stands beside a UDP remote. */
+function withoutFragment(draft: Draft, remote: ProfileRemote): ProfileRemote {
+  const fragment = remote.options.find((option) => option.name === 'fragment');
+  if (fragment === undefined) return remote;
+  const reason = `TCP needs no fragments, so the remote of line ${remote.line} goes without`;
+  draft.ignored.push({ line: fragment.line, option: 'fragment', reason });
+  return { ...remote, options: remote.options.filter((option) => option.name !== 'fragment') };
+}
+
+function ignoreRemote(draft: Draft, remote: ProfileRemote, reason: string): void {
+  draft.ignored.push({ line: remote.line, option: 'remote', reason });
+}
+
+function isSame(one: ProfileRemote, other: ProfileRemote): boolean {
+  return (
+    one.host === other.host &&
+    one.port === other.port &&
+    one.transport === other.transport &&
+    one.options.length === other.options.length &&
+    one.options.every((option, index) => option === other.options[index])
+  );
+}
+
+function readPort(draft: Draft, option: OptionLine, text: string): Port | undefined {
+  const port = parsePort(text);
+  if (port === undefined) report(draft, option, 'has no port from 1 to 65535', 'write the port as a number');
+  return port;
+}
+
+function readTransport(draft: Draft, option: OptionLine, text: string): ProfileRemote['transport'] | undefined {
+  if (/^udp[46]?$/.test(text)) return 'udp';
+  if (/^tcp[46]?(?:-client)?$/.test(text)) return 'tcp';
+  if (/^tcp[46]?-server$/.test(text)) {
+    report(draft, option, 'makes OpenVPN wait for a connection', 'write tcp-client');
+  } else {
+    report(draft, option, 'names no transport that OpenVPN knows', 'write udp or tcp');
+  }
+  return undefined;
+}
+
+function isHost(text: string): boolean {
+  if (ipaddr.isValid(text)) return ipaddr.IPv6.isValid(text) || ipaddr.IPv4.isValidFourPartDecimal(text);
+  // All digits and dots is an address gone wrong, and getaddrinfo would make one of it (inet_aton).
+  if (/^[\d.]+$/.test(text) || text.length > 253) return false;
+  return /^(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*\.?$/i.test(text);
+}

@@ -1,0 +1,148 @@
+import type { OptionRule } from './option-rule.ts';
+
+const refuse = (problem: string, hint: string): OptionRule => ({ kind: 'refuse', problem, hint });
+
+const PROGRAM = refuse('would run a program', 'remove the line: the router does what such scripts are for');
+const LIBRARY = refuse('would load code into OpenVPN', 'remove the line, and use a certificate and key in PEM form');
+const TOKEN = refuse('would load the driver of a security token', 'use a certificate and key in PEM form');
+const WRITES = refuse('would write to a file', 'remove the line: the router keeps the log and the state');
+const READS = refuse('would read a file outside of the profile', 'remove the line');
+const DIRECTORY = refuse(
+  'would move OpenVPN to another directory',
+  'remove the line, and name files beside the profile',
+);
+const CONTROL = refuse('would set up a way to control OpenVPN that is not the router', 'remove the line');
+const SERVER = refuse('makes OpenVPN a server', 'use the profile that is made for a client');
+const LAYER_2 = refuse('is about Ethernet frames, which cannot be routed', 'ask for a profile with `dev tun`');
+const COMMAND = refuse('is a command and not part of a connection', 'remove the line');
+const PROXY = refuse('names a proxy, which is not supported yet', 'use a remote that is reached directly');
+
+/** What would run code, read or write foreign files, hand over control, or make this something else than a client. */
+export const REFUSED_OPTIONS: Readonly<Record<string, OptionRule>> = {
+  up: PROGRAM,
+  down: PROGRAM,
+  ipchange: PROGRAM,
+  'route-up': PROGRAM,
+  'route-pre-down': PROGRAM,
+  iproute: PROGRAM,
+  'tls-verify': refuse('would run a program', 'use verify-x509-name, which checks the name without a program'),
+  'tls-crypt-v2-verify': PROGRAM,
+  'auth-user-pass-verify': PROGRAM,
+  'client-connect': PROGRAM,
+  'client-disconnect': PROGRAM,
+  'client-crresponse': PROGRAM,
+  'learn-address': PROGRAM,
+
+  plugin: LIBRARY,
+  providers: LIBRARY,
+  engine: LIBRARY,
+  'pkcs11-providers': TOKEN,
+  'pkcs11-id': TOKEN,
+  'pkcs11-id-management': TOKEN,
+  'pkcs11-cert-private': TOKEN,
+  'pkcs11-pin-cache': TOKEN,
+  'pkcs11-private-mode': TOKEN,
+  'pkcs11-protected-authentication': TOKEN,
+  cryptoapicert: refuse('names a key in the store of Windows', 'use a certificate and key in PEM form'),
+
+  log: WRITES,
+  'log-append': WRITES,
+  status: WRITES,
+  writepid: WRITES,
+  memstats: WRITES,
+  'replay-persist': WRITES,
+  'tls-export-cert': WRITES,
+  'tmp-dir': WRITES,
+  'ifconfig-pool-persist': WRITES,
+
+  config: READS,
+  capath: refuse('would read a directory outside of the profile', 'use `ca` with the certificates in one file'),
+  'client-config-dir': READS,
+  'auth-gen-token-secret': READS,
+  cd: DIRECTORY,
+  chroot: DIRECTORY,
+
+  management: CONTROL,
+  'management-client': CONTROL,
+  'management-client-auth': CONTROL,
+  'management-client-group': CONTROL,
+  'management-client-pf': CONTROL,
+  'management-client-user': CONTROL,
+  'management-external-cert': CONTROL,
+  'management-external-key': CONTROL,
+  'management-forget-disconnect': CONTROL,
+  'management-hold': CONTROL,
+  'management-log-cache': CONTROL,
+  'management-query-passwords': CONTROL,
+  'management-query-proxy': CONTROL,
+  'management-query-remote': CONTROL,
+  'management-signal': CONTROL,
+  'management-up-down': CONTROL,
+
+  secret: refuse('is a static key without TLS, which OpenVPN is giving up', 'ask for a profile with TLS'),
+  'tls-remote': refuse(
+    'checks the name of the server in a way that OpenVPN 2.4 removed',
+    'write verify-x509-name NAME name instead, so that the check is not lost',
+  ),
+  'http-proxy': PROXY,
+  'http-proxy-override': PROXY,
+  'socks-proxy': PROXY,
+
+  server: SERVER,
+  'server-ipv6': SERVER,
+  'tls-server': SERVER,
+  'auth-gen-token': SERVER,
+  'auth-user-pass-optional': SERVER,
+  'ccd-exclusive': SERVER,
+  'client-cert-not-required': SERVER,
+  'client-to-client': SERVER,
+  'connect-freq': SERVER,
+  'connect-freq-initial': SERVER,
+  disable: SERVER,
+  'duplicate-cn': SERVER,
+  'force-tls-key-material-export': SERVER,
+  'hash-size': SERVER,
+  'ifconfig-ipv6-pool': SERVER,
+  'ifconfig-ipv6-push': SERVER,
+  'ifconfig-pool': SERVER,
+  'ifconfig-pool-linear': SERVER,
+  'ifconfig-push': SERVER,
+  'ifconfig-push-constraint': SERVER,
+  iroute: SERVER,
+  'iroute-ipv6': SERVER,
+  'max-clients': SERVER,
+  'max-routes-per-client': SERVER,
+  'opt-verify': SERVER,
+  'override-username': SERVER,
+  'port-share': SERVER,
+  push: SERVER,
+  'push-remove': SERVER,
+  'push-reset': SERVER,
+  'stale-routes-check': SERVER,
+  'tls-crypt-v2-max-age': SERVER,
+  'username-as-common-name': SERVER,
+  'verify-client-cert': SERVER,
+  'server-bridge': LAYER_2,
+  'vlan-accept': LAYER_2,
+  'vlan-pvid': LAYER_2,
+  'vlan-tagging': LAYER_2,
+
+  genkey: COMMAND,
+  help: COMMAND,
+  mktun: COMMAND,
+  rmtun: COMMAND,
+  'show-adapters': COMMAND,
+  'show-ciphers': COMMAND,
+  'show-curves': COMMAND,
+  'show-digests': COMMAND,
+  'show-engines': COMMAND,
+  'show-gateway': COMMAND,
+  'show-groups': COMMAND,
+  'show-net': COMMAND,
+  'show-net-up': COMMAND,
+  'show-pkcs11-ids': COMMAND,
+  'show-tls': COMMAND,
+  'show-valid-subnets': COMMAND,
+  'test-crypto': COMMAND,
+  version: COMMAND,
+};

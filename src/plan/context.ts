@@ -1,0 +1,35 @@
+import type { RouterConfig } from '../config/router-config.ts';
+import type { Ipv4 } from '../net/address.ts';
+import type { Match, OneOrMore } from '../ruleset/model.ts';
+import type { Endpoint, Policy, TunnelLink } from '../tunnel/policy.ts';
+import type { RouterFacts } from './facts.ts';
+
+/** The settings that shape a plan. */
+export type PlanConfig = Pick<RouterConfig, 'gateway' | 'dns' | 'forwards' | 'healthAddress' | 'mssBytes'>;
+
+/** What every part of a plan is computed from. */
+export interface Context {
+  readonly config: PlanConfig;
+  readonly facts: RouterFacts;
+  readonly policy: Policy;
+}
+
+/** The resolvers that clients get: the configured ones, or what the server pushed. */
+export function enforcedResolvers(config: Pick<PlanConfig, 'dns'>, tun: TunnelLink): readonly Ipv4[] {
+  return config.dns.kind === 'servers' ? config.dns.servers : tun.pushedDns;
+}
+
+/** The one server that may be talked to, in the states that have one. */
+export function endpointOf(policy: Policy): Endpoint | undefined {
+  return policy.kind === 'dial' || policy.kind === 'forward' ? policy.endpoint : undefined;
+}
+
+/** DNS over both transports. */
+export function dnsTraffic(side: 'source' | 'destination'): Match {
+  return { kind: 'transport', transports: ['tcp', 'udp'], port: { side, number: 53 } };
+}
+
+/** Narrows a list for matches that need a value. */
+export function isNonEmpty<T>(values: readonly T[]): values is OneOrMore<T> {
+  return values.length > 0;
+}

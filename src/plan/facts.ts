@@ -1,0 +1,14 @@
+import type { IfName, Ipv4, Ipv4Cidr } from '../net/address.ts';
+
+/** What the plans need to know of the machine. */
+export interface RouterFacts {
+  /** The isolated network's interface. */
+  readonly lan: { readonly name: IfName };
+  /** The way to the VPN server. */
+  readonly uplink: { readonly name: IfName; readonly cidr: Ipv4Cidr; readonly gateway: Ipv4 };
+  readonly tunName: IfName;
+  /** The user that OpenVPN runs as; the only one whose packets may reach an endpoint. */
+  readonly openvpnUid: number;
+  /** Linux ≥ 5.9 can reset a TCP connection before routing, so that clients fail at once. */
+  readonly canRejectBeforeRouting: boolean;
+}

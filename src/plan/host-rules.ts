@@ -1,0 +1,265 @@
+import { contains, type Ipv4, parseIpv4, renderSubnet } from '../net/address.ts';
+import type { Match, Rule } from '../ruleset/model.ts';
+import { type Context, dnsTraffic, endpointOf, isNonEmpty } from './context.ts';
+import { baseRules, loopback } from './lockdown.ts';
+
+/** Before anything else: frames and packets that nobody sends honestly. */
+export function planEarly({ config, facts }: Context): readonly Rule[] {
+  const lan: Match = { kind: 'in', names: [facts.lan.name] };
+  const outside: Match = { kind: 'in', names: [facts.uplink.name, facts.tunName] };
+  const lanSubnet = renderSubnet(config.gateway);
+  return [
+    {
+      id: 'early-ipv6',
+      why: 'IPv6 does not go through the tunnel, so it goes nowhere.',
+      when: [
+        { kind: 'not-in', name: loopback },
+        { kind: 'family', family: 'ipv6' },
+      ],
+      verdict: { kind: 'drop' },
+    },
+    {
+      id: 'early-lan-frames',
+      why: 'Only frames for this router: no broadcast, no multicast, nothing overheard.',
+      when: [lan, { kind: 'not-unicast-to-us' }],
+      verdict: { kind: 'drop' },
+    },
+    {
+      id: 'early-lan-spoof',
+      why: 'A client speaks with an address of the isolated network only.',
+      when: [lan, { kind: 'source', subnet: lanSubnet, negate: true }],
+      verdict: { kind: 'drop' },
+    },
+    {
+      id: 'early-outside-spoof',
+      why: 'Nobody outside owns an address of the isolated network.',
+      when: [outside, { kind: 'source', subnet: lanSubnet }],
+      verdict: { kind: 'drop' },
+    },
+    {
+      id: 'early-weak-host',
+      why: 'Outside may address only the very interface it came in on (CVE-2019-14899).',
+      when: [outside, { kind: 'not-for-this-interface' }],
+      verdict: { kind: 'drop' },
+    },
+  ];
+}
+
+/** While there is no tunnel, clients are told at once. */
+export function planRefuse({ config, facts, policy }: Context): readonly Rule[] {
+  if (policy.kind === 'forward' || !facts.canRejectBeforeRouting) return [];
+  return [
+    {
+      id: 'refuse-tcp',
+      why: 'A client learns at once that there is no tunnel; ICMP errors alone are limited to one a second.',
+      when: [
+        { kind: 'in', names: [facts.lan.name] },
+        { kind: 'destination', addresses: [config.gateway.address], negate: true },
+        { kind: 'tcp-opening' },
+      ],
+      verdict: { kind: 'reject-reset' },
+    },
+  ];
+}
+
+/** What may reach the router itself. */
+export function planInput(context: Context): readonly Rule[] {
+  const { config, facts, policy } = context;
+  const lan: Match = { kind: 'in', names: [facts.lan.name] };
+  const uplink: Match = { kind: 'in', names: [facts.uplink.name] };
+  const endpoint = endpointOf(policy);
+  const rules: Rule[] = [baseRules.acceptLoopbackIn];
+  if (endpoint !== undefined) {
+    rules.push(
+      {
+        id: 'in-endpoint',
+        why: "The VPN server's answers to OpenVPN.",
+        when: [
+          uplink,
+          { kind: 'source', subnet: endpoint.address },
+          { kind: 'transport', transports: [endpoint.transport], port: { side: 'source', number: endpoint.port } },
+          { kind: 'state', states: ['established'] },
+        ],
+        verdict: { kind: 'accept' },
+      },
+      {
+        id: 'in-uplink-errors',
+        why: "Unreachable and too-big messages about OpenVPN's own packets.",
+        when: [
+          uplink,
+          { kind: 'icmp', types: ['destination-unreachable', 'time-exceeded'] },
+          { kind: 'state', states: ['related'] },
+        ],
+        verdict: { kind: 'accept' },
+      },
+    );
+  }
+  if (policy.kind === 'resolve') {
+    rules.push({
+      id: 'in-resolver',
+      why: "Answers to the router's own look-up of the VPN server's name.",
+      when: [uplink, dnsTraffic('source'), { kind: 'state', states: ['established'] }],
+      verdict: { kind: 'accept' },
+    });
+  }
+  if (policy.kind === 'forward') {
+    rules.push({
+      id: 'in-tunnel',
+      why: 'Answers to the probe that proves the tunnel.',
+      when: [
+        { kind: 'in', names: [facts.tunName] },
+        { kind: 'state', states: ['established', 'related'] },
+      ],
+      verdict: { kind: 'accept' },
+    });
+  }
+  if (!isLoopback(config.healthAddress.host)) {
+    rules.push({
+      id: 'in-health',
+      why: 'HEALTH_ADDR asks for the health endpoint outside loopback.',
+      when: [{ kind: 'in', names: [facts.lan.name, facts.uplink.name] }, healthTraffic('destination', context)],
+      verdict: { kind: 'accept' },
+    });
+  }
+  rules.push(
+    {
+      id: 'in-ping',
+      why: 'Clients may ping their gateway.',
+      when: [
+        lan,
+        { kind: 'destination', addresses: [config.gateway.address] },
+        { kind: 'icmp', types: ['echo-request'] },
+      ],
+      verdict: { kind: 'accept' },
+    },
+    {
+      id: 'in-lan-reset',
+      why: 'Everything else of a client is refused at once, so that nothing hangs; a reset is never rate-limited.',
+      when: [lan, { kind: 'tcp-opening' }],
+      verdict: { kind: 'reject-reset' },
+    },
+    {
+      id: 'in-lan-refuse',
+      why: 'The same for what is not TCP.',
+      when: [lan],
+      verdict: { kind: 'reject' },
+    },
+  );
+  return rules;
+}
+
+/** What the router itself may send. */
+export function planOutput(context: Context): readonly Rule[] {
+  const { config, facts, policy } = context;
+  const uplink: Match = { kind: 'out', names: [facts.uplink.name] };
+  const lan: Match = { kind: 'out', names: [facts.lan.name] };
+  const endpoint = endpointOf(policy);
+  const rules: Rule[] = [baseRules.acceptLoopbackOut];
+  if (endpoint !== undefined) {
+    rules.push({
+      id: 'out-endpoint',
+      why: 'OpenVPN, by its own user, to the one server of this attempt.',
+      when: [
+        uplink,
+        { kind: 'socket-uid', uid: facts.openvpnUid },
+        { kind: 'destination', addresses: [endpoint.address] },
+        { kind: 'transport', transports: [endpoint.transport], port: { side: 'destination', number: endpoint.port } },
+      ],
+      verdict: { kind: 'accept' },
+    });
+  }
+  if (policy.kind === 'resolve') {
+    const servers = policy.scope.kind === 'servers' ? policy.scope.servers : [];
+    rules.push({
+      id: 'out-resolver',
+      why: "The look-up of the VPN server's name; on Docker ≤ 27 it is Docker's own socket in this namespace.",
+      when: [
+        uplink,
+        ...(isNonEmpty(servers) ? [{ kind: 'destination', addresses: servers } as const] : []),
+        dnsTraffic('destination'),
+      ],
+      verdict: { kind: 'accept' },
+    });
+  }
+  if (policy.kind === 'forward') {
+    rules.push({
+      id: 'out-tunnel',
+      why: 'The probe that proves the tunnel.',
+      when: [
+        { kind: 'out', names: [facts.tunName] },
+        { kind: 'source', subnet: policy.tun.address },
+      ],
+      verdict: { kind: 'accept' },
+    });
+  }
+  if (!isLoopback(config.healthAddress.host)) {
+    rules.push({
+      id: 'out-health',
+      why: 'Answers of the health endpoint.',
+      when: [uplink, healthTraffic('source', context), { kind: 'state', states: ['established'] }],
+      verdict: { kind: 'accept' },
+    });
+  }
+  rules.push(
+    {
+      id: 'out-lan-errors',
+      why: 'Unreachable messages to clients; their connection is not tracked yet, so no state matches them.',
+      when: [lan, { kind: 'icmp', types: ['destination-unreachable', 'time-exceeded'] }],
+      verdict: { kind: 'accept' },
+    },
+    {
+      id: 'out-lan-answers',
+      why: 'Answers to clients.',
+      when: [lan, { kind: 'state', states: ['established', 'related'] }],
+      verdict: { kind: 'accept' },
+    },
+    {
+      id: 'out-lan-announce',
+      why: 'The datagram whose ARP request tells clients who has the gateway address now.',
+      when: [
+        lan,
+        { kind: 'source', subnet: config.gateway.address },
+        { kind: 'transport', transports: ['udp'], port: { side: 'destination', number: announcePort } },
+      ],
+      verdict: { kind: 'accept' },
+    },
+  );
+  return rules;
+}
+
+/** The discard service (RFC 863): what is announced with carries nothing. */
+export const announcePort = 9;
+
+/** The last look at every packet, in its final form. */
+export function planLast({ config, facts }: Context): readonly Rule[] {
+  return [
+    {
+      id: 'last-uplink',
+      why: "A packet leaves on the uplink with the uplink's own address, or not at all.",
+      when: [
+        { kind: 'out', names: [facts.uplink.name] },
+        { kind: 'source', subnet: facts.uplink.cidr.address, negate: true },
+      ],
+      verdict: { kind: 'drop' },
+    },
+    {
+      id: 'last-tunnel',
+      why: 'No address of the isolated network is ever shown beyond the tunnel.',
+      when: [
+        { kind: 'out', names: [facts.tunName] },
+        { kind: 'source', subnet: renderSubnet(config.gateway) },
+      ],
+      verdict: { kind: 'drop' },
+    },
+  ];
+}
+
+function healthTraffic(side: 'source' | 'destination', { config }: Context): Match {
+  return { kind: 'transport', transports: ['tcp'], port: { side, number: config.healthAddress.port } };
+}
+
+function isLoopback(address: Ipv4): boolean {
+  return contains({ address: loopbackNetwork, prefixBits: 8 }, address);
+}
+
+const loopbackNetwork = parseIpv4('127.0.0.0') as Ipv4;

@@ -1,0 +1,158 @@
+import { type Fault, faulty, ok, type Parsed } from '../errors.ts';
+import {
+  contains,
+  type IfName,
+  type Ipv4,
+  type Ipv4Cidr,
+  networkOf,
+  parseIfName,
+  parseIpv4,
+  parseIpv4Cidr,
+  renderCidr,
+  renderSubnet,
+} from '../net/address.ts';
+
+/** What the kernel says of one interface; loopback and tunnel devices are left out. */
+export interface SeenInterface {
+  readonly name: string;
+  readonly ipv4: readonly string[];
+}
+
+/** A default route of the main table. */
+export interface SeenDefault {
+  readonly device: string;
+  readonly gateway: string;
+}
+
+/** The two networks of the router, found by subnet. */
+export interface RouterInterfaces {
+  readonly lan: { readonly name: IfName };
+  readonly uplink: { readonly name: IfName; readonly cidr: Ipv4Cidr };
+  /** Next hops to be tried, the likeliest first; the first that answers is used. */
+  readonly gateways: readonly [Ipv4, ...Ipv4[]];
+}
+
+interface Candidate {
+  readonly name: IfName;
+  readonly cidrs: readonly Ipv4Cidr[];
+}
+
+/**
+ * Finds the isolated network by the subnet of IP_ADDR and the uplink as the other interface, whatever their names and
+ * order. Docker may have given the router a default route through itself (the network that comes first by name wins):
+ * such a route says nothing about the uplink.
+ */
+export function findInterfaces({
+  gateway,
+  uplinkGateway,
+  interfaces,
+  defaults,
+}: {
+  readonly gateway: Ipv4Cidr;
+  readonly uplinkGateway?: Ipv4 | undefined;
+  readonly interfaces: readonly SeenInterface[];
+  readonly defaults: readonly SeenDefault[];
+}): Parsed<RouterInterfaces> {
+  const candidates = interfaces.flatMap(parseCandidate);
+  const isLan = ({ cidrs }: Candidate) => cidrs.some(({ address }) => contains(gateway, address));
+  const [lan, ...otherLans] = candidates.filter(isLan);
+  const seen = candidates.map(({ name, cidrs }) => `${name} ${cidrs.map(renderCidr).join(' ')}`).join(', ') || 'none';
+  if (lan === undefined) {
+    return faulty({
+      name: 'IP_ADDR',
+      value: renderCidr(gateway),
+      problem: `no interface of this container is in ${renderSubnet(gateway)} (interfaces: ${seen})`,
+      hint: 'attach the router to the isolated network, or set IP_ADDR to an address of that network',
+    });
+  }
+  if (otherLans.length > 0) {
+    return faulty({
+      name: 'IP_ADDR',
+      value: renderCidr(gateway),
+      problem: `more than one interface is in ${renderSubnet(gateway)} (interfaces: ${seen})`,
+      hint: 'give the networks of this container different subnets',
+    });
+  }
+  const uplinks = candidates.filter((candidate) => candidate !== lan);
+  const uplink = chooseUplink({ uplinks, uplinkGateway, defaults, seen });
+  if (uplink.kind === 'faults') return uplink;
+  const [cidr] = uplink.value.cidrs;
+  if (cidr === undefined) return faulty(noUplink(seen));
+  const gateways =
+    uplinkGateway === undefined ? likelyGateways({ name: uplink.value.name, cidr, defaults }) : [uplinkGateway];
+  const [first, ...rest] = gateways.filter((address) => address !== cidr.address);
+  if (first === undefined) return faulty(noUplink(seen));
+  return ok({ lan: { name: lan.name }, uplink: { name: uplink.value.name, cidr }, gateways: [first, ...rest] });
+}
+
+function chooseUplink({
+  uplinks,
+  uplinkGateway,
+  defaults,
+  seen,
+}: {
+  readonly uplinks: readonly Candidate[];
+  readonly uplinkGateway?: Ipv4 | undefined;
+  readonly defaults: readonly SeenDefault[];
+  readonly seen: string;
+}): Parsed<Candidate> {
+  if (uplinkGateway !== undefined) {
+    const named = uplinks.find(({ cidrs }) => cidrs.some((cidr) => contains(cidr, uplinkGateway)));
+    if (named !== undefined) return ok(named);
+    return faulty({
+      name: 'UPLINK_GATEWAY',
+      value: uplinkGateway,
+      problem: `no interface besides the isolated network's is in its subnet (interfaces: ${seen})`,
+      hint: 'set it to the gateway of the uplink network, or leave it out',
+    });
+  }
+  const [only, ...others] = uplinks;
+  if (only === undefined) return faulty(noUplink(seen));
+  if (others.length === 0) return ok(only);
+  const [withDefault, ...ambiguous] = uplinks.filter(({ name }) => defaults.some(({ device }) => device === name));
+  if (withDefault !== undefined && ambiguous.length === 0) return ok(withDefault);
+  return faulty({
+    name: 'UPLINK_GATEWAY',
+    problem: `more than one interface could be the uplink (interfaces: ${seen})`,
+    hint: 'set UPLINK_GATEWAY to the gateway address of the network that leads to the VPN server',
+  });
+}
+
+function noUplink(seen: string): Fault {
+  return {
+    name: 'networks',
+    problem: `there is no uplink: the isolated network is the only one (interfaces: ${seen})`,
+    hint: 'attach the router to a second network that reaches the VPN server',
+  };
+}
+
+/** Docker gives a network's first address to its gateway unless told otherwise; some set-ups use the last one. */
+function likelyGateways({
+  name,
+  cidr,
+  defaults,
+}: {
+  readonly name: IfName;
+  readonly cidr: Ipv4Cidr;
+  readonly defaults: readonly SeenDefault[];
+}): readonly Ipv4[] {
+  const known = defaults.filter(({ device }) => device === name).flatMap(({ gateway }) => parseIpv4(gateway) ?? []);
+  if (known.length > 0) return known.slice(0, 1);
+  const network = toNumber(networkOf(cidr));
+  const last = network + 2 ** (32 - cidr.prefixBits) - 2;
+  return [toAddress(network + 1), toAddress(last)];
+}
+
+function parseCandidate({ name, ipv4 }: SeenInterface): readonly Candidate[] {
+  const parsedName = parseIfName(name);
+  const cidrs = ipv4.flatMap((text) => parseIpv4Cidr(text) ?? []);
+  return parsedName === undefined || cidrs.length === 0 ? [] : [{ name: parsedName, cidrs }];
+}
+
+function toNumber(address: Ipv4): number {
+  return address.split('.').reduce((sum, byte) => sum * 256 + Number(byte), 0);
+}
+
+function toAddress(value: number): Ipv4 {
+  return [24, 16, 8, 0].map((bits) => Math.floor(value / 2 ** bits) % 256).join('.') as Ipv4;
+}

@@ -1,0 +1,76 @@
+import type { IfName } from '../net/address.ts';
+import type { Hook, Rule, Ruleset } from '../ruleset/model.ts';
+import type { RoutingRule } from './plan.ts';
+
+/** Names of our tables; nothing outside them is ever touched. */
+export const filterTable = 'underbridge';
+export const natTable = 'underbridge_nat';
+
+/** Routing tables of ours: the router's own packets, packets from clients, packets from the tunnel. */
+export const tableIds = { own: 7100, clients: 7101, tunnel: 7102 } as const;
+
+export const loopback = 'lo' as IfName;
+
+const acceptLoopbackIn: Rule = {
+  id: 'in-loopback',
+  why: "The health endpoint and Docker's resolver live on loopback.",
+  when: [{ kind: 'in', names: [loopback] }],
+  verdict: { kind: 'accept' },
+};
+
+const acceptLoopbackOut: Rule = {
+  id: 'out-loopback',
+  why: "The health check and Docker's resolver live on loopback.",
+  when: [{ kind: 'out', names: [loopback] }],
+  verdict: { kind: 'accept' },
+};
+
+export const closed = (at: Hook['at']): Hook => ({ type: 'filter', at, priority: 'filter', policy: 'drop' });
+
+/**
+ * The ruleset that is loaded before Node starts, when nothing is known of the interfaces: only loopback passes.
+ * `rootfs/` holds its rendering as a file, and a test compares the two.
+ */
+export function planBootRuleset(): Ruleset {
+  return {
+    tables: [
+      {
+        family: 'inet',
+        name: filterTable,
+        maps: [],
+        chains: [
+          { name: 'input', hook: closed('input'), rules: [acceptLoopbackIn] },
+          { name: 'forward', hook: closed('forward'), rules: [] },
+          { name: 'output', hook: closed('output'), rules: [acceptLoopbackOut] },
+        ],
+      },
+      { family: 'ip', name: natTable, maps: [], chains: [] },
+    ],
+  };
+}
+
+/** The routing rules that hold in every state: the second lock, which needs no firewall. */
+export function planBootRules(): readonly RoutingRule[] {
+  return [
+    {
+      preference: 110,
+      from: { kind: 'forwarded' },
+      to: { kind: 'unreachable' },
+      why: 'A packet that is not ours and met no tunnel goes nowhere.',
+    },
+    {
+      preference: 120,
+      from: { kind: 'any' },
+      to: { kind: 'table', table: tableIds.own },
+      why: "Only the router's own packets get this far; main is never asked, whatever Docker or a server put there.",
+    },
+    {
+      preference: 130,
+      from: { kind: 'any' },
+      to: { kind: 'unreachable' },
+      why: 'Nothing falls through to main.',
+    },
+  ];
+}
+
+export const baseRules = { acceptLoopbackIn, acceptLoopbackOut } as const;

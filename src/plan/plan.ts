@@ -1,0 +1,33 @@
+import type { IfName, Ipv4 } from '../net/address.ts';
+import type { Ruleset } from '../ruleset/model.ts';
+
+/** The whole wanted state of the machine, computed anew for every policy. */
+export interface Plan {
+  readonly ruleset: Ruleset;
+  readonly rules: readonly RoutingRule[];
+  /** Every route of every table that is ours. */
+  readonly routes: readonly Route[];
+  readonly tun: {
+    readonly name: IfName;
+    /** Absent: the interface has no address and carries nothing. */
+    readonly link?: { readonly address: Ipv4; readonly mtuBytes: number };
+  };
+}
+
+/** A policy routing rule; lower preferences are asked first, and the kernel's own `local` is 0. */
+export interface RoutingRule {
+  readonly preference: number;
+  readonly from: { readonly kind: 'interface'; readonly name: IfName } | { readonly kind: 'forwarded' | 'any' };
+  readonly to: { readonly kind: 'table'; readonly table: number } | { readonly kind: 'unreachable' };
+  readonly why: string;
+}
+
+export interface Route {
+  readonly table: number;
+  /** `default`, an address or a subnet, as `ip route` prints it. */
+  readonly destination: string;
+  readonly via:
+    | { readonly kind: 'device'; readonly name: IfName; readonly gateway?: Ipv4 }
+    | { readonly kind: 'unreachable' };
+  readonly why: string;
+}

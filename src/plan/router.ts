@@ -1,0 +1,51 @@
+import type { Ruleset } from '../ruleset/model.ts';
+import type { Context } from './context.ts';
+import { planForwardChains, planNat } from './forwarding-rules.ts';
+import { planEarly, planInput, planLast, planOutput, planRefuse } from './host-rules.ts';
+import { closed, filterTable } from './lockdown.ts';
+import type { Plan } from './plan.ts';
+import { planRoutes, planRoutingRules } from './routes.ts';
+
+/** Computes all rules, routes and addresses that `policy` asks for. Pure: the same input gives the same plan. */
+export function planRouter(context: Context): Plan {
+  const { facts, policy } = context;
+  return {
+    ruleset: planRuleset(context),
+    rules: planRoutingRules(context),
+    routes: planRoutes(context),
+    tun: policy.kind === 'forward' ? { name: facts.tunName, link: policy.tun } : { name: facts.tunName },
+  };
+}
+
+function planRuleset(context: Context): Ruleset {
+  return {
+    tables: [
+      {
+        family: 'inet',
+        name: filterTable,
+        maps: [],
+        chains: [
+          {
+            name: 'early',
+            hook: { type: 'filter', at: 'prerouting', priority: 'raw', policy: 'accept' },
+            rules: planEarly(context),
+          },
+          {
+            name: 'refuse',
+            hook: { type: 'filter', at: 'prerouting', priority: 'filter', policy: 'accept' },
+            rules: planRefuse(context),
+          },
+          { name: 'input', hook: closed('input'), rules: planInput(context) },
+          ...planForwardChains(context),
+          { name: 'output', hook: closed('output'), rules: planOutput(context) },
+          {
+            name: 'last',
+            hook: { type: 'filter', at: 'postrouting', priority: 'last', policy: 'accept' },
+            rules: planLast(context),
+          },
+        ],
+      },
+      planNat(context),
+    ],
+  };
+}

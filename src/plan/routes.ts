@@ -1,0 +1,71 @@
+import { contains, renderSubnet } from '../net/address.ts';
+import { type Context, endpointOf } from './context.ts';
+import { planBootRules, tableIds } from './lockdown.ts';
+import type { Route, RoutingRule } from './plan.ts';
+
+/** Which table a packet may ask; the same in every state. */
+export function planRoutingRules({ facts }: Context): readonly RoutingRule[] {
+  return [
+    {
+      preference: 100,
+      from: { kind: 'interface', name: facts.lan.name },
+      to: { kind: 'table', table: tableIds.clients },
+      why: 'Packets from clients can meet only the tunnel.',
+    },
+    {
+      preference: 101,
+      from: { kind: 'interface', name: facts.tunName },
+      to: { kind: 'table', table: tableIds.tunnel },
+      why: 'Packets from the tunnel can meet only the isolated network.',
+    },
+    ...planBootRules(),
+  ];
+}
+
+/** Every route of our tables. */
+export function planRoutes(context: Context): readonly Route[] {
+  const { config, facts, policy } = context;
+  const lanSubnet = renderSubnet(config.gateway);
+  const lan = { kind: 'device', name: facts.lan.name } as const;
+  const uplink = { kind: 'device', name: facts.uplink.name } as const;
+  const { own, clients, tunnel } = tableIds;
+  const endpoint = endpointOf(policy);
+  const closedRoute = (table: number): Route => ({
+    table,
+    destination: 'default',
+    via: { kind: 'unreachable' },
+    why: 'Stays when the device and its routes vanish.',
+  });
+  const routes: Route[] = [
+    { table: own, destination: lanSubnet, via: lan, why: 'Answers to clients.' },
+    { table: own, destination: renderSubnet(facts.uplink.cidr), via: uplink, why: "The uplink's neighbours." },
+    closedRoute(clients),
+    closedRoute(tunnel),
+  ];
+  if (endpoint !== undefined) {
+    const onLink = contains(facts.uplink.cidr, endpoint.address);
+    routes.push({
+      table: own,
+      destination: endpoint.address,
+      via: onLink ? uplink : { ...uplink, gateway: facts.uplink.gateway },
+      why: 'OpenVPN to the server of this attempt.',
+    });
+  }
+  if (policy.kind === 'resolve') {
+    routes.push({
+      table: own,
+      destination: 'default',
+      via: { ...uplink, gateway: facts.uplink.gateway },
+      why: "The look-up of the VPN server's name; the firewall lets out nothing else.",
+    });
+  }
+  if (policy.kind === 'forward') {
+    const tun = { kind: 'device', name: policy.tun.name } as const;
+    routes.push(
+      { table: own, destination: 'default', via: tun, why: "The probe, and the kernel's reverse path check." },
+      { table: clients, destination: 'default', via: tun, why: 'Clients through the tunnel.' },
+      { table: tunnel, destination: lanSubnet, via: lan, why: 'Answers and forwarded ports to clients.' },
+    );
+  }
+  return routes;
+}

@@ -1,0 +1,17 @@
+import { type IfName, type Ipv4, type Port, parseIpv4 } from '../net/address.ts';
+import type { Endpoint, TunnelLink } from '../tunnel/policy.ts';
+
+const documentation = (last: number) => parseIpv4(`198.51.100.${last}`) as Ipv4;
+
+/** Stands for a server that is not known yet (RFC 5737), to check or show a plan before anything is dialed. */
+export const sampleEndpoint: Endpoint = {
+  address: documentation(1),
+  port: 1194 as Port,
+  transport: 'udp',
+  remoteIndex: 0,
+};
+
+/** Stands for a tunnel that is not there yet. */
+export function sampleTunnel(name: IfName): TunnelLink {
+  return { name, address: documentation(2), mtuBytes: 1500, pushedDns: [documentation(3)] };
+}

@@ -1,0 +1,43 @@
+import type { Plan } from '../plan/plan.ts';
+import { planRouter } from '../plan/router.ts';
+import { sampleEndpoint, sampleTunnel } from '../plan/sample.ts';
+import type { Rule } from '../ruleset/model.ts';
+import { renderNft } from '../ruleset/nft.ts';
+import { renderRoute, renderRule } from '../system/iproute.ts';
+import { type Policy, renderPolicy } from '../tunnel/policy.ts';
+import { endpointSource } from './router-remotes.ts';
+import { type RouterSetup, tunName } from './router-setup.ts';
+
+/**
+ * What would be applied in each state, as text. A server whose name is not resolved yet, and a tunnel that is not
+ * there yet, are shown with addresses from 198.51.100.0/24 (RFC 5737).
+ */
+export function renderPlan(setup: RouterSetup): string {
+  const { config, facts } = setup;
+  const source = endpointSource(setup);
+  const endpoint = source.kind === 'addresses' ? source.endpoints[0] : sampleEndpoint;
+  const policies: readonly Policy[] = [
+    { kind: 'lockdown' },
+    ...(source.kind === 'names' ? [{ kind: 'resolve', scope: source.scope } as const] : []),
+    { kind: 'dial', endpoint },
+    { kind: 'forward', endpoint, tun: sampleTunnel(tunName) },
+  ];
+  return policies
+    .map((policy) => `# ${renderPolicy(policy)}\n${renderOne(planRouter({ config, facts, policy }))}`)
+    .join('\n');
+}
+
+function renderOne({ ruleset, rules, routes }: Plan): string {
+  const reasons = ruleset.tables
+    .flatMap(({ chains }) => chains)
+    .flatMap((chain) => chain.rules)
+    .map(({ id, why }: Rule) => `#   ${id}: ${why}\n`);
+  return [
+    renderNft(ruleset),
+    '# rules by name\n',
+    ...reasons,
+    '# routing\n',
+    ...rules.map((rule) => `ip rule add ${renderRule(rule)}  # ${rule.why}\n`),
+    ...routes.map((route) => `ip route replace ${renderRoute(route)}  # ${route.why}\n`),
+  ].join('');
+}

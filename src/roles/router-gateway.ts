@@ -1,0 +1,39 @@
+import { UnderbridgeError } from '../errors.ts';
+import { renderCidr } from '../net/address.ts';
+import type { Log } from '../system/log.ts';
+import { announceAddress, claimAddress, observeNeighbour, solicit } from '../system/neighbour.ts';
+import type { RouterSetup } from './router-setup.ts';
+
+/** Time for an answer: on a bridge of one machine it comes within a millisecond. */
+const askMs = 100;
+
+/**
+ * Asks twice whether somebody has the gateway address already. Runs while OpenVPN dials, so it costs no start time.
+ * @throws UnderbridgeError UB_ADDRESS_TAKEN
+ */
+export async function refuseDuplicate({ config: { gateway }, facts, isClaimed }: RouterSetup): Promise<void> {
+  const device = facts.lan.name;
+  const { address } = gateway;
+  for (let round = 0; round < 2 && !isClaimed; round += 1) {
+    await solicit({ device, addresses: [address] });
+    await new Promise((resolve) => setTimeout(resolve, askMs));
+    const owner = await observeNeighbour({ device, address });
+    if (owner !== undefined) throw addressTaken(renderCidr(gateway), owner);
+  }
+}
+
+/** Puts the gateway address on the interface and tells the clients; from here on they are answered. */
+export async function claimGateway({ config, facts }: RouterSetup, log: Log): Promise<void> {
+  const at = { device: facts.lan.name, cidr: config.gateway };
+  await claimAddress(at);
+  await announceAddress(at);
+  log.info('gateway address claimed', { address: renderCidr(config.gateway), interface: at.device });
+}
+
+function addressTaken(address: string, owner: string): UnderbridgeError {
+  return new UnderbridgeError({
+    code: 'UB_ADDRESS_TAKEN',
+    message: `IP_ADDR="${address}": ${owner} already answers for this address`,
+    hint: "another router runs there, or the network's own gateway has this address: give the network another --gateway and reserve this one with --aux-address DefaultGatewayIPv4",
+  });
+}

@@ -1,0 +1,162 @@
+import { type Environment, parseRouterConfig } from '../config/env.ts';
+import type { RouterConfig } from '../config/router-config.ts';
+import { type Fault, faulty, ok, type Parsed } from '../errors.ts';
+import { contains, type IfName, type Ipv4, parseIpv4, renderSubnet } from '../net/address.ts';
+import type { Profile, ProfileRemote } from '../openvpn/profile.ts';
+import type { RouterFacts } from '../plan/facts.ts';
+import { findInterfaces, type RouterInterfaces } from '../plan/interfaces.ts';
+import { planRouter } from '../plan/router.ts';
+import { sampleEndpoint, sampleTunnel } from '../plan/sample.ts';
+import { configFolder, readProfile, readSecrets } from '../system/files.ts';
+import { changeNetwork, type ObservedNetwork } from '../system/iproute.ts';
+import { observeNeighbour, solicit } from '../system/neighbour.ts';
+import { checkRuleset } from '../system/nft.ts';
+import { type OpenvpnSecrets, openvpnUid } from '../system/openvpn.ts';
+import { findMissing } from '../system/prerequisites.ts';
+
+/** The tunnel's interface; persistent, so that rules and routes can name it before OpenVPN runs. */
+export const tunName = 'tun0' as IfName;
+
+/** Everything the router is told and finds before it changes anything. */
+export interface RouterSetup {
+  readonly config: RouterConfig;
+  readonly warnings: readonly Fault[];
+  readonly profile: Profile;
+  readonly secrets: OpenvpnSecrets;
+  readonly facts: RouterFacts;
+  /** The gateway address is on our interface already: we were here before. */
+  readonly isClaimed: boolean;
+}
+
+/** Reads settings, files and the machine; every fault of all of them is reported together. Changes nothing. */
+export async function setUpRouter(env: Environment): Promise<Parsed<RouterSetup>> {
+  const parsed = parseRouterConfig(env);
+  const network = await changeNetwork([]);
+  const names =
+    parsed.kind === 'ok' ? parsed.value.config.profileNames : [env.CONFIG ?? ''].filter((name) => name !== '');
+  const profile = readProfile({ names, folder: configFolder });
+  const faults = [
+    ...(parsed.kind === 'faults' ? parsed.faults : []),
+    ...(profile.kind === 'faults' && !mentions(parsed, 'CONFIG') ? profile.faults : []),
+  ];
+  if (parsed.kind === 'faults') {
+    return faulty(...faults, ...(await findMissing({ tables: [] })));
+  }
+  const { config, warnings } = parsed.value;
+  const secrets = profile.kind === 'ok' ? readSecrets({ source: config.credentials, profile: profile.value }) : profile;
+  if (secrets.kind === 'faults' && secrets !== profile) faults.push(...secrets.faults);
+  const interfaces = observeInterfaces(config, network);
+  if (interfaces.kind === 'faults') {
+    return faulty(...faults, ...interfaces.faults, ...(await findMissing({ tables: [] })));
+  }
+  const { lan, uplink, gateways } = interfaces.value;
+  const known: RouterFacts = {
+    lan,
+    uplink: { ...uplink, gateway: gateways[0] },
+    tunName,
+    openvpnUid,
+    canRejectBeforeRouting: false,
+  };
+  const [missing, canRejectBeforeRouting, gateway] = await Promise.all([
+    findMissing(planRouter({ config, facts: known, policy: widest(config) }).ruleset),
+    canReject(config, known),
+    findGateway(interfaces.value),
+  ]);
+  faults.push(...missing, ...(profile.kind === 'ok' ? remoteFaults(profile.value, config) : []));
+  if (gateway === undefined) faults.push(silentGateway(interfaces.value));
+  if (faults.length > 0 || gateway === undefined || profile.kind === 'faults' || secrets.kind === 'faults') {
+    return faulty(...faults);
+  }
+  return ok({
+    config,
+    warnings,
+    profile: profile.value,
+    secrets: secrets.value,
+    facts: { ...known, uplink: { ...uplink, gateway }, canRejectBeforeRouting },
+    isClaimed: network.links.some(({ addr_info }) => addr_info.some(({ local }) => local === config.gateway.address)),
+  });
+}
+
+function mentions(parsed: Parsed<unknown>, name: string): boolean {
+  return parsed.kind === 'faults' && parsed.faults.some((fault) => fault.name === name);
+}
+
+function observeInterfaces(config: RouterConfig, network: ObservedNetwork): Parsed<RouterInterfaces> {
+  return findInterfaces({
+    gateway: config.gateway,
+    uplinkGateway: config.uplinkGateway,
+    interfaces: network.links
+      .filter(({ ifname, link_type }) => link_type === 'ether' && ifname !== tunName)
+      .map(({ ifname, addr_info }) => ({
+        name: ifname,
+        ipv4: addr_info
+          .filter(({ family }) => family === 'inet')
+          .map(({ local, prefixlen }) => `${local}/${prefixlen}`),
+      })),
+    defaults: network.routes.flatMap(({ dst, dev, gateway, table }) =>
+      dst === 'default' && table === undefined && dev !== undefined && gateway !== undefined
+        ? [{ device: dev, gateway }]
+        : [],
+    ),
+  });
+}
+
+function widest(config: RouterConfig) {
+  const forwards = config.forwards.length > 0;
+  const tun = sampleTunnel(tunName);
+  return { kind: 'forward', endpoint: sampleEndpoint, tun: forwards ? tun : tun } as const;
+}
+
+/** Rejecting in prerouting needs Linux 5.9; without it clients still learn of a dead tunnel, by ICMP. */
+async function canReject(config: RouterConfig, facts: RouterFacts): Promise<boolean> {
+  const { ruleset } = planRouter({
+    config,
+    facts: { ...facts, canRejectBeforeRouting: true },
+    policy: { kind: 'lockdown' },
+  });
+  try {
+    await checkRuleset(ruleset);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+const gatewayWaitMs = 300;
+const pollMs = 10;
+
+/** The first likely next hop that answers ARP; a single one is taken as it is. */
+async function findGateway({ uplink, gateways }: RouterInterfaces): Promise<Ipv4 | undefined> {
+  if (gateways.length === 1) return gateways[0];
+  await solicit({ device: uplink.name, addresses: gateways });
+  for (let waitedMs = 0; waitedMs < gatewayWaitMs; waitedMs += pollMs) {
+    for (const address of gateways) {
+      if ((await observeNeighbour({ device: uplink.name, address })) !== undefined) return address;
+    }
+    await new Promise((resolve) => setTimeout(resolve, pollMs));
+  }
+  return undefined;
+}
+
+function silentGateway({ uplink, gateways }: RouterInterfaces): Fault {
+  return {
+    name: 'UPLINK_GATEWAY',
+    problem: `the uplink ${uplink.name} has no default route, and neither of ${gateways.join(' and ')} answers there`,
+    hint: 'set UPLINK_GATEWAY to the gateway address of the uplink network',
+  };
+}
+
+function remoteFaults(profile: Profile, config: RouterConfig): readonly Fault[] {
+  return profile.remotes.flatMap((remote: ProfileRemote) => {
+    const address = parseIpv4(remote.host);
+    if (address === undefined || !contains(config.gateway, address)) return [];
+    return [
+      {
+        name: `${profile.name}:${remote.line}`,
+        value: remote.host,
+        problem: `the VPN server is inside the isolated network ${renderSubnet(config.gateway)}`,
+        hint: 'use an address that the uplink reaches, or another subnet for the isolated network',
+      },
+    ];
+  });
+}

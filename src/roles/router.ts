@@ -1,0 +1,273 @@
+import type { Server } from 'node:http';
+import { assertNever, UnderbridgeError } from '../errors.ts';
+import { type HealthReport, reportHealth } from '../health/report.ts';
+import { contains } from '../net/address.ts';
+import { renderArguments, renderProfile } from '../openvpn/profile.ts';
+import { enforcedResolvers } from '../plan/context.ts';
+import { planRouter } from '../plan/router.ts';
+import { serveHealth } from '../system/http.ts';
+import { changeNetwork } from '../system/iproute.ts';
+import { applyPlan, forgetFlows } from '../system/kernel.ts';
+import type { Log } from '../system/log.ts';
+import { makeRunFolder, type OpenvpnProcess, openvpnUid, startOpenvpn } from '../system/openvpn.ts';
+import { startProbe, type Target } from '../system/probe.ts';
+import { initialState, step, type TunnelEffect, type TunnelEvent, type TunnelState } from '../tunnel/machine.ts';
+import { type Policy, renderEndpoint, renderPolicy, type TunnelLink } from '../tunnel/policy.ts';
+import { claimGateway, refuseDuplicate } from './router-gateway.ts';
+import { endpointSource, resolveRemotes } from './router-remotes.ts';
+import { type RouterSetup, tunName } from './router-setup.ts';
+
+/** A running router. */
+export interface Router {
+  readonly health: () => HealthReport;
+  /** Locks down, ends OpenVPN and resolves; the locks stay in the kernel. */
+  readonly stop: () => Promise<void>;
+  /** Settles only when the router cannot go on. */
+  readonly failed: Promise<never>;
+}
+
+/**
+ * Runs the router: one queue of events, one machine, effects whose results come back as events.
+ * @throws UnderbridgeError UB_ADDRESS_TAKEN, UB_APPLY, UB_EXEC when it cannot start.
+ */
+export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log }): Promise<Router> {
+  const { config, facts, profile, secrets } = setup;
+  const runFolder = makeRunFolder();
+  const source = endpointSource(setup);
+  let state: TunnelState = initialState(source);
+  let sinceMs = Date.now();
+  let isServing = setup.isClaimed;
+  let process: OpenvpnProcess | undefined;
+  let ending: Promise<void> = Promise.resolve();
+  let probe: { readonly stop: () => void } | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  let wantedPolicy: Policy = { kind: 'lockdown' };
+  let kernel: Promise<void> = Promise.resolve();
+  let giveUp: (error: UnderbridgeError) => void = () => undefined;
+  const failed = new Promise<never>((_, reject) => {
+    giveUp = reject;
+  });
+  let locked: () => void = () => undefined;
+  const firstLock = new Promise<void>((resolve) => {
+    locked = resolve;
+  });
+  // The owner awaits it later; until then a rejection is not unhandled.
+  failed.catch(() => undefined);
+
+  const dispatch = (event: TunnelEvent) => {
+    const before = state;
+    const next = step(state, event);
+    state = next.state;
+    if (before.kind !== state.kind || isProven(before) !== isProven(state)) {
+      sinceMs = Date.now();
+      logTransition(log, state);
+    }
+    for (const effect of next.effects) execute(effect);
+  };
+
+  const execute = (effect: TunnelEffect): void => {
+    switch (effect.kind) {
+      case 'apply':
+        return applySoon(effect.policy);
+      case 'forget-flows':
+        kernel = kernel
+          .then(forgetFlows)
+          .catch((error) => log.warn('flows were not forgotten', { reason: text(error) }));
+        return;
+      case 'resolve':
+        return void resolveSoon();
+      case 'start-openvpn':
+        return void openSoon(effect);
+      case 'release-hold':
+        return process?.release();
+      case 'end-openvpn':
+        return endOpenvpn();
+      case 'start-probe':
+        return startProbing(effect);
+      case 'stop-probe':
+        return probe?.stop();
+      case 'arm-timer': {
+        const { timer: name, epoch, ms } = effect;
+        clearTimeout(timer);
+        // Jitter, so that many routers do not come back to one server at the same moment.
+        const wait = name === 'retry' ? ms * (0.75 + Math.random() / 2) : ms;
+        timer = setTimeout(() => dispatch({ kind: 'timer', timer: name, epoch }), wait);
+        return;
+      }
+      case 'halt':
+        return giveUp(cannotLock(effect.text));
+      default:
+        return assertNever(effect);
+    }
+  };
+
+  // Changes to the kernel are made one after the other; one that is outdated before its turn is left out.
+  const applySoon = (policy: Policy) => {
+    wantedPolicy = policy;
+    kernel = kernel.then(async () => {
+      if (wantedPolicy !== policy) return;
+      try {
+        await applyPlan(planRouter({ config, facts, policy }));
+        log.info('policy applied', { policy: renderPolicy(policy) });
+        locked();
+        dispatch({ kind: 'policy-confirmed', policy });
+      } catch (error) {
+        if (!(error instanceof UnderbridgeError)) throw error;
+        log.error('policy not applied', { policy: renderPolicy(policy), reason: error.message, hint: error.hint });
+        dispatch({ kind: 'policy-failed', policy, text: error.message });
+      }
+    });
+    kernel.catch((error) => giveUp(unexpected(error)));
+  };
+
+  const resolveSoon = async () => {
+    const { endpoints, problems } = await resolveRemotes(setup);
+    const [first, ...others] = endpoints;
+    if (first !== undefined) return dispatch({ kind: 'resolved', endpoints: [first, ...others] });
+    dispatch({ kind: 'resolve-failed', text: problems.join('; ') });
+  };
+
+  const openSoon = async ({ epoch, endpoint }: Extract<TunnelEffect, { kind: 'start-openvpn' }>) => {
+    await ending;
+    if (state.kind !== 'dialing' || state.course.epoch !== epoch) return;
+    const remote = profile.remotes[endpoint.remoteIndex] ?? profile.remotes[0];
+    try {
+      await ensureTun();
+      process = startOpenvpn({
+        runFolder,
+        epoch,
+        tunName,
+        args: (managementSocket) => renderArguments({ profile, managementSocket, tunName }),
+        profileText: renderProfile({ profile, remote, address: endpoint.address }),
+        secrets,
+        log,
+        onEvent: (event) => dispatch(checkLink({ ...event, epoch }, setup)),
+      });
+    } catch (error) {
+      dispatch({ kind: 'failed', epoch, cause: { code: 'openvpn-exited', text: text(error) } });
+    }
+  };
+
+  const endOpenvpn = () => {
+    const ended = process;
+    process = undefined;
+    if (ended !== undefined) ending = Promise.all([ending, ended.end()]).then(() => undefined);
+  };
+
+  const startProbing = ({ epoch, tun }: Extract<TunnelEffect, { kind: 'start-probe' }>) => {
+    probe?.stop();
+    const target = probeTarget(setup, tun);
+    if (target.kind === 'none') {
+      log.warn('no resolver to prove the tunnel with', {
+        hint: 'the server pushed none: set DNS to a resolver, or HEALTH_PROBE to ADDRESS:PORT',
+      });
+    }
+    probe = startProbe({
+      tun,
+      target,
+      onOutcome: (outcome) => {
+        if (outcome === 'answered') return dispatch({ kind: 'probe-answered', epoch });
+        const cause =
+          outcome === 'dead'
+            ? ({ code: 'tunnel-dead', text: 'the tunnel is connected, but nothing comes back through it' } as const)
+            : ({ code: 'tun-gone', text: `the device ${tun.name} was deleted` } as const);
+        dispatch({ kind: 'failed', epoch, cause });
+      },
+    });
+  };
+
+  const health = () => reportHealth({ tunnel: state, sinceMs, isServing });
+
+  await ensureTun();
+  const server: Server = await serveHealth({ ...config.healthAddress, report: health });
+  dispatch({ kind: 'start' });
+  // The address comes last: locks confirmed, nobody else there.
+  void Promise.all([firstLock, refuseDuplicate(setup)])
+    .then(() => claimGateway(setup, log))
+    .then(
+      () => {
+        isServing = true;
+      },
+      (error) => giveUp(error instanceof UnderbridgeError ? error : unexpected(error)),
+    );
+  return {
+    health,
+    failed,
+    stop: async () => {
+      dispatch({ kind: 'stop' });
+      clearTimeout(timer);
+      server.close();
+      await Promise.all([kernel, ending]);
+    },
+  };
+}
+
+function isProven(state: TunnelState): boolean {
+  return state.kind === 'up' && state.isProven;
+}
+
+function logTransition(log: Log, state: TunnelState): void {
+  switch (state.kind) {
+    case 'blocked':
+      return log.warn('blocked', { cause: state.cause.code, reason: state.cause.text, retryMs: state.retryMs });
+    case 'resolving':
+      return log.info('resolving the names of the profile');
+    case 'dialing':
+      return log.info('dialing', { remote: renderEndpoint(state.endpoint), attempt: state.course.attempts });
+    case 'up':
+      return log.info(state.isProven ? 'tunnel proven' : 'tunnel up', {
+        remote: renderEndpoint(state.endpoint),
+        interface: state.tun.name,
+        address: state.tun.address,
+      });
+    case 'stopping':
+      return log.info('stopping');
+    default:
+      return assertNever(state);
+  }
+}
+
+async function ensureTun(): Promise<void> {
+  await changeNetwork([`tuntap add dev ${tunName} mode tun user ${openvpnUid}`]);
+}
+
+function cannotLock(reason: string): UnderbridgeError {
+  return new UnderbridgeError({
+    code: 'UB_APPLY',
+    message: `the kernel did not take the lockdown: ${reason}`,
+    hint: 'the router ends, and its network namespace with it, so that nothing can pass',
+  });
+}
+
+function unexpected(error: unknown): UnderbridgeError {
+  return new UnderbridgeError({
+    code: 'UB_INTERNAL',
+    message: text(error),
+    hint: 'this is a bug in Underbridge, please report it',
+    cause: error,
+  });
+}
+
+function text(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** A tunnel address inside one of our own networks would take it over. */
+function checkLink(event: TunnelEvent, { config, facts }: RouterSetup): TunnelEvent {
+  if (event.kind !== 'connected') return event;
+  const { address } = event.tun;
+  const owner = contains(config.gateway, address)
+    ? 'the isolated network'
+    : contains(facts.uplink.cidr, address)
+      ? 'the uplink'
+      : undefined;
+  if (owner === undefined) return event;
+  const cause = { code: 'address-conflict', text: `the server gave ${address}, which belongs to ${owner}` } as const;
+  return { kind: 'failed', epoch: event.epoch, cause };
+}
+
+function probeTarget({ config }: RouterSetup, tun: TunnelLink): Target {
+  if (config.probe.kind === 'tcp') return config.probe;
+  const [first, ...others] = enforcedResolvers(config, tun);
+  return first === undefined ? { kind: 'none' } : { kind: 'resolvers', servers: [first, ...others] };
+}

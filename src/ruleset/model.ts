@@ -1,0 +1,98 @@
+import type { IfName, Ipv4, Port } from '../net/address.ts';
+
+/**
+ * A firewall ruleset as plain data, independent of the tool that loads it.
+ *
+ * It covers the few expressions the plans need, so that a second renderer (iptables) stays possible.
+ */
+export interface Ruleset {
+  readonly tables: readonly Table[];
+}
+
+/** `inet` sees IPv4 and IPv6; `ip` is used for NAT, because inet NAT needs Linux 5.2. */
+export type Family = 'inet' | 'ip';
+
+export interface Table {
+  readonly family: Family;
+  readonly name: string;
+  readonly maps: readonly DnatMap[];
+  readonly chains: readonly Chain[];
+}
+
+/** Destination map of port forwards: one lookup whatever the number of forwards. */
+export interface DnatMap {
+  readonly name: string;
+  readonly entries: readonly DnatEntry[];
+}
+
+export interface DnatEntry {
+  readonly transport: 'tcp' | 'udp';
+  readonly outsidePort: Port;
+  readonly target: Ipv4;
+  readonly targetPort: Port;
+}
+
+/** A base chain has a hook; a chain without one is only jumped to. */
+export interface Chain {
+  readonly name: string;
+  readonly hook?: Hook;
+  readonly rules: readonly Rule[];
+}
+
+export interface Hook {
+  readonly type: 'filter' | 'nat';
+  readonly at: 'prerouting' | 'input' | 'forward' | 'output' | 'postrouting';
+  readonly priority: 'raw' | 'dstnat' | 'filter' | 'srcnat' | 'last';
+  readonly policy: 'accept' | 'drop';
+}
+
+export interface Rule {
+  /** Stable name; loaded as the rule's comment, so that a listing explains itself. */
+  readonly id: string;
+  /** The reason, for people: docs and `plan` print it. */
+  readonly why: string;
+  readonly when: readonly Match[];
+  /** Changes the packet, and goes on. */
+  readonly clampMss?: 'path-mtu' | number;
+  readonly verdict?: Verdict;
+}
+
+export type Match =
+  | { readonly kind: 'in'; readonly names: OneOrMore<IfName> }
+  | { readonly kind: 'not-in'; readonly name: IfName }
+  | { readonly kind: 'out'; readonly names: OneOrMore<IfName> }
+  | { readonly kind: 'family'; readonly family: 'ipv6' }
+  | { readonly kind: 'source'; readonly subnet: string; readonly negate?: true }
+  | { readonly kind: 'destination'; readonly addresses: OneOrMore<Ipv4>; readonly negate?: true }
+  | {
+      readonly kind: 'transport';
+      readonly transports: OneOrMore<'tcp' | 'udp'>;
+      /** The port on one side; a rule never needs both. */
+      readonly port?: { readonly side: 'source' | 'destination'; readonly number: number };
+    }
+  /** An opening TCP segment: SYN without ACK, FIN or RST. */
+  | { readonly kind: 'tcp-opening' }
+  | { readonly kind: 'icmp'; readonly types: OneOrMore<IcmpType> }
+  | { readonly kind: 'state'; readonly states: OneOrMore<ConntrackState> }
+  | { readonly kind: 'was-dnated' }
+  | { readonly kind: 'socket-uid'; readonly uid: number }
+  /** The destination is not an address of the interface that the packet came in on. */
+  | { readonly kind: 'not-for-this-interface' }
+  /** A frame for another host, a broadcast or a multicast. */
+  | { readonly kind: 'not-unicast-to-us' };
+
+export type IcmpType = 'echo-request' | 'destination-unreachable' | 'time-exceeded';
+export type ConntrackState = 'invalid' | 'established' | 'related' | 'new';
+export type OneOrMore<T> = readonly [T, ...T[]];
+
+export type Verdict =
+  | { readonly kind: 'accept' }
+  | { readonly kind: 'drop' }
+  /** ICMP administratively prohibited, which a client sees at once. */
+  | { readonly kind: 'reject' }
+  | { readonly kind: 'reject-reset' }
+  | { readonly kind: 'jump'; readonly chain: string }
+  | { readonly kind: 'masquerade' }
+  /** More than one target: used in turn. */
+  | { readonly kind: 'dnat'; readonly targets: OneOrMore<Ipv4> }
+  | { readonly kind: 'dnat-by-map'; readonly map: string };

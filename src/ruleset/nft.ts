@@ -1,0 +1,167 @@
+import { assertNever } from '../errors.ts';
+import type {
+  Chain,
+  ConntrackState,
+  DnatEntry,
+  DnatMap,
+  Hook,
+  IcmpType,
+  Match,
+  OneOrMore,
+  Rule,
+  Ruleset,
+  Table,
+  Verdict,
+} from './model.ts';
+
+/**
+ * Renders a ruleset as one nft transaction: each table is added (so that the delete cannot fail), deleted and made
+ * anew, which the kernel swaps in as a whole. The text is what `nft -s list table` prints, so that a read-back can be
+ * compared with it.
+ */
+export function renderNft(ruleset: Ruleset): string {
+  return ruleset.tables
+    .map((table) => {
+      const head = `table ${table.family} ${table.name}`;
+      return `${head}\ndelete ${head}\n${renderTable(table)}`;
+    })
+    .join('\n');
+}
+
+/** Renders one table as nft lists it. */
+export function renderTable(table: Table): string {
+  const parts = [...table.maps.map(renderMap), ...table.chains.map(renderChain)];
+  return `table ${table.family} ${table.name} {\n${parts.join('\n')}}\n`;
+}
+
+function renderMap(map: DnatMap): string {
+  const elements =
+    map.entries.length === 0 ? '' : `\t\telements = { ${map.entries.map(renderDnatEntry).join(',\n\t\t\t     ')} }\n`;
+  return `\tmap ${map.name} {\n\t\ttype inet_proto . inet_service : ipv4_addr . inet_service\n${elements}\t}\n`;
+}
+
+function renderDnatEntry(entry: DnatEntry): string {
+  return `${entry.transport} . ${entry.outsidePort} : ${entry.target} . ${entry.targetPort}`;
+}
+
+function renderChain(chain: Chain): string {
+  const lines = chain.rules.map((rule) => `\t\t${renderRule(rule)}\n`);
+  const hook = chain.hook === undefined ? '' : `\t\t${renderHook(chain.hook)}\n`;
+  return `\tchain ${chain.name} {\n${hook}${lines.join('')}\t}\n`;
+}
+
+function renderHook(hook: Hook): string {
+  return `type ${hook.type} hook ${hook.at} priority ${renderPriority(hook.priority)}; policy ${hook.policy};`;
+}
+
+function renderPriority(priority: Hook['priority']): string {
+  // 300 is behind conntrack's helper and in front of its confirm (INT_MAX): the last place that sees the final packet.
+  return priority === 'last' ? '300' : priority;
+}
+
+function renderRule(rule: Rule): string {
+  const words = rule.when.map(renderMatch);
+  if (rule.clampMss !== undefined) {
+    const size = rule.clampMss === 'path-mtu' ? 'rt mtu' : `${rule.clampMss}`;
+    words.push(`tcp flags & (syn | rst) == syn tcp option maxseg size set ${size}`);
+  }
+  if (rule.verdict !== undefined) words.push(renderVerdict(rule.verdict));
+  words.push(`comment "${rule.id}"`);
+  return words.join(' ');
+}
+
+function renderMatch(match: Match): string {
+  switch (match.kind) {
+    case 'in':
+      return `iifname ${renderAny([...match.names].sort().map(quoted))}`;
+    case 'not-in':
+      return `iifname != ${quoted(match.name)}`;
+    case 'out':
+      return `oifname ${renderAny([...match.names].sort().map(quoted))}`;
+    case 'family':
+      return `meta nfproto ${match.family}`;
+    case 'source':
+      return `ip saddr ${match.negate ? '!= ' : ''}${match.subnet}`;
+    case 'destination':
+      return `ip daddr ${match.negate ? '!= ' : ''}${renderAny(sortedAddresses(match.addresses))}`;
+    case 'transport':
+      return renderTransport(match);
+    case 'tcp-opening':
+      return 'tcp flags & (fin | syn | rst | ack) == syn';
+    case 'icmp':
+      return `icmp type ${renderAny(byNumber(match.types, icmpNumbers))}`;
+    case 'state':
+      return `ct state ${byNumber(match.states, stateBits).join(',')}`;
+    case 'was-dnated':
+      return 'ct status dnat';
+    case 'socket-uid':
+      return `meta skuid ${match.uid}`;
+    case 'not-for-this-interface':
+      return 'fib daddr . iif type != local';
+    case 'not-unicast-to-us':
+      return 'meta pkttype != host';
+    default:
+      return assertNever(match);
+  }
+}
+
+function renderTransport({ transports, port }: Extract<Match, { kind: 'transport' }>): string {
+  const protocols = `meta l4proto ${renderAny([...transports].sort())}`;
+  if (port === undefined) return protocols;
+  const side = port.side === 'source' ? 'sport' : 'dport';
+  return transports.length === 1 ? `${transports[0]} ${side} ${port.number}` : `${protocols} th ${side} ${port.number}`;
+}
+
+function renderVerdict(verdict: Verdict): string {
+  switch (verdict.kind) {
+    case 'accept':
+      return 'accept';
+    // Whatever is refused is counted: the counters are the first thing to look at.
+    case 'drop':
+      return 'counter drop';
+    case 'reject':
+      return 'counter reject with icmpx admin-prohibited';
+    case 'reject-reset':
+      return 'counter reject with tcp reset';
+    case 'jump':
+      return `jump ${verdict.chain}`;
+    case 'masquerade':
+      return 'masquerade';
+    case 'dnat': {
+      const [first, ...others] = verdict.targets;
+      if (others.length === 0) return `dnat to ${first}`;
+      const choices = verdict.targets.map((target, index) => `${index} : ${target}`).join(', ');
+      return `dnat to numgen inc mod ${verdict.targets.length} map { ${choices} }`;
+    }
+    case 'dnat-by-map':
+      return `dnat ip to meta l4proto . th dport map @${verdict.map}`;
+    default:
+      return assertNever(verdict);
+  }
+}
+
+const icmpNumbers: Readonly<Record<IcmpType, number>> = {
+  'destination-unreachable': 3,
+  'echo-request': 8,
+  'time-exceeded': 11,
+};
+
+const stateBits: Readonly<Record<ConntrackState, number>> = { invalid: 1, established: 2, related: 4, new: 8 };
+
+// nft lists the elements of a set in the order of their values, whatever order they were given in.
+function byNumber<T extends string>(values: OneOrMore<T>, numbers: Readonly<Record<T, number>>): readonly T[] {
+  return [...values].sort((one, other) => numbers[one] - numbers[other]);
+}
+
+function sortedAddresses(addresses: readonly string[]): readonly string[] {
+  const value = (address: string) => address.split('.').reduce((sum, byte) => sum * 256 + Number(byte), 0);
+  return [...addresses].sort((one, other) => value(one) - value(other));
+}
+
+function renderAny(values: readonly string[]): string {
+  return values.length === 1 ? `${values[0]}` : `{ ${values.join(', ')} }`;
+}
+
+function quoted(text: string): string {
+  return `"${text}"`;
+}

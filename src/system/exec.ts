@@ -1,0 +1,48 @@
+import { ExecaError, execa } from 'execa';
+import { UnderbridgeError } from '../errors.ts';
+
+export interface Command {
+  readonly file: string;
+  readonly args: readonly string[];
+  /** Text for standard input. */
+  readonly input?: string;
+  /** Exit codes besides 0 that are an answer, not a failure. */
+  readonly accept?: readonly number[];
+}
+
+const timeoutMs = 10_000;
+const maxBufferBytes = 64 * 1024 * 1024;
+
+/**
+ * Runs a program by its argument vector, never through a shell, and gives its standard output.
+ * @throws UnderbridgeError UB_EXEC with the first line of standard error.
+ */
+export async function run({ file, args, input, accept = [] }: Command): Promise<string> {
+  try {
+    const { stdout } = await execa(file, args, {
+      timeout: timeoutMs,
+      maxBuffer: maxBufferBytes,
+      // Tools translate and colour their output by the environment; and it may hold credentials.
+      env: { PATH: process.env.PATH, LC_ALL: 'C' },
+      extendEnv: false,
+      ...(input === undefined ? { stdin: 'ignore' } : { input }),
+    });
+    return stdout;
+  } catch (error) {
+    if (!(error instanceof ExecaError)) throw error;
+    if (error.exitCode !== undefined && accept.includes(error.exitCode)) return `${error.stdout}`;
+    throw new UnderbridgeError({
+      code: 'UB_EXEC',
+      message: `${file} ${args.join(' ')}: ${firstLine(`${error.stderr ?? ''}`) ?? error.shortMessage}`,
+      hint: `see what ${file} says when it is run by hand in the container`,
+      cause: error,
+    });
+  }
+}
+
+function firstLine(text: string): string | undefined {
+  return text
+    .split('\n')
+    .map((line) => line.trim())
+    .find((line) => line !== '');
+}

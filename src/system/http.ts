@@ -1,0 +1,36 @@
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+import type { HealthReport } from '../health/report.ts';
+import type { Ipv4, Port } from '../net/address.ts';
+
+/**
+ * Serves `/healthz` and `/readyz`: 200 or 503, with the same report as JSON.
+ * @throws Error EADDRINUSE and the like, when the address cannot be listened on.
+ */
+export async function serveHealth({
+  host,
+  port,
+  report,
+}: {
+  readonly host: Ipv4;
+  readonly port: Port;
+  readonly report: () => HealthReport;
+}): Promise<Server> {
+  const server = createServer((request, response) => {
+    const body = report();
+    const isGood = { '/healthz': body.healthy, '/readyz': body.ready }[request.url ?? ''];
+    const isRead = request.method === 'GET' || request.method === 'HEAD';
+    const status = isGood === undefined ? 404 : !isRead ? 405 : isGood ? 200 : 503;
+    response.writeHead(status, {
+      'content-type': 'application/json',
+      'cache-control': 'no-store',
+      connection: 'close',
+    });
+    response.end(status === 404 || status === 405 ? '{}\n' : `${JSON.stringify(body)}\n`);
+  });
+  server.requestTimeout = 2_000;
+  server.maxConnections = 64;
+  server.listen(port, host);
+  await once(server, 'listening');
+  return server;
+}

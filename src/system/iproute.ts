@@ -1,0 +1,89 @@
+import { UnderbridgeError } from '../errors.ts';
+import type { Route, RoutingRule } from '../plan/plan.ts';
+import { run } from './exec.ts';
+
+/** One interface as `ip -j addr show` prints it; only what we read. */
+export interface ObservedLink {
+  readonly ifindex: number;
+  readonly ifname: string;
+  readonly flags: readonly string[];
+  readonly mtu: number;
+  readonly link_type: string;
+  readonly addr_info: readonly { readonly family: string; readonly local: string; readonly prefixlen: number }[];
+}
+
+export interface ObservedRoute {
+  readonly type?: string;
+  readonly dst: string;
+  readonly gateway?: string;
+  readonly dev?: string;
+  readonly table?: string;
+  readonly metric?: number;
+}
+
+export interface ObservedRule {
+  readonly priority: number;
+  readonly not?: null;
+  readonly iif?: string;
+  readonly table?: string;
+  readonly action?: string;
+}
+
+export interface ObservedNetwork {
+  readonly links: readonly ObservedLink[];
+  readonly routes: readonly ObservedRoute[];
+  readonly rules: readonly ObservedRule[];
+}
+
+/**
+ * Runs changes in one `ip` process and reads back what the kernel holds afterwards. A change that fails does not stop
+ * the others (`-force`): what counts is the read-back.
+ */
+export async function changeNetwork(changes: readonly string[]): Promise<ObservedNetwork> {
+  const input = [...changes, 'addr show', 'route show table all', 'rule show', ''].join('\n');
+  const output = await run({ file: 'ip', args: ['-force', '-j', '-batch', '-'], input, accept: [1, 2] });
+  const [links, routes, rules] = output.split('\n').filter((line) => line.startsWith('['));
+  if (links === undefined || routes === undefined || rules === undefined) {
+    throw new UnderbridgeError({
+      code: 'UB_EXEC',
+      message: 'ip did not show addresses, routes and rules',
+      hint: 'the container needs the capability NET_ADMIN and a working iproute2',
+    });
+  }
+  return { links: JSON.parse(links), routes: JSON.parse(routes), rules: JSON.parse(rules) };
+}
+
+// Above every metric that Docker, a DHCP client or a VPN server uses, and what `unreachable default` commonly gets.
+const lastMetric = 4_278_198_272;
+
+/** Arguments of `ip route` that stand for this route. */
+export function renderRoute(route: Route): string {
+  const { via } = route;
+  if (via.kind === 'unreachable') return `unreachable ${route.destination} metric ${lastMetric} table ${route.table}`;
+  const gateway = via.gateway === undefined ? 'scope link' : `via ${via.gateway} onlink`;
+  return `${route.destination} dev ${via.name} ${gateway} table ${route.table}`;
+}
+
+/** Arguments of `ip rule` that stand for this rule. */
+export function renderRule(rule: RoutingRule): string {
+  const from = { interface: 'iif', forwarded: 'not iif lo', any: 'from all' }[rule.from.kind];
+  const name = rule.from.kind === 'interface' ? ` ${rule.from.name}` : '';
+  const to = rule.to.kind === 'table' ? `lookup ${rule.to.table}` : 'unreachable';
+  return `pref ${rule.preference} ${from}${name} ${to}`;
+}
+
+/** The same text for an observed route as {@link renderRoute} gives for the planned one. */
+export function renderObservedRoute(route: ObservedRoute): string {
+  const table = route.table ?? 'main';
+  if (route.type === 'unreachable') return `unreachable ${route.dst} metric ${route.metric ?? 0} table ${table}`;
+  const gateway = route.gateway === undefined ? 'scope link' : `via ${route.gateway} onlink`;
+  return `${route.dst} dev ${route.dev} ${gateway} table ${table}`;
+}
+
+/** The same text for an observed rule as {@link renderRule} gives for the planned one. */
+export function renderObservedRule(rule: ObservedRule): string {
+  const from =
+    rule.not === null && rule.iif === 'lo' ? 'not iif lo' : rule.iif === undefined ? 'from all' : `iif ${rule.iif}`;
+  const to = rule.action === 'unreachable' ? 'unreachable' : `lookup ${rule.table}`;
+  return `pref ${rule.priority} ${from} ${to}`;
+}

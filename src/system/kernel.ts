@@ -1,0 +1,81 @@
+import { UnderbridgeError } from '../errors.ts';
+import { tableIds } from '../plan/lockdown.ts';
+import type { Plan } from '../plan/plan.ts';
+import { compareTable } from '../ruleset/drift.ts';
+import { run } from './exec.ts';
+import {
+  changeNetwork,
+  type ObservedNetwork,
+  renderObservedRoute,
+  renderObservedRule,
+  renderRoute,
+  renderRule,
+} from './iproute.ts';
+import { applyRuleset, observeTables } from './nft.ts';
+
+/**
+ * Makes the kernel hold the plan, and reads it back: rules in one transaction, then rules and routes of the routing
+ * lock. Compared with the kernel, never with memory.
+ * @throws UnderbridgeError UB_APPLY when the kernel holds something else afterwards, UB_EXEC when it refused.
+ */
+export async function applyPlan(plan: Plan): Promise<void> {
+  // Firewall and observation do not touch each other; either lock alone is closed.
+  const [, before] = await Promise.all([applyRuleset(plan.ruleset), changeNetwork([])]);
+  const [listings, after] = await Promise.all([
+    observeTables(plan.ruleset),
+    changeNetwork([...planTunChanges(plan, before), ...planRoutingChanges(plan, before)]),
+  ]);
+  const wrong = [
+    ...listings.flatMap(compareTable).map(({ kind, table, line }) => `${kind} in ${table}: ${line}`),
+    ...planRoutingChanges(plan, after).map((change) => `routing still needs: ${change}`),
+    ...planTunChanges(plan, after).map((change) => `tunnel device still needs: ${change}`),
+  ];
+  if (wrong.length > 0) {
+    throw new UnderbridgeError({
+      code: 'UB_APPLY',
+      message: `the kernel holds something else than was applied: ${wrong.slice(0, 3).join('; ')}`,
+      hint: 'another program may change rules or routes of this container; the container needs NET_ADMIN',
+    });
+  }
+}
+
+/** Forgets all tracked connections, so that a client's flow starts with fresh NAT on the next tunnel. */
+export async function forgetFlows(): Promise<void> {
+  await run({ file: 'conntrack', args: ['-F'] });
+}
+
+function planRoutingChanges(plan: Plan, seen: ObservedNetwork): readonly string[] {
+  const ourTables = new Set<string>(Object.values(tableIds).map(String));
+  const rulePreferences = new Set(plan.rules.map((rule) => rule.preference));
+  const seenRules = seen.rules.filter((rule) => rulePreferences.has(rule.priority)).map(renderObservedRule);
+  const seenRoutes = seen.routes.filter((route) => ourTables.has(route.table ?? '')).map(renderObservedRoute);
+  const wantedRules = plan.rules.map(renderRule);
+  const wantedRoutes = plan.routes.map(renderRoute);
+  return [
+    ...difference(wantedRules, seenRules).map((rule) => `rule add ${rule}`),
+    ...difference(seenRules, wantedRules).map((rule) => `rule del ${rule}`),
+    // Away first: a route that is replaced may share its key with the new one.
+    ...difference(seenRoutes, wantedRoutes).map((route) => `route del ${route}`),
+    ...difference(wantedRoutes, seenRoutes).map((route) => `route replace ${route}`),
+  ];
+}
+
+function planTunChanges(plan: Plan, seen: ObservedNetwork): readonly string[] {
+  const { name, link: wanted } = plan.tun;
+  const link = seen.links.find((candidate) => candidate.ifname === name);
+  const addresses = link?.addr_info.filter(({ family }) => family === 'inet') ?? [];
+  const stale = addresses.filter(({ local, prefixlen }) => local !== wanted?.address || prefixlen !== 32);
+  const removals = stale.map(({ local, prefixlen }) => `addr del ${local}/${prefixlen} dev ${name}`);
+  if (wanted === undefined) return removals;
+  return [
+    ...removals,
+    ...(addresses.length > stale.length ? [] : [`addr add ${wanted.address}/32 dev ${name}`]),
+    ...(link?.mtu === wanted.mtuBytes ? [] : [`link set ${name} mtu ${wanted.mtuBytes}`]),
+    ...(link?.flags.includes('UP') ? [] : [`link set ${name} up`]),
+  ];
+}
+
+function difference(from: readonly string[], others: readonly string[]): readonly string[] {
+  const known = new Set(others);
+  return from.filter((text) => !known.has(text));
+}

@@ -1,0 +1,70 @@
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { broadcastOf, type IfName, type Ipv4, type Ipv4Cidr, renderCidr } from '../net/address.ts';
+import { announcePort } from '../plan/host-rules.ts';
+import { run } from './exec.ts';
+
+interface ObservedNeighbour {
+  readonly dst: string;
+  readonly dev: string;
+  readonly lladdr?: string;
+  readonly state: readonly string[];
+}
+
+/**
+ * Makes the kernel send an ARP request for each address, and reads who has answered so far. NTF_USE (`use`) starts
+ * the kernel's own resolution, so no raw socket and no CAP_NET_RAW is needed.
+ */
+export async function solicit({ device, addresses }: { device: IfName; addresses: readonly Ipv4[] }): Promise<void> {
+  const input = addresses.flatMap((address) => [
+    // Not `del`: iproute2 ends the whole batch when there is nothing to delete, also with -force.
+    `neigh flush to ${address} dev ${device}`,
+    `neigh replace ${address} dev ${device} use`,
+  ]);
+  await run({ file: 'ip', args: ['-force', '-batch', '-'], input: `${input.join('\n')}\n`, accept: [1, 2] });
+}
+
+/** The hardware address that answers for `address`, as far as the kernel knows by now. */
+export async function observeNeighbour({
+  device,
+  address,
+}: {
+  readonly device: IfName;
+  readonly address: Ipv4;
+}): Promise<string | undefined> {
+  const output = await run({ file: 'ip', args: ['-j', 'neigh', 'show', 'to', address, 'dev', device], accept: [1, 2] });
+  const neighbours: readonly ObservedNeighbour[] = output.trim() === '' ? [] : JSON.parse(output);
+  return neighbours.find(({ dst }) => dst === address)?.lladdr;
+}
+
+/** Puts the gateway address on the interface. `noprefixroute`: Docker's own address already made the subnet's route. */
+export async function claimAddress({ device, cidr }: { device: IfName; cidr: Ipv4Cidr }): Promise<void> {
+  await run({ file: 'ip', args: ['addr', 'replace', renderCidr(cidr), 'dev', device, 'noprefixroute'] });
+}
+
+/**
+ * Tells clients that remember another hardware address who has the gateway address now. The kernel broadcasts an ARP
+ * request with the gateway as its sender when a datagram from that address needs an unknown neighbour, and every
+ * host that knows the sender takes it over (arp_process, Linux net/ipv4/arp.c).
+ */
+export async function announceAddress({ device, cidr }: { device: IfName; cidr: Ipv4Cidr }): Promise<void> {
+  const neighbour = lastHost(cidr);
+  await run({ file: 'ip', args: ['neigh', 'flush', 'to', neighbour, 'dev', device], accept: [1, 2] });
+  const socket = createSocket('udp4');
+  try {
+    socket.bind(0, cidr.address);
+    await once(socket, 'listening');
+    await new Promise<void>((resolve) => socket.send('', announcePort, neighbour, () => resolve()));
+  } finally {
+    socket.close();
+  }
+}
+
+/** The highest host address that is not the gateway's own; Docker's recipe reserves it, so nobody is bothered. */
+function lastHost(cidr: Ipv4Cidr): Ipv4 {
+  const bytes = broadcastOf(cidr).split('.').map(Number);
+  const withLast = (last: number) => [...bytes.slice(0, 3), last].join('.') as Ipv4;
+  const broadcast = bytes[3] ?? 255;
+  const highest = withLast(broadcast - 1);
+  return highest === cidr.address ? withLast(broadcast - 2) : highest;
+}

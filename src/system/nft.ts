@@ -1,0 +1,26 @@
+import type { Ruleset, Table } from '../ruleset/model.ts';
+import { renderNft } from '../ruleset/nft.ts';
+import { run } from './exec.ts';
+
+/** Loads all tables of a ruleset in one transaction. @throws UnderbridgeError UB_EXEC; the kernel then keeps the old. */
+export async function applyRuleset(ruleset: Ruleset): Promise<void> {
+  await run({ file: 'nft', args: ['-f', '-'], input: renderNft(ruleset) });
+}
+
+/** Lets the kernel check a ruleset without loading it. @throws UnderbridgeError UB_EXEC with what it does not know. */
+export async function checkRuleset(ruleset: Ruleset): Promise<void> {
+  await run({ file: 'nft', args: ['-c', '-f', '-'], input: renderNft(ruleset) });
+}
+
+/** The kernel's listing of each table of a ruleset; a table that is not there is an empty text. */
+export async function observeTables(
+  ruleset: Ruleset,
+): Promise<readonly { readonly desired: Table; readonly listing: string }[]> {
+  // A process for each: nft 1.0.6 finds only the last family when one input lists tables of two.
+  return Promise.all(
+    ruleset.tables.map(async (desired) => {
+      const args = ['-s', 'list', 'table', desired.family, desired.name];
+      return { desired, listing: await run({ file: 'nft', args, accept: [1] }) };
+    }),
+  );
+}

@@ -1,0 +1,54 @@
+import type { IfName, Ipv4, Port } from '../net/address.ts';
+
+/** A literal place that OpenVPN may talk to; the only one that is ever open on the uplink while it dials. */
+export interface Endpoint {
+  readonly address: Ipv4;
+  readonly port: Port;
+  readonly transport: 'udp' | 'tcp';
+  /** Index of the profile's remote that it came from. */
+  readonly remoteIndex: number;
+}
+
+/** The tunnel as the server configured it. */
+export interface TunnelLink {
+  readonly name: IfName;
+  readonly address: Ipv4;
+  readonly mtuBytes: number;
+  /** The server's end, where it told us. */
+  readonly peer?: Ipv4;
+  /** Resolvers that the server pushed, in its order. */
+  readonly pushedDns: readonly Ipv4[];
+}
+
+/** Where names of remotes are asked: Docker's resolver hides its upstreams, so `any` of them may have to be reached. */
+export type ResolverScope = { readonly kind: 'any' } | { readonly kind: 'servers'; readonly servers: readonly Ipv4[] };
+
+/** What may pass. Each variant carries only what that state may open. */
+export type Policy =
+  /** Nothing but answers to clients. */
+  | { readonly kind: 'lockdown' }
+  /** The router's own name look-ups on the uplink. */
+  | { readonly kind: 'resolve'; readonly scope: ResolverScope }
+  /** OpenVPN to one endpoint on the uplink. */
+  | { readonly kind: 'dial'; readonly endpoint: Endpoint }
+  /** The same endpoint, and clients through the tunnel. */
+  | { readonly kind: 'forward'; readonly endpoint: Endpoint; readonly tun: TunnelLink };
+
+/** One log line's worth of a policy: `dial 198.51.100.10:1194/udp`. */
+export function renderPolicy(policy: Policy): string {
+  switch (policy.kind) {
+    case 'lockdown':
+      return 'lockdown';
+    case 'resolve':
+      return policy.scope.kind === 'any' ? 'resolve by any server' : `resolve by ${policy.scope.servers.join(', ')}`;
+    case 'dial':
+      return `dial ${renderEndpoint(policy.endpoint)}`;
+    case 'forward':
+      return `forward through ${policy.tun.name} (${policy.tun.address}) to ${renderEndpoint(policy.endpoint)}`;
+  }
+}
+
+/** `address:port/transport`. */
+export function renderEndpoint(endpoint: Endpoint): string {
+  return `${endpoint.address}:${endpoint.port}/${endpoint.transport}`;
+}

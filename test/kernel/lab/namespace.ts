@@ -1,0 +1,115 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { execa } from 'execa';
+
+/** A network namespace of a test, with an address book of its interfaces. */
+export interface Namespace {
+  readonly name: string;
+  /** Runs a program to its end; throws when it fails. */
+  readonly run: (file: string, ...args: readonly string[]) => Promise<string>;
+  /** Runs a program and gives its exit code and output, whatever they are. */
+  readonly attempt: (
+    file: string,
+    ...args: readonly string[]
+  ) => Promise<{ readonly exitCode: number; readonly output: string }>;
+  /** Starts a program that goes on; it is ended with the lab. */
+  readonly start: (options: StartOptions, file: string, ...args: readonly string[]) => LabProcess;
+}
+
+export interface StartOptions {
+  readonly cwd?: string;
+  /** Exactly this environment; absent: the test's own. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+}
+
+export interface LabProcess {
+  readonly pid: number;
+  readonly kill: (signal: NodeJS.Signals) => void;
+  readonly output: () => string;
+  /** Resolves when the output holds the text. */
+  readonly says: (text: string) => Promise<void>;
+  readonly exited: Promise<{ readonly exitCode: number | undefined }>;
+}
+
+/** Makes a namespace with loopback up. Programs in it see their own /run, so that tests do not meet. */
+export async function makeNamespace(name: string): Promise<Namespace> {
+  await execa('ip', ['netns', 'del', name], { reject: false });
+  await execa('ip', ['netns', 'add', name]);
+  await execa('ip', ['-n', name, 'link', 'set', 'lo', 'up']);
+  const inside = ['netns', 'exec', name] as const;
+  return {
+    name,
+    run: async (file, ...args) => (await execa('ip', [...inside, file, ...args])).stdout,
+    attempt: async (file, ...args) => {
+      const { exitCode, all } = await execa('ip', [...inside, file, ...args], {
+        reject: false,
+        all: true,
+        timeout: 60_000,
+      });
+      return { exitCode: exitCode ?? -1, output: all };
+    },
+    start: (options, file, ...args) => startProcess(options, 'ip', [...inside, file, ...args]),
+  };
+}
+
+function startProcess({ cwd, env }: StartOptions, file: string, args: readonly string[]): LabProcess {
+  const running = execa(file, args, {
+    reject: false,
+    all: true,
+    ...(cwd === undefined ? {} : { cwd }),
+    ...(env === undefined ? {} : { env: { ...env }, extendEnv: false }),
+  });
+  let output = '';
+  running.all.on('data', (chunk) => {
+    output += `${chunk}`;
+  });
+  return {
+    pid: running.pid ?? -1,
+    kill: (signal) => void running.kill(signal),
+    output: () => output,
+    says: async (text) => {
+      for (let waitedMs = 0; !output.includes(text); waitedMs += 10) {
+        if (waitedMs > 10_000) throw new Error(`${file} ${args.join(' ')} did not say "${text}":\n${output}`);
+        await sleep(10);
+      }
+    },
+    exited: running.then(({ exitCode }) => ({ exitCode })),
+  };
+}
+
+/** Ends a namespace and every process in it, by pid. */
+export async function removeNamespace({ name }: Namespace): Promise<void> {
+  const { stdout } = await execa('ip', ['netns', 'pids', name], { reject: false });
+  for (const pid of `${stdout}`.split('\n').filter((line) => line !== '')) {
+    try {
+      process.kill(Number(pid), 'SIGKILL');
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
+    }
+  }
+  await execa('ip', ['netns', 'del', name], { reject: false });
+}
+
+/** Joins two namespaces by a veth pair and gives each end an address. */
+export async function join(
+  one: { readonly ns: Namespace; readonly device: string; readonly address?: string },
+  other: { readonly ns: Namespace; readonly device: string; readonly address?: string },
+): Promise<void> {
+  await execa('ip', [
+    'link',
+    'add',
+    one.device,
+    'netns',
+    one.ns.name,
+    'type',
+    'veth',
+    'peer',
+    'name',
+    other.device,
+    'netns',
+    other.ns.name,
+  ]);
+  for (const { ns, device, address } of [one, other]) {
+    if (address !== undefined) await execa('ip', ['-n', ns.name, 'addr', 'add', address, 'dev', device]);
+    await execa('ip', ['-n', ns.name, 'link', 'set', device, 'up']);
+  }
+}

@@ -1,0 +1,237 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { parsePortForwards, renderPortForward } from '../../../src/config/port-forward.ts';
+import type { PortForward, PortRange, Transport } from '../../../src/config/router-config.ts';
+import type { Ipv4, Port } from '../../../src/net/address.ts';
+import { cidr, faultsOf, problemOf, valueFrom } from './outcome.ts';
+
+const gateway = cidr('172.22.0.1/24');
+const both: readonly Transport[] = ['tcp', 'udp'];
+
+function range(first: number, last = first): PortRange {
+  return { first: first as Port, last: last as Port };
+}
+
+function parseOne(text: string): PortForward {
+  const [forward, ...others] = valueFrom(parsePortForwards(text, gateway));
+  assert.ok(forward !== undefined && others.length === 0);
+  return forward;
+}
+
+describe('an entry of PORT_FWD', () => {
+  const target = '172.22.0.128' as Ipv4;
+
+  it('forwards both protocols to the same port in its shortest form', () => {
+    const expected = { transports: both, outside: range(4666), target, inside: range(4666) };
+    assert.deepEqual(parseOne('172.22.0.128:4666'), expected);
+  });
+
+  it('forwards one protocol when it ends in its name, in any case', () => {
+    assert.deepEqual(parseOne('172.22.0.128:4666/tcp').transports, ['tcp']);
+    assert.deepEqual(parseOne('172.22.0.128:4666/UDP').transports, ['udp']);
+  });
+
+  it('may have another port outside', () => {
+    const expected = { transports: ['tcp'], outside: range(8080), target, inside: range(80) };
+    assert.deepEqual(parseOne('8080:172.22.0.128:80/tcp'), expected);
+  });
+
+  it('may have ranges of equal length', () => {
+    const expected = { transports: both, outside: range(6000, 6010), target, inside: range(5000, 5010) };
+    assert.deepEqual(parseOne('6000-6010:172.22.0.128:5000-5010'), expected);
+    assert.deepEqual(parseOne('172.22.0.128:5000-5010').outside, range(5000, 5010));
+    assert.deepEqual(parseOne('172.22.0.128:1-65535').outside, range(1, 65_535));
+  });
+
+  const refusals = {
+    '172.22.1.5:80': 'has a target outside the isolated network 172.22.0.0/24',
+    '172.22.0.1:80': 'has the gateway address of IP_ADDR as its target',
+    '172.22.0.0:80': 'has the address of the subnet 172.22.0.0/24 as its target',
+    '172.22.0.255:80': 'has the broadcast address of 172.22.0.0/24 as its target',
+    '172.22.0.128': 'has no port',
+    '172.22.0.128:': 'has no inside port',
+    ':172.22.0.128:80': 'has no outside port',
+    '8080:172.22.0.128': 'has no inside port after the address',
+    '8080:80': 'has no address',
+    '8080::80': 'has no address',
+    '80': 'is not an address and a port',
+    '172.22.0.128:0': 'has an inside port that is not a number from 1 to 65535',
+    '172.22.0.128:65536': 'has an inside port that is not a number from 1 to 65535',
+    '172.22.0.128:http': 'has an inside port that is not a number from 1 to 65535',
+    '99999:172.22.0.128:80': 'has an outside port that is not a number from 1 to 65535',
+    '172.22.0.128:5000-': 'has an inside range that is not two ports from 1 to 65535',
+    '172.22.0.128:1-2-3': 'has an inside range that is not two ports from 1 to 65535',
+    '172.22.0.128:5010-5000': 'has an inside range that runs backwards',
+    '6000-6001:172.22.0.128:80': 'has 2 outside and 1 inside ports',
+    '80:172.22.0.128:80-81': 'has 1 outside and 2 inside ports',
+    '172.22.0.128:80/sctp': 'has a protocol other than tcp and udp',
+    '172.22.0.128:80/': 'has a protocol other than tcp and udp',
+    '172.22.0.128:80/tcp/udp': 'has more than one slash',
+    'web:80': 'has a host name for a target, and names are not supported yet',
+    '8080:web:80/tcp': 'has a host name for a target, and names are not supported yet',
+    '80:abc:80': 'has a host name for a target, and names are not supported yet',
+    '1:2:172.22.0.128:80': 'has too many colons',
+    '8080::172.22.0.128:80': 'has too many colons',
+    '[fd00::5]:80': 'is an IPv6 address, and only IPv4 is supported',
+    '8080:[fd00::5]:80/tcp': 'is an IPv6 address, and only IPv4 is supported',
+    'fd00::5:80': 'is an IPv6 address, and only IPv4 is supported',
+    '2001:db8:1:2:3:4:5:6:80': 'is an IPv6 address, and only IPv4 is supported',
+    '::ffff:172.22.0.128:80': 'is an IPv6 address, and only IPv4 is supported',
+    '172.22.0.300:80': 'has a target that has a number above 255',
+  };
+  for (const [text, problem] of Object.entries(refusals)) {
+    it(`that reads ${text} ${problem}`, () => assert.equal(problemOf(parsePortForwards(text, gateway)), problem));
+  }
+
+  it('has all of its faults reported', () => {
+    const problems = faultsOf(parsePortForwards('0:10.0.0.1:9-8/sctp', gateway)).map((fault) => fault.problem);
+    assert.equal(problems.length, 4);
+  });
+
+  it('is not compared with a subnet that is unknown', () => {
+    assert.equal(valueFrom(parsePortForwards('10.0.0.1:80', undefined)).length, 1);
+  });
+});
+
+describe('PORT_FWD', () => {
+  it('separates entries by commas, semicolons, spaces and line breaks', () => {
+    const text = '172.22.0.2:1, 172.22.0.2:2;172.22.0.2:3 172.22.0.2:4\n\t172.22.0.2:5,\r\n';
+    const ports = valueFrom(parsePortForwards(text, gateway)).map((forward) => forward.outside.first);
+    assert.deepEqual(ports, [1, 2, 3, 4, 5]);
+  });
+
+  it('forwards nothing when it holds separators only', () => {
+    assert.deepEqual(valueFrom(parsePortForwards(' ,; ', gateway)), []);
+  });
+
+  it('names the entry of each fault by number and text', () => {
+    const faults = faultsOf(parsePortForwards('172.22.0.2:1,web:80,172.22.0.3:x', gateway));
+    assert.deepEqual(
+      faults.map(({ name, value }) => [name, value]),
+      [
+        ['PORT_FWD entry 2', 'web:80'],
+        ['PORT_FWD entry 3', '172.22.0.3:x'],
+      ],
+    );
+  });
+
+  it('refuses an outside port that two entries take for one protocol, and names both', () => {
+    const [fault, ...others] = faultsOf(parsePortForwards('172.22.0.2:80 80:172.22.0.3:8080/tcp', gateway));
+    assert.equal(others.length, 0);
+    assert.equal(fault?.name, 'PORT_FWD entry 2');
+    assert.equal(fault?.value, '80:172.22.0.3:8080/tcp');
+    assert.equal(fault?.problem, 'takes outside port 80 for tcp, which entry 1, "172.22.0.2:80", has already');
+  });
+
+  it('finds ranges that overlap in part', () => {
+    const problem = problemOf(parsePortForwards('172.22.0.2:100-200 172.22.0.3:150-300', gateway));
+    assert.match(problem, /^takes outside port 150-200 for tcp and udp, which entry 1, /);
+  });
+
+  it('finds an overlap with a wide range behind a narrow one', () => {
+    const faults = faultsOf(parsePortForwards('172.22.0.2:1-100 172.22.0.3:10-20 172.22.0.4:50-60', gateway));
+    assert.deepEqual(
+      faults.map((fault) => fault.name),
+      ['PORT_FWD entry 2', 'PORT_FWD entry 3'],
+    );
+  });
+
+  it('is refused exactly when some pair of entries overlaps', () => {
+    const ports = fc.tuple(fc.integer({ min: 1, max: 60 }), fc.nat(10), fc.constantFrom('', '/tcp', '/udp'));
+    fc.assert(
+      fc.property(fc.array(ports, { maxLength: 8 }), (drafts) => {
+        const clash = drafts.some(([first, width, suffix], index) =>
+          drafts.slice(0, index).some(([otherFirst, otherWidth, otherSuffix]) => {
+            const sameProtocol = suffix === '' || otherSuffix === '' || suffix === otherSuffix;
+            return sameProtocol && first <= otherFirst + otherWidth && otherFirst <= first + width;
+          }),
+        );
+        const text = drafts.map(([first, width, suffix]) => `172.22.0.9:${first}-${first + width}${suffix}`).join(' ');
+        assert.equal(parsePortForwards(text, gateway).kind, clash ? 'faults' : 'ok');
+      }),
+    );
+  });
+
+  it('finds overlaps among entries that are faulty otherwise', () => {
+    assert.equal(faultsOf(parsePortForwards('172.22.0.2:80 80:web:8080', gateway)).length, 2);
+  });
+
+  it('lets one outside port lead to two containers by protocol, and two outside ports to one inside', () => {
+    valueFrom(parsePortForwards('172.22.0.2:53/tcp 172.22.0.3:53/udp', gateway));
+    valueFrom(parsePortForwards('80:172.22.0.2:8080 81:172.22.0.2:8080', gateway));
+  });
+
+  it('parses 10,000 entries in less than half a second', () => {
+    const entries = Array.from({ length: 10_000 }, (_, index) => `${index + 1}:172.22.0.${2 + (index % 250)}:80/tcp`);
+    const startMs = performance.now();
+    assert.equal(valueFrom(parsePortForwards(entries.join(','), gateway)).length, 10_000);
+    assert.ok(performance.now() - startMs < 500);
+  });
+
+  it('compares 10,000 wide ranges in less than a second', () => {
+    const entries = Array.from({ length: 10_000 }, () => '172.22.0.2:1-65535');
+    const startMs = performance.now();
+    assert.equal(faultsOf(parsePortForwards(entries.join(','), gateway)).length, 9_999);
+    assert.ok(performance.now() - startMs < 1_000);
+  });
+
+  it('survives as many faulty entries as an environment variable can hold', () => {
+    assert.equal(faultsOf(parsePortForwards('x '.repeat(70_000), gateway)).length, 70_000);
+  });
+
+  it('never throws, and faults are clauses without a line break', () => {
+    const pieces = fc.constantFrom(
+      '172.22.0.5',
+      'web',
+      '::1',
+      ':',
+      '/',
+      '-',
+      ',',
+      ' ',
+      '80',
+      '0',
+      'tcp',
+      '[',
+      '\u001b',
+      '…',
+    );
+    const text = fc.oneof(
+      fc.string({ unit: 'binary' }),
+      fc.array(pieces).map((parts) => parts.join('')),
+    );
+    fc.assert(
+      fc.property(text, (anyText) => {
+        const parsed = parsePortForwards(anyText, gateway);
+        if (parsed.kind === 'ok') return;
+        for (const { problem, hint } of parsed.faults) assert.doesNotMatch(problem + hint, /[\x00-\x1f]|\.$/);
+      }),
+    );
+  });
+});
+
+describe('renderPortForward', () => {
+  const transports = fc.constantFrom<readonly Transport[]>(both, ['tcp'], ['udp']);
+  // Each forward gets a slice of the outside ports of its own, so that generated lists never overlap.
+  const forwards = fc
+    .array(fc.tuple(transports, fc.integer({ min: 2, max: 254 }), fc.nat(99), fc.nat(99), fc.boolean()), {
+      maxLength: 200,
+    })
+    .map((drafts) =>
+      drafts.map(([protocols, host, start, length, samePort], index): PortForward => {
+        const outside = range(1 + index * 200 + start, 1 + index * 200 + start + length);
+        const inside = samePort ? outside : range(outside.first + 20_000, outside.last + 20_000);
+        return { transports: protocols, outside, target: `172.22.0.${host}` as Ipv4, inside };
+      }),
+    );
+
+  it('writes what parsePortForwards takes back', () => {
+    fc.assert(
+      fc.property(forwards, fc.constantFrom(',', ';', ' ', '\n', ', '), (list, separator) => {
+        const text = list.map((forward) => renderPortForward(forward)).join(separator);
+        assert.deepEqual(valueFrom(parsePortForwards(text, gateway)), list);
+      }),
+    );
+  });
+});
