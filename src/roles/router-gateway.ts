@@ -1,11 +1,12 @@
 import { UnderbridgeError } from '../errors.ts';
 import { renderCidr } from '../net/address.ts';
+import { applyForwarding } from '../system/forwarding.ts';
 import type { Log } from '../system/log.ts';
 import { announceAddress, claimAddress, observeNeighbour, solicit } from '../system/neighbour.ts';
 import type { RouterSetup } from './router-setup.ts';
 
 /** Time for an answer: on a bridge of one machine it comes within a millisecond. */
-const askMs = 100;
+const askMs = 50;
 
 /**
  * Asks twice whether somebody has the gateway address already. Runs while OpenVPN dials, so it costs no start time.
@@ -14,16 +15,24 @@ const askMs = 100;
 export async function refuseDuplicate({ config: { gateway }, facts, isClaimed }: RouterSetup): Promise<void> {
   const device = facts.lan.name;
   const { address } = gateway;
-  for (let round = 0; round < 2 && !isClaimed; round += 1) {
+  if (isClaimed) return;
+  for (let round = 0; round < 2; round += 1) {
     await solicit({ device, addresses: [address] });
     await new Promise((resolve) => setTimeout(resolve, askMs));
-    const owner = await observeNeighbour({ device, address });
-    if (owner !== undefined) throw addressTaken(renderCidr(gateway), owner);
   }
+  const owner = await observeNeighbour({ device, address });
+  if (owner !== undefined) throw addressTaken(renderCidr(gateway), owner);
 }
 
-/** Puts the gateway address on the interface and tells the clients; from here on they are answered. */
+/**
+ * Lets the isolated network's interface forward, puts the gateway address on it and tells the clients; from here on
+ * they are answered. The locks have to be in. @throws UnderbridgeError UB_KERNEL, UB_EXEC
+ */
 export async function claimGateway({ config, facts }: RouterSetup, log: Log): Promise<void> {
+  applyForwarding([
+    { name: facts.lan.name, forwards: true },
+    { name: facts.uplink.name, forwards: false },
+  ]);
   const at = { device: facts.lan.name, cidr: config.gateway };
   await claimAddress(at);
   await announceAddress(at);

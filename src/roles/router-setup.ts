@@ -40,14 +40,14 @@ export async function setUpRouter(env: Environment): Promise<Parsed<RouterSetup>
     ...(profile.kind === 'faults' && !mentions(parsed, 'CONFIG') ? profile.faults : []),
   ];
   if (parsed.kind === 'faults') {
-    return faulty(...faults, ...(await findMissing({ tables: [] })));
+    return faulty(...faults, ...findMissing());
   }
   const { config, warnings } = parsed.value;
   const secrets = profile.kind === 'ok' ? readSecrets({ source: config.credentials, profile: profile.value }) : profile;
   if (secrets.kind === 'faults' && secrets !== profile) faults.push(...secrets.faults);
   const interfaces = observeInterfaces(config, network);
   if (interfaces.kind === 'faults') {
-    return faulty(...faults, ...interfaces.faults, ...(await findMissing({ tables: [] })));
+    return faulty(...faults, ...interfaces.faults, ...findMissing());
   }
   const { lan, uplink, gateways } = interfaces.value;
   const known: RouterFacts = {
@@ -57,12 +57,13 @@ export async function setUpRouter(env: Environment): Promise<Parsed<RouterSetup>
     openvpnUid,
     canRejectBeforeRouting: false,
   };
-  const [missing, canRejectBeforeRouting, gateway] = await Promise.all([
-    findMissing(planRouter({ config, facts: known, policy: widest(config) }).ruleset),
-    canReject(config, known),
+  const missing = findMissing();
+  const mayCheck = !missing.some(({ value }) => value === 'NET_ADMIN');
+  const [rules, gateway] = await Promise.all([
+    mayCheck ? checkRules(config, known) : { faults: [], canRejectBeforeRouting: false },
     findGateway(interfaces.value),
   ]);
-  faults.push(...missing, ...(profile.kind === 'ok' ? remoteFaults(profile.value, config) : []));
+  faults.push(...missing, ...rules.faults, ...(profile.kind === 'ok' ? remoteFaults(profile.value, config) : []));
   if (gateway === undefined) faults.push(silentGateway(interfaces.value));
   if (faults.length > 0 || gateway === undefined || profile.kind === 'faults' || secrets.kind === 'faults') {
     return faulty(...faults);
@@ -72,7 +73,7 @@ export async function setUpRouter(env: Environment): Promise<Parsed<RouterSetup>
     warnings,
     profile: profile.value,
     secrets: secrets.value,
-    facts: { ...known, uplink: { ...uplink, gateway }, canRejectBeforeRouting },
+    facts: { ...known, uplink: { ...uplink, gateway }, canRejectBeforeRouting: rules.canRejectBeforeRouting },
     isClaimed: network.links.some(({ addr_info }) => addr_info.some(({ local }) => local === config.gateway.address)),
   });
 }
@@ -101,25 +102,30 @@ function observeInterfaces(config: RouterConfig, network: ObservedNetwork): Pars
   });
 }
 
-function widest(config: RouterConfig) {
-  const forwards = config.forwards.length > 0;
-  const tun = sampleTunnel(tunName);
-  return { kind: 'forward', endpoint: sampleEndpoint, tun: forwards ? tun : tun } as const;
+/**
+ * Lets the kernel check the widest ruleset without loading it. Rejecting in prerouting needs Linux 5.9; without it
+ * clients still learn of a dead tunnel, by ICMP.
+ */
+async function checkRules(
+  config: RouterConfig,
+  facts: RouterFacts,
+): Promise<{ readonly faults: readonly Fault[]; readonly canRejectBeforeRouting: boolean }> {
+  const forward = { kind: 'forward', endpoint: sampleEndpoint, tun: sampleTunnel(tunName) } as const;
+  const core = planRouter({ config, facts, policy: forward }).ruleset;
+  const refusing = { ...facts, canRejectBeforeRouting: true };
+  const extra = planRouter({ config, facts: refusing, policy: { kind: 'lockdown' } }).ruleset;
+  const all = await checkRuleset({ tables: [...extra.tables, ...core.tables] });
+  if (all === undefined) return { faults: [], canRejectBeforeRouting: true };
+  const problem = await checkRuleset(core);
+  return { faults: problem === undefined ? [] : [firewallFault(problem)], canRejectBeforeRouting: false };
 }
 
-/** Rejecting in prerouting needs Linux 5.9; without it clients still learn of a dead tunnel, by ICMP. */
-async function canReject(config: RouterConfig, facts: RouterFacts): Promise<boolean> {
-  const { ruleset } = planRouter({
-    config,
-    facts: { ...facts, canRejectBeforeRouting: true },
-    policy: { kind: 'lockdown' },
-  });
-  try {
-    await checkRuleset(ruleset);
-    return true;
-  } catch {
-    return false;
-  }
+function firewallFault(problem: string): Fault {
+  return {
+    name: 'nftables',
+    problem: `the kernel does not take the firewall's rules (${problem})`,
+    hint: 'Linux 4.18 or later with nf_tables, nft_fib, nft_ct, nft_nat and nft_masq is needed; load the modules on the host',
+  };
 }
 
 const gatewayWaitMs = 300;

@@ -5,6 +5,7 @@ import { contains } from '../net/address.ts';
 import { renderArguments, renderProfile } from '../openvpn/profile.ts';
 import { enforcedResolvers } from '../plan/context.ts';
 import { planRouter } from '../plan/router.ts';
+import { applyForwarding } from '../system/forwarding.ts';
 import { serveHealth } from '../system/http.ts';
 import { changeNetwork } from '../system/iproute.ts';
 import { applyPlan, forgetFlows } from '../system/kernel.ts';
@@ -229,6 +230,7 @@ function logTransition(log: Log, state: TunnelState): void {
 
 async function ensureTun(): Promise<void> {
   await changeNetwork([`tuntap add dev ${tunName} mode tun user ${openvpnUid}`]);
+  applyForwarding([{ name: tunName, forwards: true }]);
 }
 
 function cannotLock(reason: string): UnderbridgeError {

@@ -1,3 +1,4 @@
+import { UnderbridgeError } from '../errors.ts';
 import type { Ruleset, Table } from '../ruleset/model.ts';
 import { renderNft } from '../ruleset/nft.ts';
 import { run } from './exec.ts';
@@ -7,9 +8,15 @@ export async function applyRuleset(ruleset: Ruleset): Promise<void> {
   await run({ file: 'nft', args: ['-f', '-'], input: renderNft(ruleset) });
 }
 
-/** Lets the kernel check a ruleset without loading it. @throws UnderbridgeError UB_EXEC with what it does not know. */
-export async function checkRuleset(ruleset: Ruleset): Promise<void> {
-  await run({ file: 'nft', args: ['-c', '-f', '-'], input: renderNft(ruleset) });
+/** Lets the kernel check a ruleset without loading it; undefined when it takes it, else what it says. */
+export async function checkRuleset(ruleset: Ruleset): Promise<string | undefined> {
+  try {
+    await run({ file: 'nft', args: ['-c', '-f', '-'], input: renderNft(ruleset) });
+    return undefined;
+  } catch (error) {
+    if (error instanceof UnderbridgeError) return error.message;
+    throw error;
+  }
 }
 
 /** The kernel's listing of each table of a ruleset; a table that is not there is an empty text. */

@@ -115,7 +115,8 @@ export function startOpenvpn({
 
   const child = execa('setpriv', [...asOpenvpn, 'openvpn', ...args(socketPath)], {
     input: profileText,
-    env: { PATH: process.env.PATH },
+    // OpenVPN refuses to start without a folder it could write to; /dev/shm is writable in a read-only container too.
+    env: { PATH: process.env.PATH, TMPDIR: '/dev/shm' },
     extendEnv: false,
     all: true,
     buffer: false,

@@ -1,20 +1,12 @@
 import { chmodSync, readFileSync, statSync } from 'node:fs';
-import { type Fault, UnderbridgeError } from '../errors.ts';
-import type { Ruleset } from '../ruleset/model.ts';
-import { checkRuleset } from './nft.ts';
+import type { Fault } from '../errors.ts';
 
 const tunDevice = '/dev/net/tun';
 const capabilities = { NET_ADMIN: 12, SETGID: 6, SETUID: 7 } as const;
 
 /** Everything about the container that would keep the router from working, all at once. */
-export async function findMissing(ruleset: Ruleset): Promise<readonly Fault[]> {
-  const missing = missingCapabilities();
-  return [
-    ...missing.map(capabilityFault),
-    ...missingTun(),
-    ...missingForwarding(),
-    ...(missing.includes('NET_ADMIN') ? [] : await missingRules(ruleset)),
-  ];
+export function findMissing(): readonly Fault[] {
+  return [...missingCapabilities().map(capabilityFault), ...missingTun()];
 }
 
 function missingCapabilities(): readonly (keyof typeof capabilities)[] {
@@ -60,33 +52,4 @@ function missingTun(): readonly Fault[] {
     }
   }
   return [];
-}
-
-function missingForwarding(): readonly Fault[] {
-  if (readFileSync('/proc/sys/net/ipv4/ip_forward', 'utf8').trim() === '1') return [];
-  return [
-    {
-      name: 'net.ipv4.ip_forward',
-      value: '0',
-      problem: 'the kernel does not forward packets in this container',
-      hint: 'switch it on (Compose: `sysctls: {net.ipv4.ip_forward: 1}`)',
-    },
-  ];
-}
-
-/** The kernel checks the widest ruleset of the plan without loading it. */
-async function missingRules(ruleset: Ruleset): Promise<readonly Fault[]> {
-  try {
-    await checkRuleset(ruleset);
-    return [];
-  } catch (error) {
-    if (!(error instanceof UnderbridgeError)) throw error;
-    return [
-      {
-        name: 'nftables',
-        problem: `the kernel does not take the firewall's rules (${error.message})`,
-        hint: 'Linux 4.18 or later with nf_tables, nft_fib, nft_ct and nft_nat is needed; load the modules on the host',
-      },
-    ];
-  }
 }

@@ -128,7 +128,9 @@ async function wire({
   await router.run('ip', 'route', 'add', 'default', 'via', addresses.gateway);
   for (const ns of [client, other]) await ns.run('ip', 'route', 'add', 'default', 'via', addresses.gateway);
   await server.run('ip', 'route', 'add', 'default', 'via', '203.0.113.1');
-  for (const ns of [router, isp]) await ns.run('sysctl', '-qw', 'net.ipv4.ip_forward=1');
+  await isp.run('sysctl', '-qw', 'net.ipv4.ip_forward=1');
+  // As in our Compose files: nothing is forwarded until the router says so.
+  await router.run('sysctl', '-qw', 'net.ipv4.ip_forward=0');
   await server.run('ip', 'addr', 'add', `${addresses.web}/32`, 'dev', 'lo');
   await server.run('ip', 'addr', 'add', `${addresses.resolver}/32`, 'dev', 'lo');
   const rules = `

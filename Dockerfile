@@ -1,0 +1,50 @@
+# Plain Dockerfile syntax: the classic builder of Docker 20.10 builds it, and BuildKit does too.
+# Both bases can be pinned, say --build-arg DEBIAN_IMAGE=debian:trixie-slim@sha256:…
+ARG NODE_IMAGE=node:26-trixie-slim
+ARG DEBIAN_IMAGE=debian:trixie-slim
+
+FROM ${NODE_IMAGE} AS build
+WORKDIR /build
+# Node's symbols are a fifth of its size, and nothing here loads a native addon that would need them.
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends binutils \
+ && strip --output-file=/build/node /usr/local/bin/node
+COPY package.json package-lock.json ./
+COPY src/node-openvpn-mgmt/package.json src/node-openvpn-mgmt/
+# No install script runs: the base image is the Node, and esbuild finds its binary without one.
+RUN npm ci --ignore-scripts --no-audit --no-fund
+COPY tsconfig.json ./
+COPY src/ src/
+# Without the type, Node would first compile the bundle as CommonJS, fail, and start over.
+RUN npm run build && echo '{"type":"module"}' >dist/package.json
+
+FROM ${DEBIAN_IMAGE}
+# libatomic1 is Node's only library that the slim image lacks. The lists, the documentation and what belongs to an init
+# system go in the same layer: a file that is deleted in a later one still counts.
+RUN groupadd --system --gid 975 openvpn \
+ && useradd --system --uid 975 --gid 975 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin openvpn \
+ && export DEBIAN_FRONTEND=noninteractive \
+ && apt-get update \
+ && apt-get install --yes --no-install-recommends \
+      conntrack iproute2 iptables libatomic1 nftables openvpn tini \
+ && apt-get clean \
+ && rm -rf \
+      /etc/default/openvpn /etc/init.d /etc/network /etc/openvpn /etc/rc?.d /usr/lib/systemd /usr/lib/tmpfiles.d \
+      /usr/share/bash-completion /usr/share/doc /usr/share/lintian /usr/share/locale /usr/share/man /usr/share/openvpn \
+      /var/cache/apt /var/cache/debconf /var/lib/apt /var/log \
+      /etc/*- /var/lib/dpkg/*-old \
+ && mkdir -p /var/lib/apt/lists/partial /var/cache/apt/archives/partial /var/cache/debconf /var/log
+COPY --from=build /build/node /usr/local/bin/node
+COPY rootfs/ /
+COPY --from=build /build/dist/ /usr/lib/underbridge/
+# Compiled code of a run, for every later start. V8 takes it only from the same Node, the same file and the same uid.
+ENV NODE_ENV=production \
+    NODE_COMPILE_CACHE=/usr/lib/underbridge/cache
+RUN node /usr/lib/underbridge/underbridge.js --version && chmod -R a+rX "$NODE_COMPILE_CACHE"
+
+LABEL org.opencontainers.image.title="Underbridge" \
+      org.opencontainers.image.description="VPN gateway for Docker networks: everything a container sends leaves through the tunnel, or not at all." \
+      org.opencontainers.image.licenses="MIT"
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=3s --timeout=3s --start-period=10s --retries=1 CMD ["/usr/lib/underbridge/healthcheck"]
+ENTRYPOINT ["/usr/bin/tini", "--", "/usr/lib/underbridge/entrypoint"]

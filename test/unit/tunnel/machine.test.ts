@@ -1,0 +1,274 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { Cause } from '../../../src/tunnel/cause.ts';
+import {
+  contactMs,
+  type EndpointSource,
+  handshakeMs,
+  initialState,
+  step,
+  type TunnelEffect,
+  type TunnelEvent,
+  type TunnelState,
+} from '../../../src/tunnel/machine.ts';
+import { endpoint, tunnelLink } from './endpoints.ts';
+
+const [first, second] = [endpoint(1), endpoint(2)];
+const addresses: EndpointSource = { kind: 'addresses', endpoints: [first, second] };
+const names: EndpointSource = { kind: 'names', scope: { kind: 'any' } };
+const tun = tunnelLink(2);
+const silence: Cause = { code: 'server-silent', text: '198.51.100.1:1194/udp does not answer' };
+
+/** Every kind of event, for the epoch that `state` is in. Sub-kinds that the machine tells apart stand by themselves. */
+const events = {
+  start: () => ({ kind: 'start' }),
+  'lockdown confirmed': () => ({ kind: 'policy-confirmed', policy: { kind: 'lockdown' } }),
+  'resolve confirmed': () => ({ kind: 'policy-confirmed', policy: { kind: 'resolve', scope: { kind: 'any' } } }),
+  'dial confirmed': () => ({ kind: 'policy-confirmed', policy: { kind: 'dial', endpoint: first } }),
+  'other dial confirmed': () => ({ kind: 'policy-confirmed', policy: { kind: 'dial', endpoint: second } }),
+  'forward confirmed': () => ({ kind: 'policy-confirmed', policy: { kind: 'forward', endpoint: first, tun } }),
+  'other forward confirmed': () => ({
+    kind: 'policy-confirmed',
+    policy: { kind: 'forward', endpoint: first, tun: tunnelLink(3) },
+  }),
+  'lockdown failed': () => ({ kind: 'policy-failed', policy: { kind: 'lockdown' }, text: 'no room' }),
+  'dial failed': () => ({ kind: 'policy-failed', policy: { kind: 'dial', endpoint: first }, text: 'no room' }),
+  resolved: () => ({ kind: 'resolved', endpoints: [first, second] }),
+  'resolve-failed': () => ({ kind: 'resolve-failed', text: 'vpn.example cannot be resolved (ENOTFOUND)' }),
+  held: (epoch) => ({ kind: 'held', epoch }),
+  answered: (epoch) => ({ kind: 'answered', epoch }),
+  connected: (epoch) => ({ kind: 'connected', epoch, tun }),
+  failed: (epoch) => ({ kind: 'failed', epoch, cause: silence }),
+  'probe-answered': (epoch) => ({ kind: 'probe-answered', epoch }),
+  'retry timer': (epoch) => ({ kind: 'timer', timer: 'retry', epoch }),
+  'contact timer': (epoch) => ({ kind: 'timer', timer: 'contact', epoch }),
+  'handshake timer': (epoch) => ({ kind: 'timer', timer: 'handshake', epoch }),
+  stop: () => ({ kind: 'stop' }),
+} as const satisfies Record<string, (epoch: number) => TunnelEvent>;
+
+type EventName = keyof typeof events;
+const eventNames = Object.keys(events) as EventName[];
+
+/** Each state, by the events that lead there from the start. */
+const courses = {
+  'new, addresses': [addresses],
+  'new, names': [names],
+  blocked: [addresses, 'start', 'failed'],
+  resolving: [names, 'start'],
+  preparing: [addresses, 'start'],
+  'preparing, confirmed': [addresses, 'start', 'dial confirmed'],
+  'preparing, held': [addresses, 'start', 'held'],
+  contacting: [addresses, 'start', 'dial confirmed', 'held'],
+  handshaking: [addresses, 'start', 'held', 'dial confirmed', 'answered'],
+  up: [addresses, 'start', 'held', 'dial confirmed', 'answered', 'connected'],
+  forwarding: [addresses, 'start', 'held', 'dial confirmed', 'answered', 'connected', 'forward confirmed'],
+  proven: [
+    ...[addresses, 'start', 'held', 'dial confirmed', 'answered', 'connected', 'forward confirmed', 'probe-answered'],
+  ],
+  stopping: [addresses, 'start', 'stop'],
+} as unknown as Readonly<Record<string, readonly [EndpointSource, ...EventName[]]>>;
+
+const dial = 'preparing: apply dial, start-openvpn, arm contact';
+const block = 'blocked: apply lockdown, stop-probe, end-openvpn, forget-flows, arm retry';
+const release = 'contacting: release-hold, arm contact';
+const always = {
+  'lockdown failed': 'SAME: halt',
+  'dial failed': block,
+  stop: 'stopping: apply lockdown, stop-probe, end-openvpn',
+};
+const wait = { ...always, start: dial, 'retry timer': dial };
+const give = { ...always, failed: block, 'contact timer': block };
+const carry = { ...always, failed: block, held: block, connected: 'up: stop-probe, apply forward' };
+
+/** State × event → next state and effects, in their order. What is not listed changes nothing and does nothing. */
+const table: Readonly<Record<string, Partial<Record<EventName, string>>>> = {
+  'new, addresses': wait,
+  'new, names': { ...always, start: 'resolving: apply resolve', 'retry timer': 'resolving: apply resolve' },
+  blocked: wait,
+  resolving: { ...always, 'resolve confirmed': 'resolving: resolve', resolved: dial, 'resolve-failed': block },
+  preparing: { ...give, 'dial confirmed': 'preparing, confirmed: nothing', held: 'preparing, held: nothing' },
+  'preparing, confirmed': { ...give, held: release },
+  'preparing, held': { ...give, 'dial confirmed': release },
+  contacting: {
+    ...{ ...give, held: block, 'dial confirmed': release },
+    answered: 'handshaking: arm handshake',
+    connected: 'up: apply forward',
+  },
+  handshaking: {
+    ...{ ...always, failed: block, held: block, 'handshake timer': block, connected: 'up: apply forward' },
+    'dial confirmed': release,
+  },
+  up: { ...carry, 'forward confirmed': 'forwarding: start-probe', 'probe-answered': 'up, proven: nothing' },
+  forwarding: { ...carry, 'forward confirmed': 'forwarding: start-probe', 'probe-answered': 'proven: nothing' },
+  proven: { ...carry, 'forward confirmed': 'proven: start-probe' },
+  stopping: {},
+};
+
+describe('the tunnel machine', () => {
+  it('has a row for every state', () => assert.deepEqual(Object.keys(table), Object.keys(courses)));
+
+  for (const [name, [source, ...path]] of Object.entries(courses)) {
+    const state = path.reduce((reached, event) => happen(reached, event).state, initialState(source));
+    for (const event of eventNames) {
+      const expected = table[name]?.[event]?.replace('SAME', name.replace(/^new, .*/, 'new'));
+      it(`${name} × ${event} → ${expected ?? 'no change'}`, () => {
+        const next = happen(state, event);
+        if (expected !== undefined) return assert.equal(`${nameOf(next.state)}: ${listOf(next.effects)}`, expected);
+        assert.deepEqual(next, { state, effects: [] });
+      });
+    }
+    it(`${name} ignores events of another attempt`, () => {
+      for (const event of eventNames) {
+        for (const offset of [-2, -1, 1]) {
+          const stale: TunnelEvent = events[event](epochOf(state) + offset);
+          if ('epoch' in stale) assert.deepEqual(step(state, stale), { state, effects: [] });
+        }
+      }
+    });
+  }
+});
+
+describe('an attempt', () => {
+  it('gives a server its time for the first answer, and then for the handshake', () => {
+    const armed = (...path: EventName[]) => reach(addresses, ...path).effects.at(-1);
+    const epoch = 1;
+    const contact = { kind: 'arm-timer', timer: 'contact', epoch, ms: contactMs };
+    assert.deepEqual(armed('start'), contact);
+    assert.deepEqual(armed('start', 'dial confirmed', 'held'), contact);
+    const handshake = { kind: 'arm-timer', timer: 'handshake', epoch, ms: handshakeMs };
+    assert.deepEqual(armed('start', 'dial confirmed', 'held', 'answered'), handshake);
+  });
+
+  it('says what went wrong in one sentence', () => {
+    const cause = (...path: EventName[]) => {
+      const { state } = reach(addresses, 'start', ...path);
+      return state.kind === 'blocked' ? `${state.cause.code}: ${state.cause.text}` : state.kind;
+    };
+    assert.equal(cause('contact timer'), 'openvpn-exited: OpenVPN did not report for work');
+    assert.equal(
+      cause('held', 'dial confirmed', 'contact timer'),
+      'server-silent: 198.51.100.1:1194/udp does not answer',
+    );
+    assert.equal(
+      cause('held', 'dial confirmed', 'answered', 'handshake timer'),
+      'handshake-timeout: 198.51.100.1:1194/udp answered, but the handshake did not finish in 20 s',
+    );
+    assert.equal(
+      cause('held', 'dial confirmed', 'answered', 'held'),
+      'openvpn-restarted: OpenVPN gave up the connection',
+    );
+    assert.equal(cause('dial failed'), 'apply-failed: the kernel did not take the rules: no room');
+  });
+
+  it('tries the endpoints in their order, round after round', () => {
+    const tried = dialed(addresses, 'start', 'failed', 'retry timer', 'failed', 'retry timer', 'failed', 'retry timer');
+    assert.deepEqual(tried, [first, second, first, second]);
+  });
+
+  it('looks names up anew for every round, not for every endpoint', () => {
+    const { state } = reach(names, 'start', 'resolved', 'failed', 'retry timer', 'failed', 'retry timer');
+    assert.equal(state.kind, 'resolving');
+    assert.deepEqual(dialed(names, 'start', 'resolved', 'failed', 'retry timer'), [first, second]);
+  });
+
+  it('follows a loss by a dial of the next endpoint', () => {
+    const up = ['start', 'held', 'dial confirmed', 'connected', 'forward confirmed', 'probe-answered'] as const;
+    assert.deepEqual(dialed(addresses, ...up, 'failed', 'retry timer'), [first, second]);
+  });
+});
+
+describe('the count of failures', () => {
+  it('makes the wait grow until a probe comes back', () => {
+    const waits: number[] = [];
+    let state = reach(addresses, 'start').state;
+    for (const event of ['failed', 'failed', 'failed', 'failed', 'failed', 'probe-answered', 'failed'] as const) {
+      state = event === 'failed' ? happen(state, event).state : prove(state);
+      if (state.kind !== 'blocked') continue;
+      waits.push(state.retryMs);
+      state = happen(state, 'retry timer').state;
+    }
+    assert.deepEqual(waits, [250, 500, 1_000, 2_000, 2_000, 250]);
+  });
+
+  it('is not forgotten by a mere connection', () => {
+    const { state } = reach(addresses, 'start', 'held', 'dial confirmed', 'connected', 'forward confirmed', 'failed');
+    const again = reach(addresses, 'start', 'failed').state;
+    assert.equal(state.kind === 'blocked' && state.course.failures, 1);
+    assert.equal(again.kind === 'blocked' && again.retryMs, 250);
+  });
+
+  it('goes with the last cause, which stays until the tunnel is proven', () => {
+    const up = ['held', 'dial confirmed', 'connected', 'forward confirmed'] as const;
+    let { state } = reach({ kind: 'addresses', endpoints: [first] }, 'start', 'failed', 'retry timer', ...up);
+    assert.equal(state.kind === 'up' && state.course.lastCause, silence);
+    state = happen(state, 'probe-answered').state;
+    assert.ok(state.kind === 'up' && !('lastCause' in state.course) && state.course.failures === 0);
+    assert.equal(state.course.attempts, 2);
+  });
+});
+
+describe('a server that changes the tunnel while it is up', () => {
+  it('gets the new link into the kernel, and a new proof', () => {
+    const { state } = reach(addresses, ...(courses.proven?.slice(1) as EventName[]));
+    const moved = tunnelLink(9);
+    const next = step(state, { kind: 'connected', epoch: epochOf(state), tun: moved });
+    assert.deepEqual(next.effects.at(-1), { kind: 'apply', policy: { kind: 'forward', endpoint: first, tun: moved } });
+    const { state: late } = step(next.state, events['forward confirmed']());
+    assert.ok(late.kind === 'up' && !late.isForwarding, 'a confirmation of the old link does not count');
+  });
+});
+
+function reach(source: EndpointSource, ...path: readonly EventName[]) {
+  return path.reduce((reached, event) => happen(reached.state, event), {
+    state: initialState(source),
+    effects: [] as readonly TunnelEffect[],
+  });
+}
+
+function dialed(source: EndpointSource, ...path: readonly EventName[]) {
+  return path.flatMap((_, index) =>
+    reach(source, ...path.slice(0, index + 1)).effects.flatMap((effect) =>
+      effect.kind === 'start-openvpn' ? [effect.endpoint] : [],
+    ),
+  );
+}
+
+function prove(dialing: TunnelState): TunnelState {
+  if (dialing.kind !== 'dialing') assert.fail(dialing.kind);
+  const confirmed = { kind: 'policy-confirmed', policy: { kind: 'dial', endpoint: dialing.endpoint } } as const;
+  const released = step(happen(dialing, 'held').state, confirmed).state;
+  return happen(happen(released, 'connected').state, 'probe-answered').state;
+}
+
+function happen(state: TunnelState, event: EventName) {
+  return step(state, events[event](epochOf(state)));
+}
+
+function epochOf(state: TunnelState): number {
+  return state.kind === 'stopping' ? 1 : state.course.epoch;
+}
+
+function nameOf(state: TunnelState): string {
+  switch (state.kind) {
+    case 'blocked':
+      return state.cause.code === 'starting' ? 'new' : 'blocked';
+    case 'dialing': {
+      if (state.phase !== 'preparing') return state.phase;
+      return `preparing${state.isPolicyConfirmed ? ', confirmed' : ''}${state.isHeld ? ', held' : ''}`;
+    }
+    case 'up':
+      return state.isForwarding ? (state.isProven ? 'proven' : 'forwarding') : state.isProven ? 'up, proven' : 'up';
+    default:
+      return state.kind;
+  }
+}
+
+function listOf(effects: readonly TunnelEffect[]): string {
+  const one = (effect: TunnelEffect) =>
+    effect.kind === 'apply'
+      ? `apply ${effect.policy.kind}`
+      : effect.kind === 'arm-timer'
+        ? `arm ${effect.timer}`
+        : effect.kind;
+  return effects.map(one).join(', ') || 'nothing';
+}
