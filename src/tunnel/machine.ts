@@ -237,7 +237,8 @@ function whileUp(state: Up, event: TunnelEvent): Step {
 }
 
 function release(state: Dialing): Step {
-  if (!state.isPolicyConfirmed || !state.isHeld) return stay(state);
+  // Once for each attempt: a policy that is confirmed again must not throw a handshake back to its start.
+  if (!state.isPolicyConfirmed || !state.isHeld || state.phase !== 'preparing') return stay(state);
   const { epoch } = state.course;
   return {
     state: { ...state, phase: 'contacting' },

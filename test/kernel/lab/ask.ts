@@ -7,7 +7,7 @@ const [mode = '', address = '', port = '', seconds = ''] = process.argv.slice(2)
 
 if (mode === 'tcp') {
   const startMs = performance.now();
-  const socket = connect({ host: address, port: Number(port), timeout: 4_000 });
+  const socket = connect({ host: address, port: Number(port), timeout: 2_000 });
   socket.on('data', (data) => process.stdout.write(data));
   socket.on('timeout', () => socket.destroy(Object.assign(new Error(), { code: 'ETIMEDOUT' })));
   socket.on('error', (error: NodeJS.ErrnoException) => {

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 
@@ -76,17 +77,32 @@ function startProcess({ cwd, env }: StartOptions, file: string, args: readonly s
   };
 }
 
-/** Ends a namespace and every process in it, by pid. */
-export async function removeNamespace({ name }: Namespace): Promise<void> {
+/** Process ids in a namespace, of programs with this name if one is given. */
+export async function pidsIn({ name }: Namespace, program?: string): Promise<readonly string[]> {
   const { stdout } = await execa('ip', ['netns', 'pids', name], { reject: false });
-  for (const pid of `${stdout}`.split('\n').filter((line) => line !== '')) {
+  const pids = `${stdout}`.split('\n').filter((line) => line !== '');
+  return pids.filter((pid) => program === undefined || programOf(pid) === program);
+}
+
+function programOf(pid: string): string | undefined {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim();
+  } catch (error) {
+    if (error instanceof Error && 'code' in error) return undefined;
+    throw error;
+  }
+}
+
+/** Ends a namespace and every process in it, by pid. */
+export async function removeNamespace(ns: Namespace): Promise<void> {
+  for (const pid of await pidsIn(ns)) {
     try {
       process.kill(Number(pid), 'SIGKILL');
     } catch (error) {
       if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
     }
   }
-  await execa('ip', ['netns', 'del', name], { reject: false });
+  await execa('ip', ['netns', 'del', ns.name], { reject: false });
 }
 
 /** Joins two namespaces by a veth pair and gives each end an address. */

@@ -35,6 +35,7 @@ export interface World {
   readonly startRouter: (env?: Readonly<Record<string, string>>) => RunningRouter;
   /** Packets from the router on the uplink that are not OpenVPN's to its server. */
   readonly leaked: () => Promise<number>;
+  readonly forgetLeaks: () => Promise<void>;
   readonly remove: () => Promise<void>;
 }
 
@@ -88,6 +89,9 @@ export async function makeWorld(): Promise<World> {
     startServer: (options) => startServer({ server, folder, pki, options: options ?? {} }),
     startRouter: (env) => startRouter({ router, folder, env: env ?? {} }),
     leaked: async () => countOf(await isp.run('nft', 'list', 'counter', 'inet', 'isp', 'leaked')),
+    forgetLeaks: async () => {
+      await isp.run('nft', 'reset', 'counters');
+    },
     remove: async () => {
       await Promise.all(all.map(removeNamespace));
       await rm(folder, { recursive: true, force: true });
