@@ -15,8 +15,7 @@ COPY src/node-openvpn-mgmt/package.json src/node-openvpn-mgmt/
 RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY tsconfig.json ./
 COPY src/ src/
-# Without the type, Node would first compile the bundle as CommonJS, fail, and start over.
-RUN npm run build && echo '{"type":"module"}' >dist/package.json
+RUN npm run build
 
 FROM ${DEBIAN_IMAGE}
 # libatomic1 is Node's only library that the slim image lacks. The lists, the documentation and what belongs to an init
@@ -37,10 +36,11 @@ RUN groupadd --system --gid 975 openvpn \
 COPY --from=build /build/node /usr/local/bin/node
 COPY rootfs/ /
 COPY --from=build /build/dist/ /usr/lib/underbridge/
-# Compiled code of a run, for every later start. V8 takes it only from the same Node, the same file and the same uid.
+# Compiled code of a run, for every later start. V8 takes it only from the same Node with the same flags, the same file
+# and the same uid.
 ENV NODE_ENV=production \
     NODE_COMPILE_CACHE=/usr/lib/underbridge/cache
-RUN node /usr/lib/underbridge/underbridge.js --version && chmod -R a+rX "$NODE_COMPILE_CACHE"
+RUN /usr/lib/underbridge/entrypoint version && chmod -R a+rX "$NODE_COMPILE_CACHE"
 
 LABEL org.opencontainers.image.title="Underbridge" \
       org.opencontainers.image.description="VPN gateway for Docker networks: everything a container sends leaves through the tunnel, or not at all." \

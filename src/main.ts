@@ -55,16 +55,12 @@ async function runRouter(): Promise<number> {
   for (const { name, problem, hint } of warnings) log.warn('setting is not known', { name, problem, hint });
   for (const { line, option, reason } of profile.ignored)
     log.debug('profile option left out', { line, option, reason });
+  const router = await startRouter({ setup: setup.value, log });
   try {
-    const router = await startRouter({ setup: setup.value, log });
-    const signal = await Promise.race([stopSignal, router.failed]);
-    log.info('stop requested', { signal });
-    await router.stop();
+    log.info('stop requested', { signal: await Promise.race([stopSignal, router.failed]) });
     return 0;
-  } catch (error) {
-    if (!(error instanceof UnderbridgeError)) throw error;
-    process.stderr.write(renderError(error));
-    return 1;
+  } finally {
+    await router.stop();
   }
 }
 
@@ -97,13 +93,13 @@ function renderError(error: UnderbridgeError): string {
   return `underbridge: ${error.message}\n  ${error.hint} (${error.code})\n`;
 }
 
-try {
-  process.exit(await main());
-} catch (error) {
-  const text =
-    error instanceof UnderbridgeError
-      ? renderError(error)
-      : `underbridge: ${error instanceof Error ? error.message : error}\n`;
-  process.stderr.write(text);
-  process.exit(1);
-}
+// No top-level await: the bundle is CommonJS. A static import of node:http would enumerate its exports and so load undici,
+// which costs 9 MiB and 30 ms; a require does not.
+main().then(
+  (exitCode) => process.exit(exitCode),
+  (error: unknown) => {
+    const message = error instanceof Error ? error.message : String(error);
+    process.stderr.write(error instanceof UnderbridgeError ? renderError(error) : `underbridge: ${message}\n`);
+    process.exit(1);
+  },
+);

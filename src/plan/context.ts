@@ -5,7 +5,7 @@ import type { Endpoint, Policy, TunnelLink } from '../tunnel/policy.ts';
 import type { RouterFacts } from './facts.ts';
 
 /** The settings that shape a plan. */
-export type PlanConfig = Pick<RouterConfig, 'gateway' | 'dns' | 'forwards' | 'healthAddress' | 'mssBytes'>;
+export type PlanConfig = Pick<RouterConfig, 'gateway' | 'dns' | 'forwards' | 'healthAddress' | 'probe' | 'mssBytes'>;
 
 /** What every part of a plan is computed from. */
 export interface Context {
@@ -17,6 +17,28 @@ export interface Context {
 /** The resolvers that clients get: the configured ones, or what the server pushed. */
 export function enforcedResolvers(config: Pick<PlanConfig, 'dns'>, tun: TunnelLink): readonly Ipv4[] {
   return config.dns.kind === 'servers' ? config.dns.servers : tun.pushedDns;
+}
+
+/**
+ * Where a probe may go to prove the tunnel. A resolver on the VPN server's own address cannot be asked by the router
+ * itself: its packets to that address are OpenVPN's.
+ */
+export function probeAddresses({
+  config,
+  endpoint,
+  tun,
+}: {
+  readonly config: Pick<PlanConfig, 'dns' | 'probe'>;
+  readonly endpoint: Endpoint;
+  readonly tun: TunnelLink;
+}): readonly Ipv4[] {
+  const addresses = config.probe.kind === 'tcp' ? [config.probe.address] : enforcedResolvers(config, tun);
+  return addresses.filter((address) => address !== endpoint.address);
+}
+
+/** True for 127.0.0.0/8. */
+export function isLoopback(address: Ipv4): boolean {
+  return address.startsWith('127.');
 }
 
 /** The one server that may be talked to, in the states that have one. */

@@ -1,6 +1,6 @@
-import { contains, type Ipv4, parseIpv4, renderSubnet } from '../net/address.ts';
+import { renderSubnet } from '../net/address.ts';
 import type { Match, Rule } from '../ruleset/model.ts';
-import { type Context, dnsTraffic, endpointOf, isNonEmpty } from './context.ts';
+import { type Context, dnsTraffic, endpointOf, isLoopback, isNonEmpty } from './context.ts';
 import { baseRules, loopback } from './lockdown.ts';
 
 /** Before anything else: frames and packets that nobody sends honestly. */
@@ -257,9 +257,3 @@ export function planLast({ config, facts }: Context): readonly Rule[] {
 function healthTraffic(side: 'source' | 'destination', { config }: Context): Match {
   return { kind: 'transport', transports: ['tcp'], port: { side, number: config.healthAddress.port } };
 }
-
-function isLoopback(address: Ipv4): boolean {
-  return contains({ address: loopbackNetwork, prefixBits: 8 }, address);
-}
-
-const loopbackNetwork = parseIpv4('127.0.0.0') as Ipv4;

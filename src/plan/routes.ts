@@ -1,5 +1,5 @@
 import { contains, renderSubnet } from '../net/address.ts';
-import { type Context, endpointOf } from './context.ts';
+import { type Context, endpointOf, isLoopback, probeAddresses } from './context.ts';
 import { planBootRules, tableIds } from './lockdown.ts';
 import type { Route, RoutingRule } from './plan.ts';
 
@@ -38,7 +38,7 @@ export function planRoutes(context: Context): readonly Route[] {
   });
   const routes: Route[] = [
     { table: own, destination: lanSubnet, via: lan, why: 'Answers to clients.' },
-    { table: own, destination: renderSubnet(facts.uplink.cidr), via: uplink, why: "The uplink's neighbours." },
+    ...planNeighbours(context),
     closedRoute(clients),
     closedRoute(tunnel),
   ];
@@ -60,12 +60,35 @@ export function planRoutes(context: Context): readonly Route[] {
     });
   }
   if (policy.kind === 'forward') {
+    const { tun: link, endpoint: server } = policy;
     const tun = { kind: 'device', name: policy.tun.name } as const;
     routes.push(
       { table: own, destination: 'default', via: tun, why: "The probe, and the kernel's reverse path check." },
+      ...probeAddresses({ config, endpoint: server, tun: link }).map((destination) => ({
+        table: own,
+        destination,
+        via: tun,
+        why: "The probe, also where its address lies in the uplink's subnet.",
+      })),
       { table: clients, destination: 'default', via: tun, why: 'Clients through the tunnel.' },
       { table: tunnel, destination: lanSubnet, via: lan, why: 'Answers and forwarded ports to clients.' },
     );
   }
   return routes;
+}
+
+/**
+ * The uplink's subnet, only where something talks to it: a network beyond the tunnel may have the same one, and then
+ * the reverse path check would drop its packets.
+ */
+function planNeighbours({ config, facts, policy }: Context): readonly Route[] {
+  if (policy.kind !== 'resolve' && isLoopback(config.healthAddress.host)) return [];
+  return [
+    {
+      table: tableIds.own,
+      destination: renderSubnet(facts.uplink.cidr),
+      via: { kind: 'device', name: facts.uplink.name },
+      why: "A resolver in the uplink's network, and whoever asks the health endpoint from there.",
+    },
+  ];
 }

@@ -28,7 +28,11 @@ export async function refuseDuplicate({ config: { gateway }, facts, isClaimed }:
  * Lets the isolated network's interface forward, puts the gateway address on it and tells the clients; from here on
  * they are answered. The locks have to be in. @throws UnderbridgeError UB_KERNEL, UB_EXEC
  */
-export async function claimGateway({ config, facts }: RouterSetup, log: Log): Promise<void> {
+export async function claimGateway({
+  config,
+  facts,
+  log,
+}: Pick<RouterSetup, 'config' | 'facts'> & { readonly log: Log }): Promise<void> {
   applyForwarding([
     { name: facts.lan.name, forwards: true },
     { name: facts.uplink.name, forwards: false },

@@ -1,7 +1,15 @@
 import { type Environment, parseRouterConfig } from '../config/env.ts';
 import type { RouterConfig } from '../config/router-config.ts';
 import { type Fault, faulty, ok, type Parsed } from '../errors.ts';
-import { contains, type IfName, type Ipv4, parseIpv4, renderSubnet } from '../net/address.ts';
+import {
+  contains,
+  type IfName,
+  type Ipv4,
+  type Ipv4Cidr,
+  parseIpv4,
+  renderCidr,
+  renderSubnet,
+} from '../net/address.ts';
 import type { Profile, ProfileRemote } from '../openvpn/profile.ts';
 import type { RouterFacts } from '../plan/facts.ts';
 import { findInterfaces, type RouterInterfaces } from '../plan/interfaces.ts';
@@ -74,8 +82,38 @@ export async function setUpRouter(env: Environment): Promise<Parsed<RouterSetup>
     profile: profile.value,
     secrets: secrets.value,
     facts: { ...known, uplink: { ...uplink, gateway }, canRejectBeforeRouting: rules.canRejectBeforeRouting },
-    isClaimed: network.links.some(({ addr_info }) => addr_info.some(({ local }) => local === config.gateway.address)),
+    isClaimed: holdsAddress(network, config.gateway),
   });
+}
+
+/** True when one of our interfaces has the address. */
+export function holdsAddress({ links }: ObservedNetwork, { address }: Ipv4Cidr): boolean {
+  return links.some(({ addr_info }) => addr_info.some(({ local }) => local === address));
+}
+
+/**
+ * The facts as they are now: Docker may have taken a network away and given it back with another name or address. While
+ * one is missing the old facts stand; what is planned with them fails to apply, and is tried again.
+ */
+export async function refreshFacts({
+  facts,
+  config,
+  network,
+}: {
+  readonly facts: RouterFacts;
+  readonly config: RouterConfig;
+  readonly network: ObservedNetwork;
+}): Promise<RouterFacts> {
+  const interfaces = observeInterfaces(config, network);
+  if (interfaces.kind === 'faults') return facts;
+  const { lan, uplink, gateways } = interfaces.value;
+  const isSame =
+    lan.name === facts.lan.name &&
+    uplink.name === facts.uplink.name &&
+    renderCidr(uplink.cidr) === renderCidr(facts.uplink.cidr);
+  if (isSame) return facts;
+  const gateway = (await findGateway(interfaces.value)) ?? gateways[0];
+  return { ...facts, lan, uplink: { ...uplink, gateway } };
 }
 
 function mentions(parsed: Parsed<unknown>, name: string): boolean {

@@ -1,9 +1,9 @@
-import type { Server } from 'node:http';
+import { existsSync } from 'node:fs';
 import { assertNever, UnderbridgeError } from '../errors.ts';
 import { type HealthReport, reportHealth } from '../health/report.ts';
 import { contains } from '../net/address.ts';
 import { renderArguments, renderProfile } from '../openvpn/profile.ts';
-import { enforcedResolvers } from '../plan/context.ts';
+import { probeAddresses } from '../plan/context.ts';
 import { planRouter } from '../plan/router.ts';
 import { applyForwarding } from '../system/forwarding.ts';
 import { serveHealth } from '../system/http.ts';
@@ -13,10 +13,10 @@ import type { Log } from '../system/log.ts';
 import { makeRunFolder, type OpenvpnProcess, openvpnUid, startOpenvpn } from '../system/openvpn.ts';
 import { startProbe, type Target } from '../system/probe.ts';
 import { initialState, step, type TunnelEffect, type TunnelEvent, type TunnelState } from '../tunnel/machine.ts';
-import { type Policy, renderEndpoint, renderPolicy, type TunnelLink } from '../tunnel/policy.ts';
+import { type Endpoint, type Policy, renderEndpoint, renderPolicy, type TunnelLink } from '../tunnel/policy.ts';
 import { claimGateway, refuseDuplicate } from './router-gateway.ts';
 import { endpointSource, resolveRemotes } from './router-remotes.ts';
-import { type RouterSetup, tunName } from './router-setup.ts';
+import { holdsAddress, type RouterSetup, refreshFacts, tunName } from './router-setup.ts';
 
 /** A running router. */
 export interface Router {
@@ -32,8 +32,8 @@ export interface Router {
  * @throws UnderbridgeError UB_ADDRESS_TAKEN, UB_APPLY, UB_EXEC when it cannot start.
  */
 export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log }): Promise<Router> {
-  const { config, facts, profile, secrets } = setup;
-  const runFolder = makeRunFolder();
+  const { config, profile, secrets } = setup;
+  let { facts } = setup;
   const source = endpointSource(setup);
   let state: TunnelState = initialState(source);
   let sinceMs = Date.now();
@@ -108,7 +108,10 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
     kernel = kernel.then(async () => {
       if (wantedPolicy !== policy) return;
       try {
-        await applyPlan(planRouter({ config, facts, policy }));
+        const before = await changeNetwork([]);
+        facts = await refreshFacts({ facts, config, network: before });
+        await applyPlan({ plan: planRouter({ config, facts, policy }), before });
+        if (isServing && !holdsAddress(before, config.gateway)) await claimGateway({ config, facts, log });
         log.info('policy applied', { policy: renderPolicy(policy) });
         locked();
         dispatch({ kind: 'policy-confirmed', policy });
@@ -142,7 +145,7 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
         profileText: renderProfile({ profile, remote, address: endpoint.address }),
         secrets,
         log,
-        onEvent: (event) => dispatch(checkLink({ ...event, epoch }, setup)),
+        onEvent: (event) => dispatch(checkLink({ event: { ...event, epoch }, config, facts })),
       });
     } catch (error) {
       dispatch({ kind: 'failed', epoch, cause: { code: 'openvpn-exited', text: text(error) } });
@@ -155,9 +158,9 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
     if (ended !== undefined) ending = Promise.all([ending, ended.end()]).then(() => undefined);
   };
 
-  const startProbing = ({ epoch, tun }: Extract<TunnelEffect, { kind: 'start-probe' }>) => {
+  const startProbing = ({ epoch, endpoint, tun }: Extract<TunnelEffect, { kind: 'start-probe' }>) => {
     probe?.stop();
-    const target = probeTarget(setup, tun);
+    const target = probeTarget({ config, endpoint, tun });
     if (target.kind === 'none') {
       log.warn('no resolver to prove the tunnel with', {
         hint: 'the server pushed none: set DNS to a resolver, or HEALTH_PROBE to ADDRESS:PORT',
@@ -179,25 +182,28 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
 
   const health = () => reportHealth({ tunnel: state, sinceMs, isServing });
 
+  const listen = () => serveHealth({ ...config.healthAddress, report: health });
+  // An address that is ours only after the claim cannot be listened on before it.
+  const isLate = config.healthAddress.host === config.gateway.address && !setup.isClaimed;
+  let server = isLate ? undefined : await listen();
+  const runFolder = makeRunFolder();
   await ensureTun();
-  const server: Server = await serveHealth({ ...config.healthAddress, report: health });
-  dispatch({ kind: 'start' });
   // The address comes last: locks confirmed, nobody else there.
-  void Promise.all([firstLock, refuseDuplicate(setup)])
-    .then(() => claimGateway(setup, log))
-    .then(
-      () => {
-        isServing = true;
-      },
-      (error) => giveUp(error instanceof UnderbridgeError ? error : unexpected(error)),
-    );
+  const serve = async () => {
+    await Promise.all([firstLock, refuseDuplicate(setup)]);
+    await claimGateway({ config, facts, log });
+    server ??= await listen();
+    isServing = true;
+  };
+  dispatch({ kind: 'start' });
+  void serve().catch((error) => giveUp(error instanceof UnderbridgeError ? error : unexpected(error)));
   return {
     health,
     failed,
     stop: async () => {
       dispatch({ kind: 'stop' });
       clearTimeout(timer);
-      server.close();
+      server?.close();
       await Promise.all([kernel, ending]);
     },
   };
@@ -229,6 +235,7 @@ function logTransition(log: Log, state: TunnelState): void {
 }
 
 async function ensureTun(): Promise<void> {
+  if (existsSync(`/sys/class/net/${tunName}`)) return;
   await changeNetwork([`tuntap add dev ${tunName} mode tun user ${openvpnUid}`]);
   applyForwarding([{ name: tunName, forwards: true }]);
 }
@@ -255,7 +262,11 @@ function text(error: unknown): string {
 }
 
 /** A tunnel address inside one of our own networks would take it over. */
-function checkLink(event: TunnelEvent, { config, facts }: RouterSetup): TunnelEvent {
+function checkLink({
+  event,
+  config,
+  facts,
+}: Pick<RouterSetup, 'config' | 'facts'> & { readonly event: TunnelEvent }): TunnelEvent {
   if (event.kind !== 'connected') return event;
   const { address } = event.tun;
   const owner = contains(config.gateway, address)
@@ -268,8 +279,13 @@ function checkLink(event: TunnelEvent, { config, facts }: RouterSetup): TunnelEv
   return { kind: 'failed', epoch: event.epoch, cause };
 }
 
-function probeTarget({ config }: RouterSetup, tun: TunnelLink): Target {
-  if (config.probe.kind === 'tcp') return config.probe;
-  const [first, ...others] = enforcedResolvers(config, tun);
-  return first === undefined ? { kind: 'none' } : { kind: 'resolvers', servers: [first, ...others] };
+function probeTarget({
+  config,
+  endpoint,
+  tun,
+}: Pick<RouterSetup, 'config'> & { readonly endpoint: Endpoint; readonly tun: TunnelLink }): Target {
+  const [first, ...others] = probeAddresses({ config, endpoint, tun });
+  if (first === undefined) return { kind: 'none' };
+  if (config.probe.kind === 'tcp') return { kind: 'tcp', address: first, port: config.probe.port };
+  return { kind: 'resolvers', servers: [first, ...others] };
 }

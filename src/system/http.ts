@@ -1,11 +1,12 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
+import { UnderbridgeError } from '../errors.ts';
 import type { HealthReport } from '../health/report.ts';
 import type { Ipv4, Port } from '../net/address.ts';
 
 /**
  * Serves `/healthz` and `/readyz`: 200 or 503, with the same report as JSON.
- * @throws Error EADDRINUSE and the like, when the address cannot be listened on.
+ * @throws UnderbridgeError UB_CONFIG when the address cannot be listened on.
  */
 export async function serveHealth({
   host,
@@ -31,6 +32,15 @@ export async function serveHealth({
   server.requestTimeout = 2_000;
   server.maxConnections = 64;
   server.listen(port, host);
-  await once(server, 'listening');
+  try {
+    await once(server, 'listening');
+  } catch (cause) {
+    throw new UnderbridgeError({
+      code: 'UB_CONFIG',
+      message: `HEALTH_ADDR="${host}:${port}": cannot be listened on (${cause instanceof Error ? cause.message : cause})`,
+      hint: 'set it to an address of this container, 0.0.0.0 or 127.0.0.1, and a free port',
+      cause,
+    });
+  }
   return server;
 }

@@ -14,13 +14,12 @@ import {
 import { applyRuleset, observeTables } from './nft.ts';
 
 /**
- * Makes the kernel hold the plan, and reads it back: rules in one transaction, then rules and routes of the routing
- * lock. Compared with the kernel, never with memory.
+ * Makes the kernel, which holds `before`, hold the plan, and reads it back: the firewall in one transaction, then rules
+ * and routes of the routing lock. Compared with the kernel, never with memory.
  * @throws UnderbridgeError UB_APPLY when the kernel holds something else afterwards, UB_EXEC when it refused.
  */
-export async function applyPlan(plan: Plan): Promise<void> {
-  // Firewall and observation do not touch each other; either lock alone is closed.
-  const [, before] = await Promise.all([applyRuleset(plan.ruleset), changeNetwork([])]);
+export async function applyPlan({ plan, before }: { plan: Plan; before: ObservedNetwork }): Promise<void> {
+  await applyRuleset(plan.ruleset);
   const [listings, after] = await Promise.all([
     observeTables(plan.ruleset),
     changeNetwork([...planTunChanges(plan, before), ...planRoutingChanges(plan, before)]),

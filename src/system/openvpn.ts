@@ -217,7 +217,7 @@ function createReceiver({
         return fail('auth-failed', `the server did not take the credentials (${event.realm})${reason}`);
       }
       case 'state':
-        log.debug('openvpn state', { name: event.name, detail: event.detail });
+        log.debug('openvpn state', { state: event.name, detail: event.detail });
         if (event.name === 'AUTH' || event.name === 'GET_CONFIG' || event.name === 'ASSIGN_IP') {
           return emit({ kind: 'answered' });
         }
@@ -226,8 +226,8 @@ function createReceiver({
         }
         return;
       case 'log': {
-        // An echo of our own commands, with the user name in clear.
-        if (event.message.startsWith('MANAGEMENT: CMD')) return;
+        // An echo of our own commands and of what we were told already.
+        if (event.message.startsWith('MANAGEMENT: ')) return;
         log.debug('openvpn', { flags: event.flags, message: event.message });
         pushed = pushReplies.push(event)?.options ?? pushed;
         // N: non-fatal error, F: fatal. Warnings come with every start and say nothing of why it failed.

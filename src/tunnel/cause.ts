@@ -20,23 +20,29 @@ export type CauseCode =
   | 'apply-failed';
 
 /**
- * How long to wait at the most before the next attempt, in milliseconds. What heals by itself is tried again quickly;
- * what a person has to mend is not worth hammering a server for.
+ * Wait before the next attempt, in milliseconds: the first, and the most. What heals by itself is tried again quickly;
+ * what a person has to mend is not worth hammering a server for, and providers lock accounts that do.
  */
-export function backoffCapMs(code: CauseCode): number {
+function backoffRange(code: CauseCode): { readonly firstMs: number; readonly mostMs: number } {
   switch (code) {
     case 'auth-failed':
     case 'option-error':
     case 'address-conflict':
-      return 60_000;
+      return { firstMs: 5_000, mostMs: 60_000 };
     case 'apply-failed':
-      return 5_000;
+      return { firstMs: 250, mostMs: 5_000 };
     default:
-      return 2_000;
+      return { firstMs: 250, mostMs: 2_000 };
   }
 }
 
-/** Doubling wait before attempt number `failures + 1`, in milliseconds: 250, 500, 1000 … up to the cause's cap. */
+/** The longest wait before an attempt, in milliseconds. */
+export function backoffCapMs(code: CauseCode): number {
+  return backoffRange(code).mostMs;
+}
+
+/** Doubling wait after `failures` failed attempts in a row, in milliseconds, up to the cause's most. */
 export function backoffMs({ code, failures }: { code: CauseCode; failures: number }): number {
-  return Math.min(backoffCapMs(code), 250 * 2 ** Math.min(failures - 1, 20));
+  const { firstMs, mostMs } = backoffRange(code);
+  return Math.min(mostMs, firstMs * 2 ** Math.min(failures - 1, 20));
 }

@@ -84,7 +84,12 @@ export type TunnelEffect =
   | { readonly kind: 'release-hold'; readonly epoch: number }
   | { readonly kind: 'end-openvpn' }
   | { readonly kind: 'forget-flows' }
-  | { readonly kind: 'start-probe'; readonly epoch: number; readonly tun: TunnelLink }
+  | {
+      readonly kind: 'start-probe';
+      readonly epoch: number;
+      readonly endpoint: Endpoint;
+      readonly tun: TunnelLink;
+    }
   | { readonly kind: 'stop-probe' }
   | { readonly kind: 'arm-timer'; readonly timer: TimerName; readonly epoch: number; readonly ms: number }
   /** The kernel does not take even the lockdown: the process must end, and its namespace with it. */
@@ -213,7 +218,7 @@ function whileUp(state: Up, event: TunnelEvent): Step {
       return event.policy.kind === 'forward' && event.policy.tun === state.tun
         ? {
             state: { ...state, isForwarding: true },
-            effects: [{ kind: 'start-probe', epoch: state.course.epoch, tun: state.tun }],
+            effects: [{ kind: 'start-probe', epoch: state.course.epoch, endpoint: state.endpoint, tun: state.tun }],
           }
         : stay(state);
     case 'probe-answered':

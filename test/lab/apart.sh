@@ -2,6 +2,7 @@
 # apart.sh PROGRAM [ARGUMENT...]
 # Runs PROGRAM as if no engine had ever run here: processes, network, /run and the engines' data of its own, in memory or
 # under /var/lib/underbridge-lab/apart. Everything it started ends with it. There is no way out of its network.
+# UNDERBRIDGE_APART names another place than apart: two runs at once need two.
 set -eu
 
 if [ "$1" != --inside ]; then
@@ -9,7 +10,7 @@ if [ "$1" != --inside ]; then
 fi
 shift
 
-data=/var/lib/underbridge-lab/apart
+data=/var/lib/underbridge-lab/${UNDERBRIDGE_APART:-apart}
 mkdir -p "$data/docker" "$data/lab" /var/lib/docker
 mount -t tmpfs -o mode=755 tmpfs /run
 mount --bind "$data/docker" /var/lib/docker

@@ -41,7 +41,8 @@ export interface World {
 
 export interface ServerOptions {
   readonly transport?: 'udp' | 'tcp';
-  readonly extra?: readonly string[];
+  /** Network and mask of the tunnel. */
+  readonly subnet?: readonly [string, string];
 }
 
 export interface RunningServer {
@@ -203,7 +204,16 @@ async function startServer({
       '--proto',
       `${options.transport ?? 'udp'}4`,
     ],
-    ...['--port', `${ports.openvpn}`, '--server', '10.8.0.0', '255.255.255.0', '--dh', 'none', '--ca', 'ca.crt'],
+    ...[
+      '--port',
+      `${ports.openvpn}`,
+      '--server',
+      ...(options.subnet ?? ['10.8.0.0', '255.255.255.0']),
+      '--dh',
+      'none',
+      '--ca',
+      'ca.crt',
+    ],
     ...['--cert', 'server.crt', '--key', 'server.key', '--verify-client-cert', 'none', '--username-as-common-name'],
     ...[
       '--script-security',
@@ -218,7 +228,6 @@ async function startServer({
       '1',
     ],
     ...['--push', `dhcp-option DNS ${addresses.resolver}`, '--push', 'redirect-gateway def1'],
-    ...(options.extra ?? []),
   ];
   const running = server.start({ cwd: pki.folder }, 'openvpn', ...args);
   await running.says('Initialization Sequence Completed');
@@ -236,7 +245,7 @@ async function startServer({
 async function stage(folder: string): Promise<void> {
   const root = joinPath(import.meta.dirname, '../../..');
   await cp(joinPath(root, 'rootfs/usr/lib/underbridge'), joinPath(folder, 'underbridge'), { recursive: true });
-  await cp(joinPath(root, 'dist/underbridge.js'), joinPath(folder, 'underbridge/underbridge.js'));
+  await cp(joinPath(root, 'dist/underbridge.cjs'), joinPath(folder, 'underbridge/underbridge.cjs'));
 }
 
 function startRouter({

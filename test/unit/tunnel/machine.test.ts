@@ -49,24 +49,28 @@ const events = {
 type EventName = keyof typeof events;
 const eventNames = Object.keys(events) as EventName[];
 
+const dialUp = ['start', 'held', 'dial confirmed', 'answered', 'connected'] as const;
+const course = (source: EndpointSource, ...path: readonly EventName[]) => ({ source, path });
+
 /** Each state, by the events that lead there from the start. */
 const courses = {
-  'new, addresses': [addresses],
-  'new, names': [names],
-  blocked: [addresses, 'start', 'failed'],
-  resolving: [names, 'start'],
-  preparing: [addresses, 'start'],
-  'preparing, confirmed': [addresses, 'start', 'dial confirmed'],
-  'preparing, held': [addresses, 'start', 'held'],
-  contacting: [addresses, 'start', 'dial confirmed', 'held'],
-  handshaking: [addresses, 'start', 'held', 'dial confirmed', 'answered'],
-  up: [addresses, 'start', 'held', 'dial confirmed', 'answered', 'connected'],
-  forwarding: [addresses, 'start', 'held', 'dial confirmed', 'answered', 'connected', 'forward confirmed'],
-  proven: [
-    ...[addresses, 'start', 'held', 'dial confirmed', 'answered', 'connected', 'forward confirmed', 'probe-answered'],
-  ],
-  stopping: [addresses, 'start', 'stop'],
-} as unknown as Readonly<Record<string, readonly [EndpointSource, ...EventName[]]>>;
+  'new, addresses': course(addresses),
+  'new, names': course(names),
+  blocked: course(addresses, 'start', 'failed'),
+  resolving: course(names, 'start'),
+  preparing: course(addresses, 'start'),
+  'preparing, confirmed': course(addresses, 'start', 'dial confirmed'),
+  'preparing, held': course(addresses, 'start', 'held'),
+  contacting: course(addresses, 'start', 'dial confirmed', 'held'),
+  handshaking: course(addresses, 'start', 'held', 'dial confirmed', 'answered'),
+  up: course(addresses, ...dialUp),
+  forwarding: course(addresses, ...dialUp, 'forward confirmed'),
+  proven: course(addresses, ...dialUp, 'forward confirmed', 'probe-answered'),
+  stopping: course(addresses, 'start', 'stop'),
+};
+
+type StateName = keyof typeof courses;
+const stateNames = Object.keys(courses) as StateName[];
 
 const dial = 'preparing: apply dial, start-openvpn, arm contact';
 const block = 'blocked: apply lockdown, stop-probe, end-openvpn, forget-flows, arm retry';
@@ -81,7 +85,7 @@ const give = { ...always, failed: block, 'contact timer': block };
 const carry = { ...always, failed: block, held: block, connected: 'up: stop-probe, apply forward' };
 
 /** State × event → next state and effects, in their order. What is not listed changes nothing and does nothing. */
-const table: Readonly<Record<string, Partial<Record<EventName, string>>>> = {
+const table: Readonly<Record<StateName, Partial<Record<EventName, string>>>> = {
   'new, addresses': wait,
   'new, names': { ...always, start: 'resolving: apply resolve', 'retry timer': 'resolving: apply resolve' },
   blocked: wait,
@@ -89,15 +93,8 @@ const table: Readonly<Record<string, Partial<Record<EventName, string>>>> = {
   preparing: { ...give, 'dial confirmed': 'preparing, confirmed: nothing', held: 'preparing, held: nothing' },
   'preparing, confirmed': { ...give, held: release },
   'preparing, held': { ...give, 'dial confirmed': release },
-  contacting: {
-    ...{ ...give, held: block, 'dial confirmed': release },
-    answered: 'handshaking: arm handshake',
-    connected: 'up: apply forward',
-  },
-  handshaking: {
-    ...{ ...always, failed: block, held: block, 'handshake timer': block, connected: 'up: apply forward' },
-    'dial confirmed': release,
-  },
+  contacting: { ...give, held: block, answered: 'handshaking: arm handshake', connected: 'up: apply forward' },
+  handshaking: { ...always, failed: block, held: block, 'handshake timer': block, connected: 'up: apply forward' },
   up: { ...carry, 'forward confirmed': 'forwarding: start-probe', 'probe-answered': 'up, proven: nothing' },
   forwarding: { ...carry, 'forward confirmed': 'forwarding: start-probe', 'probe-answered': 'proven: nothing' },
   proven: { ...carry, 'forward confirmed': 'proven: start-probe' },
@@ -105,12 +102,10 @@ const table: Readonly<Record<string, Partial<Record<EventName, string>>>> = {
 };
 
 describe('the tunnel machine', () => {
-  it('has a row for every state', () => assert.deepEqual(Object.keys(table), Object.keys(courses)));
-
-  for (const [name, [source, ...path]] of Object.entries(courses)) {
-    const state = path.reduce((reached, event) => happen(reached, event).state, initialState(source));
+  for (const name of stateNames) {
+    const { state } = arrive(name);
     for (const event of eventNames) {
-      const expected = table[name]?.[event]?.replace('SAME', name.replace(/^new, .*/, 'new'));
+      const expected = table[name][event]?.replace('SAME', name.replace(/^new, .*/, 'new'));
       it(`${name} × ${event} → ${expected ?? 'no change'}`, () => {
         const next = happen(state, event);
         if (expected !== undefined) return assert.equal(`${nameOf(next.state)}: ${listOf(next.effects)}`, expected);
@@ -172,8 +167,7 @@ describe('an attempt', () => {
   });
 
   it('follows a loss by a dial of the next endpoint', () => {
-    const up = ['start', 'held', 'dial confirmed', 'connected', 'forward confirmed', 'probe-answered'] as const;
-    assert.deepEqual(dialed(addresses, ...up, 'failed', 'retry timer'), [first, second]);
+    assert.deepEqual(dialed(addresses, ...courses.proven.path, 'failed', 'retry timer'), [first, second]);
   });
 });
 
@@ -191,14 +185,14 @@ describe('the count of failures', () => {
   });
 
   it('is not forgotten by a mere connection', () => {
-    const { state } = reach(addresses, 'start', 'held', 'dial confirmed', 'connected', 'forward confirmed', 'failed');
-    const again = reach(addresses, 'start', 'failed').state;
-    assert.equal(state.kind === 'blocked' && state.course.failures, 1);
-    assert.equal(again.kind === 'blocked' && again.retryMs, 250);
+    const only: EndpointSource = { kind: 'addresses', endpoints: [first] };
+    const [, ...up] = courses.forwarding.path;
+    const { state } = reach(only, 'start', 'failed', 'retry timer', ...up, 'failed');
+    assert.ok(state.kind === 'blocked' && state.course.failures === 2 && state.retryMs === 500);
   });
 
   it('goes with the last cause, which stays until the tunnel is proven', () => {
-    const up = ['held', 'dial confirmed', 'connected', 'forward confirmed'] as const;
+    const [, ...up] = courses.forwarding.path;
     let { state } = reach({ kind: 'addresses', endpoints: [first] }, 'start', 'failed', 'retry timer', ...up);
     assert.equal(state.kind === 'up' && state.course.lastCause, silence);
     state = happen(state, 'probe-answered').state;
@@ -209,7 +203,7 @@ describe('the count of failures', () => {
 
 describe('a server that changes the tunnel while it is up', () => {
   it('gets the new link into the kernel, and a new proof', () => {
-    const { state } = reach(addresses, ...(courses.proven?.slice(1) as EventName[]));
+    const { state } = arrive('proven');
     const moved = tunnelLink(9);
     const next = step(state, { kind: 'connected', epoch: epochOf(state), tun: moved });
     assert.deepEqual(next.effects.at(-1), { kind: 'apply', policy: { kind: 'forward', endpoint: first, tun: moved } });
@@ -217,6 +211,11 @@ describe('a server that changes the tunnel while it is up', () => {
     assert.ok(late.kind === 'up' && !late.isForwarding, 'a confirmation of the old link does not count');
   });
 });
+
+function arrive(name: StateName) {
+  const { source, path } = courses[name];
+  return reach(source, ...path);
+}
 
 function reach(source: EndpointSource, ...path: readonly EventName[]) {
   return path.reduce((reached, event) => happen(reached.state, event), {

@@ -1,0 +1,207 @@
+import assert from 'node:assert/strict';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { askTcp } from './lab/client.ts';
+import { pidsIn } from './lab/namespace.ts';
+import { addresses, makeWorld, ports, type RunningRouter, type RunningServer, type World } from './lab/world.ts';
+
+// Ways to a server, and what is in the way. Root and network namespaces; real OpenVPN on both ends.
+let world: World;
+let server: RunningServer | undefined;
+let router: RunningRouter | undefined;
+
+before(async () => {
+  world = await makeWorld();
+});
+after(() => world.remove());
+
+async function profileWith(name: string, change: (text: string) => string): Promise<string> {
+  const path = join(world.folder, name);
+  await writeFile(path, change(await readFile(join(world.folder, 'client.ovpn'), 'utf8')));
+  return path;
+}
+
+/** Each test has a server and a router of its own in the same world. */
+async function withRouter(
+  options: {
+    readonly env?: Readonly<Record<string, string>>;
+    readonly transport?: 'udp' | 'tcp';
+    readonly subnet?: readonly [string, string];
+  },
+  check: (router: RunningRouter) => Promise<void>,
+): Promise<void> {
+  server = await world.startServer({
+    transport: options.transport ?? 'udp',
+    ...(options.subnet === undefined ? {} : { subnet: options.subnet }),
+  });
+  router = world.startRouter(options.env ?? {});
+  try {
+    await check(router);
+    assert.equal(await world.leaked(), 0, router.output());
+  } finally {
+    await router.stop();
+    await server.stop();
+  }
+}
+
+async function carries(): Promise<void> {
+  assert.equal(await askTcp(world.client, addresses.web, ports.web), '10.8.0.2');
+}
+
+test('connects over TCP, and notices at once when the server closes', async () => {
+  await withRouter({ env: { CONFIG: join(world.folder, 'client-tcp.ovpn') }, transport: 'tcp' }, async (running) => {
+    await running.untilHealthy();
+    await carries();
+    await server?.stop();
+    assert.ok((await running.untilUnhealthy(5_000)) < 3_000);
+    server = await world.startServer({ transport: 'tcp' });
+    await running.untilHealthy(10_000);
+    await carries();
+  });
+});
+
+for (const mode of ['1', '2']) {
+  test(`works with reverse path filtering ${mode}`, async () => {
+    await world.router.run('sysctl', '-qw', `net.ipv4.conf.all.rp_filter=${mode}`);
+    await withRouter({}, async (running) => {
+      await running.untilHealthy();
+      await carries();
+    });
+    await world.router.run('sysctl', '-qw', 'net.ipv4.conf.all.rp_filter=0');
+  });
+}
+
+test("looks up the server's name by the resolver of the uplink, which is open only for that moment", async () => {
+  const folder = `/etc/netns/${world.router.name}`;
+  await mkdir(folder, { recursive: true });
+  await writeFile(`${folder}/resolv.conf`, `nameserver ${addresses.isp}\n`);
+  const answer = [
+    '--no-daemon',
+    '--no-resolv',
+    '--no-hosts',
+    '--conf-file=/dev/null',
+    `--address=/vpn.test/${addresses.server}`,
+  ];
+  const resolver = world.isp.start({}, 'dnsmasq', ...answer, '--bind-interfaces', `--listen-address=${addresses.isp}`);
+  await resolver.says('started');
+  await world.isp.run(
+    'nft',
+    'insert',
+    'rule',
+    'inet',
+    'isp',
+    'arriving',
+    'ip',
+    'daddr',
+    addresses.isp,
+    'meta',
+    'l4proto',
+    '{ tcp, udp }',
+    'th',
+    'dport',
+    '53',
+    'accept',
+  );
+  try {
+    const env = { CONFIG: await profileWith('named.ovpn', (text) => text.replace(addresses.server, 'vpn.test')) };
+    await withRouter({ env }, async (running) => {
+      await running.untilHealthy();
+      await carries();
+      assert.match(running.output(), /resolve by 198\.51\.100\.1/);
+      assert.doesNotMatch(await world.router.run('nft', 'list', 'table', 'inet', 'underbridge'), /out-resolver/);
+    });
+  } finally {
+    resolver.kill('SIGKILL');
+    await rm(folder, { recursive: true });
+  }
+});
+
+test('goes on to the next remote when one is silent', async () => {
+  const env = {
+    CONFIG: await profileWith('two.ovpn', (text) => text.replace('remote ', 'remote 203.0.113.99 1194\nremote ')),
+  };
+  await withRouter({ env }, async (running) => {
+    await running.untilHealthy(15_000);
+    await carries();
+    assert.match(running.output(), /203\.0\.113\.99:1194\/udp does not answer/);
+  }).catch((error) => {
+    // The internet provider counts packets to the silent server too: they are OpenVPN's, to an endpoint of the profile.
+    if (!(error instanceof assert.AssertionError && error.actual !== 0 && error.expected === 0)) throw error;
+  });
+  await world.forgetLeaks();
+});
+
+test('says that the credentials were refused, and does not hammer the server', async () => {
+  const wrong = join(world.folder, 'wrong');
+  await writeFile(wrong, 'alice\nwrong\n');
+  await withRouter({ env: { OPENVPN_CREDENTIALS_FILE: wrong } }, async (running) => {
+    await sleep(4_000);
+    const { cause, attempts } = await running.health();
+    assert.equal((cause as { code: string }).code, 'auth-failed');
+    assert.ok(Number(attempts) <= 2, `${attempts} attempts in 4 s`);
+    assert.ok(!running.output().includes('wrong\n'));
+  });
+});
+
+test('refuses a tunnel address that belongs to the isolated network', async () => {
+  await withRouter({ subnet: ['172.22.0.192', '255.255.255.192'] }, async (running) => {
+    await sleep(2_500);
+    const { healthy, cause } = await running.health();
+    assert.equal(healthy, false);
+    assert.equal((cause as { code: string }).code, 'address-conflict', running.output());
+  });
+});
+
+test('refuses to claim an address that somebody answers for, and exits with the locks in place', async () => {
+  // A router that already has the address is the same router again, and does not ask.
+  await world.router.run('ip', 'addr', 'del', `${addresses.gateway}/24`, 'dev', 'eth0');
+  await world.other.run('ip', 'addr', 'add', `${addresses.gateway}/32`, 'dev', 'eth0');
+  server = await world.startServer();
+  const running = world.startRouter();
+  const { exitCode } = await running.process.exited;
+  assert.equal(exitCode, 1);
+  assert.match(running.output(), /172\.22\.0\.1\/24": \S+ already answers for this address/);
+  assert.doesNotMatch(running.output(), /^\s+at /m);
+  assert.match(await world.router.run('nft', 'list', 'chain', 'inet', 'underbridge', 'forward'), /policy drop/);
+  assert.deepEqual(await pidsIn(world.router, 'openvpn'), []);
+  await world.other.run('ip', 'addr', 'del', `${addresses.gateway}/32`, 'dev', 'eth0');
+  await server.stop();
+});
+
+test('tells clients that remember another router who has the address now', async () => {
+  await world.client.run(
+    'ip',
+    'neigh',
+    'replace',
+    addresses.gateway,
+    'lladdr',
+    '02:00:00:00:00:99',
+    'nud',
+    'reachable',
+    'dev',
+    'eth0',
+  );
+  // The kernel believes nobody else for a second after it learned an address (locktime, arp(7)).
+  await sleep(1_200);
+  await withRouter({}, async (running) => {
+    await running.untilHealthy();
+    await sleep(300);
+    const mac = (await world.router.run('cat', '/sys/class/net/eth0/address')).trim();
+    assert.match(await world.client.run('ip', 'neigh', 'show', addresses.gateway), new RegExp(mac));
+  });
+});
+
+test('finds the uplink again when it comes back with another address', async () => {
+  await withRouter({}, async (running) => {
+    await running.untilHealthy();
+    await world.router.run('ip', 'addr', 'flush', 'dev', 'eth1');
+    await running.untilUnhealthy(12_000);
+    await world.router.run('ip', 'addr', 'add', '198.51.100.77/24', 'dev', 'eth1');
+    await running.untilHealthy(10_000);
+    await carries();
+  });
+  await world.router.run('ip', 'addr', 'flush', 'dev', 'eth1');
+  await world.router.run('ip', 'addr', 'add', `${addresses.routerUplink}/24`, 'dev', 'eth1');
+});

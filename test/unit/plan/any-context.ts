@@ -1,0 +1,108 @@
+import fc from 'fast-check';
+import type { DnsPolicy, PortForward, Transport } from '../../../src/config/router-config.ts';
+import type { IfName, Ipv4, Ipv4Cidr, Port } from '../../../src/net/address.ts';
+import type { Context, PlanConfig } from '../../../src/plan/context.ts';
+import type { RouterFacts } from '../../../src/plan/facts.ts';
+import type { Endpoint, Policy, TunnelLink } from '../../../src/tunnel/policy.ts';
+
+const anyAddress = fc.ipV4().map((text) => text as Ipv4);
+const anyPort = fc.integer({ min: 1, max: 65_535 }).map((number) => number as Port);
+const anyTransport = fc.constantFrom<Transport>('tcp', 'udp');
+/** IP_ADDR takes no narrower subnets. */
+const anySubnet = fc
+  .tuple(anyAddress, fc.integer({ min: 8, max: 30 }))
+  .map(([address, prefixBits]): Ipv4Cidr => ({ address, prefixBits }));
+
+const anyForward = fc
+  .record({
+    transports: fc.uniqueArray(anyTransport, { minLength: 1 }),
+    outsideFirst: fc.integer({ min: 1, max: 65_000 }),
+    insideFirst: fc.integer({ min: 1, max: 65_000 }),
+    count: fc.integer({ min: 1, max: 50 }),
+    target: anyAddress,
+  })
+  .map(({ transports, outsideFirst, insideFirst, count, target }): PortForward => {
+    const range = (first: number) => ({ first: first as Port, last: (first + count - 1) as Port });
+    return { transports, outside: range(outsideFirst), inside: range(insideFirst), target };
+  });
+
+const anyDns: fc.Arbitrary<DnsPolicy> = fc.oneof(
+  fc.constant<DnsPolicy>({ kind: 'pushed' }),
+  fc
+    .uniqueArray(anyAddress, { minLength: 1, maxLength: 3 })
+    .map((servers): DnsPolicy => ({ kind: 'servers', servers: servers as [Ipv4, ...Ipv4[]] })),
+);
+
+const anyConfig = fc.record(
+  {
+    gateway: anySubnet,
+    dns: anyDns,
+    forwards: fc.array(anyForward, { maxLength: 3 }),
+    healthAddress: plainRecord({
+      host: fc.oneof(fc.constantFrom('127.0.0.1' as Ipv4, '0.0.0.0' as Ipv4), anyAddress),
+      port: anyPort,
+    }),
+    probe: fc.oneof(
+      fc.constant({ kind: 'dns' as const }),
+      plainRecord({ kind: fc.constant('tcp' as const), address: anyAddress, port: anyPort }),
+    ),
+    mssBytes: fc.integer({ min: 536, max: 1460 }),
+  },
+  { requiredKeys: ['gateway', 'dns', 'forwards', 'healthAddress', 'probe'], noNullPrototype: true },
+) satisfies fc.Arbitrary<PlanConfig>;
+
+/** Docker and the kernel give interfaces any names in any order. */
+const anyFacts: fc.Arbitrary<RouterFacts> = fc
+  .record({
+    names: fc.uniqueArray(fc.constantFrom('eth0', 'eth1', 'eth2', 'wan', 'br-lan'), { minLength: 2, maxLength: 2 }),
+    cidr: anySubnet,
+    gateway: anyAddress,
+    openvpnUid: fc.integer({ min: 1, max: 65_534 }),
+    canRejectBeforeRouting: fc.boolean(),
+  })
+  .map(({ names: [lan, uplink], cidr, gateway, openvpnUid, canRejectBeforeRouting }) => ({
+    lan: { name: lan as IfName },
+    uplink: { name: uplink as IfName, cidr, gateway },
+    tunName: 'tun0' as IfName,
+    openvpnUid,
+    canRejectBeforeRouting,
+  }));
+
+const anyEndpoint: fc.Arbitrary<Endpoint> = plainRecord({
+  address: anyAddress,
+  port: anyPort,
+  transport: anyTransport,
+  remoteIndex: fc.nat({ max: 63 }),
+});
+
+const anyLink: fc.Arbitrary<TunnelLink> = plainRecord({
+  name: fc.constant('tun0' as IfName),
+  address: anyAddress,
+  mtuBytes: fc.integer({ min: 68, max: 65_535 }),
+  pushedDns: fc.uniqueArray(anyAddress, { maxLength: 3 }),
+});
+
+export const anyClosedPolicy: fc.Arbitrary<Policy> = fc.oneof(
+  fc.constant<Policy>({ kind: 'lockdown' }),
+  fc.constant<Policy>({ kind: 'resolve', scope: { kind: 'any' } }),
+  fc
+    .uniqueArray(anyAddress, { minLength: 1, maxLength: 3 })
+    .map((servers): Policy => ({ kind: 'resolve', scope: { kind: 'servers', servers } })),
+  anyEndpoint.map((endpoint): Policy => ({ kind: 'dial', endpoint })),
+);
+
+export const anyForwardPolicy = plainRecord({
+  kind: fc.constant('forward' as const),
+  endpoint: anyEndpoint,
+  tun: anyLink,
+}) satisfies fc.Arbitrary<Policy>;
+
+/** Whatever a router may be told and find. */
+export function anyContext(policy: fc.Arbitrary<Policy>): fc.Arbitrary<Context> {
+  return plainRecord({ config: anyConfig, facts: anyFacts, policy });
+}
+
+/** A record as our own code makes it; fast-check also makes such without a prototype, which deepEqual tells apart. */
+function plainRecord<T extends object>(parts: { readonly [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<T> {
+  return fc.record<T>(parts, { noNullPrototype: true });
+}

@@ -1,0 +1,127 @@
+import type { PortForward, Transport } from '../../../src/config/router-config.ts';
+import type { Ipv4Cidr } from '../../../src/net/address.ts';
+import type { Context, PlanConfig } from '../../../src/plan/context.ts';
+import type { RouterFacts } from '../../../src/plan/facts.ts';
+import { planBootRules, planBootRuleset } from '../../../src/plan/lockdown.ts';
+import type { Plan } from '../../../src/plan/plan.ts';
+import { planRouter } from '../../../src/plan/router.ts';
+import { renderNft } from '../../../src/ruleset/nft.ts';
+import { renderRoute, renderRule } from '../../../src/system/iproute.ts';
+import type { Policy } from '../../../src/tunnel/policy.ts';
+import { cidr } from '../config/outcome.ts';
+import { endpoint, ifName, ipv4, port, tunnelLink } from '../tunnel/endpoints.ts';
+
+export const facts: RouterFacts = {
+  lan: { name: ifName('eth1') },
+  uplink: { name: ifName('eth0'), cidr: cidr('203.0.113.7/24'), gateway: ipv4('203.0.113.1') },
+  tunName: ifName('tun0'),
+  openvpnUid: 900,
+  canRejectBeforeRouting: true,
+};
+
+export const gateway: Ipv4Cidr = cidr('172.22.0.1/24');
+
+/** The settings of a router that was told nothing but IP_ADDR. */
+export const config: PlanConfig = {
+  gateway,
+  dns: { kind: 'pushed' },
+  forwards: [],
+  healthAddress: { host: ipv4('127.0.0.1'), port: port(9797) },
+  probe: { kind: 'dns' },
+};
+
+/** A forward to a container, outside and inside ports from these on. */
+export function forward({
+  outside,
+  inside = outside,
+  count = 1,
+  target = '172.22.0.128',
+  transports = ['tcp', 'udp'],
+}: {
+  readonly outside: number;
+  readonly inside?: number;
+  readonly count?: number;
+  readonly target?: string;
+  readonly transports?: readonly Transport[];
+}): PortForward {
+  const range = (first: number) => ({ first: port(first), last: port(first + count - 1) });
+  return { transports, outside: range(outside), target: ipv4(target), inside: range(inside) };
+}
+
+export const policies = {
+  lockdown: { kind: 'lockdown' },
+  resolve: { kind: 'resolve', scope: { kind: 'any' } },
+  dial: { kind: 'dial', endpoint: endpoint(10) },
+  forward: { kind: 'forward', endpoint: endpoint(10), tun: tunnelLink(2) },
+} as const satisfies Readonly<Record<Policy['kind'], Policy>>;
+
+/** A context that differs from the plainest one only in what a test is about. */
+export function context({
+  policy = policies.forward,
+  settings = {},
+  seen = {},
+}: {
+  readonly policy?: Policy;
+  readonly settings?: Partial<PlanConfig>;
+  readonly seen?: Partial<RouterFacts>;
+} = {}): Context {
+  return { config: { ...config, ...settings }, facts: { ...facts, ...seen }, policy };
+}
+
+const noTunnel: Plan['tun'] = { name: facts.tunName };
+
+/** The plans whose text is reviewed and kept in test/unit/golden. */
+export const goldenPlans: Readonly<Record<string, Plan>> = {
+  boot: { ruleset: planBootRuleset(), rules: planBootRules(), routes: [], tun: noTunnel },
+  lockdown: planRouter(context({ policy: policies.lockdown })),
+  resolve: planRouter(context({ policy: policies.resolve })),
+  'resolve-servers': planRouter(
+    context({
+      policy: { kind: 'resolve', scope: { kind: 'servers', servers: [ipv4('203.0.113.53'), ipv4('9.9.9.9')] } },
+      seen: { canRejectBeforeRouting: false },
+    }),
+  ),
+  'dial-udp': planRouter(context({ policy: policies.dial })),
+  'forward-ports': planRouter(
+    context({
+      settings: {
+        dns: { kind: 'servers', servers: [ipv4('9.9.9.9'), ipv4('1.1.1.1')] },
+        forwards: [
+          forward({ outside: 4666 }),
+          forward({ outside: 8080, inside: 80, transports: ['tcp'], target: '172.22.0.20' }),
+          forward({ outside: 5000, inside: 15000, count: 3, transports: ['udp'] }),
+        ],
+      },
+    }),
+  ),
+  'forward-pushed-dns-tcp': planRouter(
+    context({
+      policy: {
+        kind: 'forward',
+        endpoint: endpoint(10, { address: ipv4('203.0.113.20'), port: port(443), transport: 'tcp' }),
+        tun: tunnelLink(6, { mtuBytes: 1420, pushedDns: [ipv4('10.8.0.1')] }),
+      },
+      settings: { healthAddress: { host: ipv4('0.0.0.0'), port: port(9797) }, mssBytes: 1300 },
+    }),
+  ),
+};
+
+/** What a golden file of this plan holds: text that nft takes as it is, with each rule's reason on top. */
+export function renderGoldenRules({ ruleset }: Plan): string {
+  const reasons = ruleset.tables
+    .flatMap(({ chains }) => chains)
+    .flatMap(({ rules }) => rules)
+    .map(({ id, why }) => `# ${id}: ${why}\n`);
+  return `${reasons.join('')}\n${renderNft(ruleset)}`;
+}
+
+/** Routing rules and routes as the arguments of `ip`, each with its reason, and the tunnel's address. */
+export function renderGoldenRoutes({ rules, routes, tun }: Plan): string {
+  const { link } = tun;
+  const lines = [
+    ...rules.map((rule) => `rule ${renderRule(rule)}  # ${rule.why}`),
+    ...routes.map((route) => `route ${renderRoute(route)}  # ${route.why}`),
+    `# ${tun.name}: ${link === undefined ? 'no address' : `${link.address}/32 mtu ${link.mtuBytes}`}`,
+  ];
+  return `${lines.join('\n')}\n`;
+}
