@@ -18,10 +18,10 @@ export function parseTunnelLink({
   /** Options of the push reply, one text each. */
   readonly pushed: readonly string[];
 }): TunnelLink | undefined {
-  const address = parseIpv4(env.get('ifconfig_local') ?? '');
+  const address = parseHost(env.get('ifconfig_local') ?? '');
   if (address === undefined) return undefined;
   const mtuBytes = Number(env.get('tun_mtu') ?? defaultMtuBytes);
-  const peer = parseIpv4(env.get('route_vpn_gateway') ?? env.get('ifconfig_remote') ?? '');
+  const peer = parseHost(env.get('route_vpn_gateway') ?? env.get('ifconfig_remote') ?? '');
   return {
     name,
     address,
@@ -40,5 +40,12 @@ export function parsePushedDns(pushed: readonly string[]): readonly Ipv4[] {
     if (words[0] === 'dns' && words[1] === 'server' && words[3] === 'address') return words.slice(4);
     return [];
   });
-  return [...new Set(addresses.flatMap((text) => parseIpv4(text.replace(/:\d+$/, '')) ?? []))];
+  return [...new Set(addresses.flatMap((text) => parseHost(text.replace(/:\d+$/, '')) ?? []))];
+}
+
+/** An address that a host can have: not 0.0.0.0/8, loopback, multicast or reserved. A server may push anything. */
+function parseHost(text: string): Ipv4 | undefined {
+  const address = parseIpv4(text);
+  const first = Number(address?.split('.')[0]);
+  return first === 0 || first === 127 || first >= 224 ? undefined : address;
 }

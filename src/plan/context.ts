@@ -1,5 +1,5 @@
 import type { RouterConfig } from '../config/router-config.ts';
-import type { Ipv4 } from '../net/address.ts';
+import { contains, type Ipv4 } from '../net/address.ts';
 import type { Match, OneOrMore } from '../ruleset/model.ts';
 import type { Endpoint, Policy, TunnelLink } from '../tunnel/policy.ts';
 import type { RouterFacts } from './facts.ts';
@@ -14,9 +14,12 @@ export interface Context {
   readonly policy: Policy;
 }
 
-/** The resolvers that clients get: the configured ones, or what the server pushed. */
-export function enforcedResolvers(config: Pick<PlanConfig, 'dns'>, tun: TunnelLink): readonly Ipv4[] {
-  return config.dns.kind === 'servers' ? config.dns.servers : tun.pushedDns;
+/** The resolvers that clients get: the configured ones, or what the server pushed outside the isolated network. */
+export function enforcedResolvers(
+  { dns, gateway }: Pick<PlanConfig, 'dns' | 'gateway'>,
+  tun: TunnelLink,
+): readonly Ipv4[] {
+  return dns.kind === 'servers' ? dns.servers : tun.pushedDns.filter((address) => !contains(gateway, address));
 }
 
 /**
@@ -28,7 +31,7 @@ export function probeAddresses({
   endpoint,
   tun,
 }: {
-  readonly config: Pick<PlanConfig, 'dns' | 'probe'>;
+  readonly config: Pick<PlanConfig, 'dns' | 'gateway' | 'probe'>;
   readonly endpoint: Endpoint;
   readonly tun: TunnelLink;
 }): readonly Ipv4[] {

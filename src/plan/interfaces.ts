@@ -5,6 +5,7 @@ import {
   type Ipv4,
   type Ipv4Cidr,
   networkOf,
+  overlaps,
   parseIfName,
   parseIpv4,
   parseIpv4Cidr,
@@ -73,16 +74,44 @@ export function findInterfaces({
       hint: 'give the networks of this container different subnets',
     });
   }
+  const lanCidr = lan.cidrs.find(({ address }) => contains(gateway, address));
+  if (lanCidr !== undefined && lanCidr.prefixBits !== gateway.prefixBits) {
+    return faulty({
+      name: 'IP_ADDR',
+      value: renderCidr(gateway),
+      problem: `the isolated network is ${renderSubnet(lanCidr)}, a subnet of another size`,
+      hint: `set IP_ADDR to ${gateway.address}/${lanCidr.prefixBits}`,
+    });
+  }
   const uplinks = candidates.filter((candidate) => candidate !== lan);
   const uplink = chooseUplink({ uplinks, uplinkGateway, defaults, seen });
   if (uplink.kind === 'faults') return uplink;
-  const [cidr] = uplink.value.cidrs;
+  const { name, cidrs } = uplink.value;
+  const known = uplinkGateway === undefined ? knownGateways({ name, defaults }) : [uplinkGateway];
+  const cidr = cidrs.find((one) => known.some((address) => contains(one, address))) ?? cidrs[0];
   if (cidr === undefined) return faulty(noUplink(seen));
-  const gateways =
-    uplinkGateway === undefined ? likelyGateways({ name: uplink.value.name, cidr, defaults }) : [uplinkGateway];
+  if (overlaps(cidr, gateway)) {
+    return faulty({
+      name: 'IP_ADDR',
+      value: renderCidr(gateway),
+      problem: `the isolated network and the uplink ${name} ${renderCidr(cidr)} share addresses`,
+      hint: 'give one of the two networks another subnet',
+    });
+  }
+  const gateways = known.length > 0 ? known.slice(0, 1) : likelyGateways(cidr);
   const [first, ...rest] = gateways.filter((address) => address !== cidr.address);
-  if (first === undefined) return faulty(noUplink(seen));
-  return ok({ lan: { name: lan.name }, uplink: { name: uplink.value.name, cidr }, gateways: [first, ...rest] });
+  if (first === undefined) {
+    return faulty({
+      name: 'UPLINK_GATEWAY',
+      ...(uplinkGateway === undefined ? {} : { value: uplinkGateway }),
+      problem:
+        known.length > 0
+          ? `${known[0]} is the address of this container on ${name}, not of a gateway`
+          : `the gateway of ${name} ${renderCidr(cidr)} cannot be found out`,
+      hint: 'set UPLINK_GATEWAY to the gateway address of the uplink network',
+    });
+  }
+  return ok({ lan: { name: lan.name }, uplink: { name, cidr }, gateways: [first, ...rest] });
 }
 
 function chooseUplink({
@@ -126,18 +155,13 @@ function noUplink(seen: string): Fault {
   };
 }
 
+function knownGateways({ name, defaults }: { name: IfName; defaults: readonly SeenDefault[] }): readonly Ipv4[] {
+  return defaults.filter(({ device }) => device === name).flatMap(({ gateway }) => parseIpv4(gateway) ?? []);
+}
+
 /** Docker gives a network's first address to its gateway unless told otherwise; some set-ups use the last one. */
-function likelyGateways({
-  name,
-  cidr,
-  defaults,
-}: {
-  readonly name: IfName;
-  readonly cidr: Ipv4Cidr;
-  readonly defaults: readonly SeenDefault[];
-}): readonly Ipv4[] {
-  const known = defaults.filter(({ device }) => device === name).flatMap(({ gateway }) => parseIpv4(gateway) ?? []);
-  if (known.length > 0) return known.slice(0, 1);
+function likelyGateways(cidr: Ipv4Cidr): readonly Ipv4[] {
+  if (cidr.prefixBits > 30) return [];
   const network = toNumber(networkOf(cidr));
   const last = network + 2 ** (32 - cidr.prefixBits) - 2;
   return [toAddress(network + 1), toAddress(last)];

@@ -38,6 +38,12 @@ export function planRoutes(context: Context): readonly Route[] {
   });
   const routes: Route[] = [
     { table: own, destination: lanSubnet, via: lan, why: 'Answers to clients.' },
+    {
+      table: own,
+      destination: facts.uplink.gateway,
+      via: uplink,
+      why: 'Under rp_filter the kernel answers the ARP requests only of hosts that it has a route to.',
+    },
     ...planNeighbours(context),
     closedRoute(clients),
     closedRoute(tunnel),

@@ -1,6 +1,6 @@
 import { lookup } from 'node:dns/promises';
 import { readFileSync } from 'node:fs';
-import { parseIpv4 } from '../net/address.ts';
+import { contains, parseIpv4 } from '../net/address.ts';
 import type { EndpointSource } from '../tunnel/machine.ts';
 import type { Endpoint, ResolverScope } from '../tunnel/policy.ts';
 import type { RouterSetup } from './router-setup.ts';
@@ -34,18 +34,18 @@ function resolverScope(resolvConf: string): ResolverScope {
 
 /** All addresses of all names, in the profile's order; what could not be resolved is a problem, not an error. */
 export async function resolveRemotes({
+  config,
   profile,
 }: RouterSetup): Promise<{ readonly endpoints: readonly Endpoint[]; readonly problems: readonly string[] }> {
   const found = await Promise.all(
     profile.remotes.map(async (remote, remoteIndex) => {
       try {
-        const addresses = await lookup(remote.host, { all: true, family: 4 });
-        return addresses.flatMap(({ address }) => {
-          const parsed = parseIpv4(address);
-          return parsed === undefined
-            ? []
-            : [{ address: parsed, port: remote.port, transport: remote.transport, remoteIndex }];
-        });
+        const answers = await lookup(remote.host, { all: true, family: 4 });
+        const addresses = answers
+          .flatMap(({ address }) => parseIpv4(address) ?? [])
+          .filter((address) => !contains(config.gateway, address));
+        if (addresses.length === 0) return `${remote.host} is inside the isolated network`;
+        return addresses.map((address) => ({ address, port: remote.port, transport: remote.transport, remoteIndex }));
       } catch (error) {
         return `${remote.host} cannot be resolved (${error instanceof Error && 'code' in error ? error.code : error})`;
       }

@@ -143,6 +143,8 @@ function readCredentialsFile({
   required,
 }: Extract<CredentialSource, { kind: 'file' }>): Parsed<Credentials | undefined> {
   const read = readBytes(path);
+  // An empty file stands for none: Compose wants a secret's file to exist, also where the profile needs no password.
+  if (read.kind === 'text' && !required && read.bytes.every(isBlank)) return ok(undefined);
   if (read.kind === 'text') return parseCredentialsFile(read.bytes);
   if (read.kind === 'missing' && !required) return ok(undefined);
   return faulty(unreadableSecret(required ? 'OPENVPN_CREDENTIALS_FILE' : 'credentials', path, read));

@@ -23,10 +23,14 @@ export interface ObservedRoute {
 
 export interface ObservedRule {
   readonly priority: number;
+  readonly src: string;
   readonly not?: null;
   readonly iif?: string;
+  readonly iif_detached?: null;
   readonly table?: string;
   readonly action?: string;
+  /** Selectors that our rules never have: destination, mark, ports … */
+  readonly [selector: string]: unknown;
 }
 
 export interface ObservedNetwork {
@@ -56,12 +60,17 @@ export async function changeNetwork(changes: readonly string[]): Promise<Observe
 // Above every metric that Docker, a DHCP client or a VPN server uses, and what `unreachable default` commonly gets.
 const lastMetric = 4_278_198_272;
 
+/** `ip route` prints a host without its prefix length. */
+function withoutHostPrefix(destination: string): string {
+  return destination.replace(/\/32$/, '');
+}
+
 /** Arguments of `ip route` that stand for this route. */
 export function renderRoute(route: Route): string {
   const { via } = route;
   if (via.kind === 'unreachable') return `unreachable ${route.destination} metric ${lastMetric} table ${route.table}`;
   const gateway = via.gateway === undefined ? 'scope link' : `via ${via.gateway} onlink`;
-  return `${route.destination} dev ${via.name} ${gateway} table ${route.table}`;
+  return `${withoutHostPrefix(route.destination)} dev ${via.name} ${gateway} table ${route.table}`;
 }
 
 /** Arguments of `ip rule` that stand for this rule. */
@@ -80,10 +89,13 @@ export function renderObservedRoute(route: ObservedRoute): string {
   return `${route.dst} dev ${route.dev} ${gateway} table ${table}`;
 }
 
-/** The same text for an observed rule as {@link renderRule} gives for the planned one. */
+/** The same text for an observed rule as {@link renderRule} gives for the planned one; a foreign selector shows. */
 export function renderObservedRule(rule: ObservedRule): string {
-  const from =
-    rule.not === null && rule.iif === 'lo' ? 'not iif lo' : rule.iif === undefined ? 'from all' : `iif ${rule.iif}`;
-  const to = rule.action === 'unreachable' ? 'unreachable' : `lookup ${rule.table}`;
-  return `pref ${rule.priority} ${from} ${to}`;
+  const { priority, src, not, iif, iif_detached: _, table, action, ...foreign } = rule;
+  const from = not === null && iif === 'lo' ? 'not iif lo' : iif === undefined ? 'from all' : `iif ${iif}`;
+  const to = action === 'unreachable' ? 'unreachable' : `lookup ${table}`;
+  const selectors = Object.entries({ ...(src === 'all' ? {} : { src }), ...foreign }).map(
+    ([name, value]) => ` ${name} ${value}`,
+  );
+  return `pref ${priority} ${from} ${to}${selectors.join('')}`;
 }

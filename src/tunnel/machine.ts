@@ -20,7 +20,8 @@ export interface Dialing {
   readonly kind: 'dialing';
   readonly course: Course;
   readonly endpoint: Endpoint;
-  /** The kernel holds the policy for this endpoint. */
+  /** What this attempt asked the kernel for; the confirmation of an earlier attempt's is not enough. */
+  readonly policy: Policy;
   readonly isPolicyConfirmed: boolean;
   /** OpenVPN waits for our word. */
   readonly isHeld: boolean;
@@ -161,9 +162,7 @@ function whileResolving(state: Extract<TunnelState, { kind: 'resolving' }>, even
 function whileDialing(state: Dialing, event: TunnelEvent): Step {
   switch (event.kind) {
     case 'policy-confirmed':
-      return event.policy.kind === 'dial' && event.policy.endpoint === state.endpoint
-        ? release({ ...state, isPolicyConfirmed: true })
-        : stay(state);
+      return event.policy === state.policy ? release({ ...state, isPolicyConfirmed: true }) : stay(state);
     case 'held':
       // A second hold is OpenVPN starting over by itself; we start it anew instead.
       if (state.phase !== 'preparing') {
@@ -222,6 +221,8 @@ function whileUp(state: Up, event: TunnelEvent): Step {
           }
         : stay(state);
     case 'probe-answered':
+      // One that was sent through the link before this one proves nothing of it.
+      if (!state.isForwarding) return stay(state);
       return stay({ ...state, isProven: true, course: worked(state.course) });
     case 'connected': {
       // The server changed the tunnel under us (PUSH_UPDATE, a new address): same endpoint, new link.
@@ -265,17 +266,19 @@ function nextAttempt(course: Course): Step {
 
 function dial(course: Course, [endpoint, ...waiting]: OneOrMore<Endpoint>): Step {
   const epoch = course.epoch + 1;
+  const policy = { kind: 'dial', endpoint } as const;
   return {
     state: {
       kind: 'dialing',
       course: { ...course, epoch, attempts: course.attempts + 1, waiting },
       endpoint,
+      policy,
       isPolicyConfirmed: false,
       isHeld: false,
       phase: 'preparing',
     },
     effects: [
-      { kind: 'apply', policy: { kind: 'dial', endpoint } },
+      { kind: 'apply', policy },
       { kind: 'start-openvpn', epoch, endpoint },
       { kind: 'arm-timer', timer: 'contact', epoch, ms: contactMs },
     ],

@@ -36,19 +36,27 @@ export async function makeNamespace(name: string): Promise<Namespace> {
   await execa('ip', ['netns', 'del', name], { reject: false });
   await execa('ip', ['netns', 'add', name]);
   await execa('ip', ['-n', name, 'link', 'set', 'lo', 'up']);
-  const inside = ['netns', 'exec', name] as const;
+  return enteredBy(name, ['ip', 'netns', 'exec', name]);
+}
+
+/** The network namespace of a process, say of a container's; the programs and files are the test's own. */
+export function joinNamespace(pid: number): Namespace {
+  return enteredBy(`of process ${pid}`, ['nsenter', '--target', `${pid}`, '--net', '--']);
+}
+
+function enteredBy(name: string, [enter, ...inside]: readonly [string, ...string[]]): Namespace {
   return {
     name,
-    run: async (file, ...args) => (await execa('ip', [...inside, file, ...args])).stdout,
+    run: async (file, ...args) => (await execa(enter, [...inside, file, ...args])).stdout,
     attempt: async (file, ...args) => {
-      const { exitCode, all } = await execa('ip', [...inside, file, ...args], {
+      const { exitCode, all } = await execa(enter, [...inside, file, ...args], {
         reject: false,
         all: true,
         timeout: 60_000,
       });
       return { exitCode: exitCode ?? -1, output: all };
     },
-    start: (options, file, ...args) => startProcess(options, 'ip', [...inside, file, ...args]),
+    start: (options, file, ...args) => startProcess(options, enter, [...inside, file, ...args]),
   };
 }
 
