@@ -1,15 +1,5 @@
 /** Every code that an operator can meet. Stable: scripts and issues quote them. */
-export type ErrorCode =
-  | 'UB_CONFIG'
-  | 'UB_PROFILE'
-  | 'UB_INTERFACES'
-  | 'UB_ADDRESS_TAKEN'
-  | 'UB_KERNEL'
-  | 'UB_APPLY'
-  | 'UB_DRIFT'
-  | 'UB_EXEC'
-  | 'UB_OPENVPN'
-  | 'UB_INTERNAL';
+export type ErrorCode = 'UB_CONFIG' | 'UB_ADDRESS_TAKEN' | 'UB_KERNEL' | 'UB_APPLY' | 'UB_EXEC' | 'UB_INTERNAL';
 
 /**
  * An error that an operator can act on.

@@ -85,7 +85,7 @@ async function runStatus(): Promise<number> {
 }
 
 function refuse(faults: readonly Fault[], heading: string): number {
-  process.stderr.write(renderFaults(faults, heading));
+  process.stderr.write(`${renderFaults(faults, heading)}\n`);
   return 1;
 }
 

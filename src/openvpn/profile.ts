@@ -21,7 +21,7 @@ const MAX_FAULTS = 50;
  * Understands a `.ovpn` profile, or says everything that is wrong with it.
  *
  * `readFile` gets each path as the profile has it, relative or absolute, and decides what lies inside the folder.
- * Faults are of code UB_PROFILE; they name `FILE:LINE` and never hold a key, a password or an inline body.
+ * Faults name `FILE:LINE` and never hold a key, a password or an inline body.
  */
 export function parseProfile(input: {
   name: string;

@@ -54,15 +54,15 @@ function planOutbound({ config }: Context, tun: TunnelLink): readonly Rule[] {
     ? [{ kind: 'destination', addresses: resolvers, negate: true }]
     : [];
   return [
-    clampMss(config, 'out-mss'),
+    clampMss(config, 'outbound-mss'),
     {
-      id: 'out-foreign-dns',
+      id: 'outbound-foreign-dns',
       why: 'DNS that was not sent to the enforced resolver (which happens only if the redirection is gone).',
       when: [dnsTraffic('destination'), ...elsewhere],
       verdict: { kind: 'reject' },
     },
     {
-      id: 'out-foreign-dot',
+      id: 'outbound-foreign-dot',
       why: 'DNS over TLS or QUIC to another resolver; clients fall back to plain DNS, which is enforced.',
       when: [
         { kind: 'transport', transports: ['tcp', 'udp'], port: { side: 'destination', number: 853 } },
@@ -71,13 +71,13 @@ function planOutbound({ config }: Context, tun: TunnelLink): readonly Rule[] {
       verdict: { kind: 'reject' },
     },
     {
-      id: 'out-established',
+      id: 'outbound-established',
       why: 'Flows that are known.',
       when: [{ kind: 'state', states: ['established', 'related'] }],
       verdict: { kind: 'accept' },
     },
     {
-      id: 'out-new',
+      id: 'outbound-new',
       why: 'Only protocols that NAT translates may leave.',
       when: [
         { kind: 'transport', transports: ['tcp', 'udp'] },
@@ -86,7 +86,7 @@ function planOutbound({ config }: Context, tun: TunnelLink): readonly Rule[] {
       verdict: { kind: 'accept' },
     },
     {
-      id: 'out-ping',
+      id: 'outbound-ping',
       why: 'Ping is translated by its identifier.',
       when: [{ kind: 'icmp', types: ['echo-request'] }],
       verdict: { kind: 'accept' },
@@ -96,7 +96,7 @@ function planOutbound({ config }: Context, tun: TunnelLink): readonly Rule[] {
 
 function planInbound({ config }: Context): readonly Rule[] {
   return [
-    clampMss(config, 'in-mss'),
+    clampMss(config, 'inbound-mss'),
     {
       id: 'inbound-established',
       why: 'Answers to clients.',

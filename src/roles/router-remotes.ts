@@ -1,6 +1,6 @@
-import { lookup } from 'node:dns/promises';
 import { readFileSync } from 'node:fs';
 import { contains, parseIpv4 } from '../net/address.ts';
+import { resolveHost } from '../system/resolve.ts';
 import type { EndpointSource } from '../tunnel/machine.ts';
 import type { Endpoint, ResolverScope } from '../tunnel/policy.ts';
 import type { RouterSetup } from './router-setup.ts';
@@ -39,16 +39,11 @@ export async function resolveRemotes({
 }: RouterSetup): Promise<{ readonly endpoints: readonly Endpoint[]; readonly problems: readonly string[] }> {
   const found = await Promise.all(
     profile.remotes.map(async (remote, remoteIndex) => {
-      try {
-        const answers = await lookup(remote.host, { all: true, family: 4 });
-        const addresses = answers
-          .flatMap(({ address }) => parseIpv4(address) ?? [])
-          .filter((address) => !contains(config.gateway, address));
-        if (addresses.length === 0) return `${remote.host} is inside the isolated network`;
-        return addresses.map((address) => ({ address, port: remote.port, transport: remote.transport, remoteIndex }));
-      } catch (error) {
-        return `${remote.host} cannot be resolved (${error instanceof Error && 'code' in error ? error.code : error})`;
-      }
+      const resolution = await resolveHost(remote.host);
+      if (resolution.kind === 'problem') return resolution.text;
+      const addresses = resolution.addresses.filter((address) => !contains(config.gateway, address));
+      if (addresses.length === 0) return `${remote.host} is inside the isolated network`;
+      return addresses.map((address) => ({ address, port: remote.port, transport: remote.transport, remoteIndex }));
     }),
   );
   const endpoints = found.flatMap((result) => (typeof result === 'string' ? [] : result));

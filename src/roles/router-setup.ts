@@ -1,3 +1,4 @@
+import { isIPv6 } from 'node:net';
 import { type Environment, parseRouterConfig } from '../config/env.ts';
 import type { RouterConfig } from '../config/router-config.ts';
 import { type Fault, faulty, ok, type Parsed } from '../errors.ts';
@@ -36,7 +37,10 @@ export interface RouterSetup {
   readonly isClaimed: boolean;
 }
 
-/** Reads settings, files and the machine; every fault of all of them is reported together. Changes nothing. */
+/**
+ * Reads settings, files and the machine, and reports every fault that can be told at once. Changes no rule, route or
+ * address; opens /dev/net/tun for OpenVPN's user.
+ */
 export async function setUpRouter(env: Environment): Promise<Parsed<RouterSetup>> {
   const parsed = parseRouterConfig(env);
   const network = await changeNetwork([]);
@@ -93,7 +97,7 @@ export function holdsAddress({ links }: ObservedNetwork, { address }: Ipv4Cidr):
 
 /**
  * The facts as they are now: Docker may have taken a network away and given it back with another name or address. While
- * one is missing the old facts stand; what is planned with them fails to apply, and is tried again.
+ * one is missing the old facts stand, and an attempt fails for want of a route.
  */
 export async function refreshFacts({
   facts,
@@ -192,6 +196,7 @@ function silentGateway({ uplink, gateways }: RouterInterfaces): Fault {
 
 function remoteFaults(profile: Profile, config: RouterConfig): readonly Fault[] {
   return profile.remotes.flatMap((remote: ProfileRemote) => {
+    if (profile.remotes.every(({ host }) => isIPv6(host))) return [ipv6Fault(profile, remote)];
     const address = parseIpv4(remote.host);
     if (address === undefined || !contains(config.gateway, address)) return [];
     return [
@@ -203,4 +208,13 @@ function remoteFaults(profile: Profile, config: RouterConfig): readonly Fault[] 
       },
     ];
   });
+}
+
+function ipv6Fault(profile: Profile, { line, host }: ProfileRemote): Fault {
+  return {
+    name: `${profile.name}:${line}`,
+    value: host,
+    problem: 'the VPN server has only an IPv6 address, which is not supported yet',
+    hint: 'use a profile with a name or an IPv4 address',
+  };
 }

@@ -102,11 +102,12 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
     }
   };
 
-  // Changes to the kernel are made one after the other; one that is outdated before its turn is left out.
+  // Changes to the kernel are made one after the other; one that is outdated before its turn is left out. A lockdown
+  // never is: the flows that are forgotten after it must not come back.
   const applySoon = (policy: Policy) => {
     wantedPolicy = policy;
     kernel = kernel.then(async () => {
-      if (wantedPolicy !== policy) return;
+      if (wantedPolicy !== policy && policy.kind !== 'lockdown') return;
       try {
         const before = await changeNetwork([]);
         facts = await refreshFacts({ facts, config, network: before });
@@ -132,11 +133,12 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
   };
 
   const openSoon = async ({ epoch, endpoint }: Extract<TunnelEffect, { kind: 'start-openvpn' }>) => {
-    await ending;
-    if (state.kind !== 'dialing' || state.course.epoch !== epoch) return;
     const remote = profile.remotes[endpoint.remoteIndex] ?? profile.remotes[0];
     try {
+      await ending;
       await ensureTun();
+      // The attempt may be over by now; nobody would end a process that is started for it.
+      if (state.kind !== 'dialing' || state.course.epoch !== epoch) return;
       process = startOpenvpn({
         runFolder,
         epoch,

@@ -1,6 +1,6 @@
 import { UnderbridgeError } from '../errors.ts';
 import { tableIds } from '../plan/lockdown.ts';
-import type { Plan } from '../plan/plan.ts';
+import type { Plan, Route } from '../plan/plan.ts';
 import { compareTable } from '../ruleset/drift.ts';
 import { run } from './exec.ts';
 import {
@@ -18,7 +18,14 @@ import { applyRuleset, observeTables } from './nft.ts';
  * and routes of the routing lock. Compared with the kernel, never with memory.
  * @throws UnderbridgeError UB_APPLY when the kernel holds something else afterwards, UB_EXEC when it refused.
  */
-export async function applyPlan({ plan, before }: { plan: Plan; before: ObservedNetwork }): Promise<void> {
+export async function applyPlan({
+  plan: wanted,
+  before,
+}: {
+  readonly plan: Plan;
+  readonly before: ObservedNetwork;
+}): Promise<void> {
+  const plan = { ...wanted, routes: wanted.routes.filter((route) => isPossible({ route, plan: wanted, before })) };
   await applyRuleset(plan.ruleset);
   const [listings, after] = await Promise.all([
     observeTables(plan.ruleset),
@@ -36,6 +43,16 @@ export async function applyPlan({ plan, before }: { plan: Plan; before: Observed
       hint: 'another program may change rules or routes of this container; the container needs NET_ADMIN',
     });
   }
+}
+
+/**
+ * A route needs its device: while Docker has taken a network away, the lockdown has to hold all the same. The tunnel's
+ * own device is brought up by the plan itself.
+ */
+function isPossible({ route, plan, before }: { route: Route; plan: Plan; before: ObservedNetwork }): boolean {
+  const { via } = route;
+  if (via.kind === 'unreachable' || via.name === plan.tun.name) return true;
+  return before.links.some(({ ifname, flags }) => ifname === via.name && flags.includes('UP'));
 }
 
 /** Forgets all tracked connections, so that a client's flow starts with fresh NAT on the next tunnel. */

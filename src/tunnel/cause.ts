@@ -31,6 +31,9 @@ function backoffRange(code: CauseCode): { readonly firstMs: number; readonly mos
       return { firstMs: 5_000, mostMs: 60_000 };
     case 'apply-failed':
       return { firstMs: 250, mostMs: 5_000 };
+    case 'server-silent':
+      // The attempt itself took seconds; a short wait uses a returning server soon.
+      return { firstMs: 250, mostMs: 1_000 };
     default:
       return { firstMs: 250, mostMs: 2_000 };
   }

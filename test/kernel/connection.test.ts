@@ -73,6 +73,73 @@ for (const mode of ['1', '2']) {
   });
 }
 
+for (const mode of ['1', '2']) {
+  test(`answers the ARP requests of its gateway in every state, with reverse path filtering ${mode}`, async () => {
+    await setReversePathFilter(mode);
+    const wrong = join(world.folder, 'wrong');
+    await writeFile(wrong, 'alice\nwrong\n');
+    try {
+      await withRouter({}, async (running) => {
+        await running.untilHealthy();
+        await answersGatewayIn('forward');
+        // A server that hangs: the router gives the tunnel up, and then waits for the first answer of every attempt.
+        server?.signal('SIGSTOP');
+        await running.untilUnhealthy();
+        await answersGatewayIn('dial');
+      });
+      // The wait after refused credentials is long enough to look at.
+      await withRouter({ env: { OPENVPN_CREDENTIALS_FILE: wrong } }, async (running) => {
+        await untilBlocked(running);
+        await answersGatewayIn('lockdown');
+      });
+    } finally {
+      await setReversePathFilter('0');
+    }
+  });
+}
+
+/** The kernel takes the greater of the two for a device. */
+async function setReversePathFilter(mode: string): Promise<void> {
+  for (const name of ['all', 'eth1'])
+    await world.router.run('sysctl', '-qw', `net.ipv4.conf.${name}.rp_filter=${mode}`);
+}
+
+type OpenPolicy = 'lockdown' | 'dial' | 'forward';
+
+/** What the kernel of the router lets the router itself reach, told by its routes. */
+async function policyInKernel(): Promise<OpenPolicy> {
+  const routes = await world.router.run('ip', 'route', 'show', 'table', '7100');
+  if (/^default dev tun0/m.test(routes)) return 'forward';
+  return routes.includes(addresses.server) ? 'dial' : 'lockdown';
+}
+
+async function untilBlocked(running: RunningRouter): Promise<void> {
+  for (let waitedMs = 0; (await running.health()).state !== 'blocked'; waitedMs += 50) {
+    if (waitedMs > 10_000) assert.fail(`not blocked in ${waitedMs} ms:\n${running.output()}`);
+    await sleep(50);
+  }
+}
+
+/** The gateway forgets the router's hardware address and asks for it, all while the kernel holds this policy. */
+async function answersGatewayIn(policy: OpenPolicy): Promise<void> {
+  for (let waitedMs = 0; (await policyInKernel()) !== policy; waitedMs += 50) {
+    assert.ok(waitedMs < 10_000, `no ${policy} in ${waitedMs} ms`);
+    await sleep(50);
+  }
+  const asked = `${addresses.routerUplink} dev to-router`;
+  // In one go, so that no request of the router's own tells the gateway the address in between.
+  const commands = `ip neigh flush to ${asked} && ip neigh replace ${asked} use`;
+  await world.isp.run('sh', '-c', commands);
+  // Three requests, one second apart, are what the kernel sends before it gives up.
+  let seen = '';
+  for (let waitedMs = 0; !/REACHABLE/.test(seen) && waitedMs < 2_500; waitedMs += 50) {
+    await sleep(50);
+    seen = await world.isp.run('ip', 'neigh', 'show', 'to', addresses.routerUplink, 'dev', 'to-router');
+  }
+  assert.match(seen, / REACHABLE/, `in ${policy}`);
+  assert.equal(await policyInKernel(), policy, 'the state did not last as long as the look');
+}
+
 test("looks up the server's name by the resolver of the uplink, which is open only for that moment", async () => {
   const folder = `/etc/netns/${world.router.name}`;
   await mkdir(folder, { recursive: true });

@@ -9,6 +9,9 @@ export interface RunningProcess {
   readonly argv: readonly string[];
 }
 
+/** PF_KTHREAD of the kernel's sched.h, in the field `flags` of /proc/PID/stat. */
+const kernelThreadFlag = 0x00200000;
+
 /** Every process of the machine; kernel threads and zombies are left out. */
 export function observeProcesses(): RunningProcess[] {
   return readdirSync('/proc')
@@ -22,9 +25,11 @@ export function observeProcess(pid: number): RunningProcess | undefined {
     // The second field of stat is "(name)", and a name may hold spaces and parentheses: split after the last one.
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
     const [state, parentPid, ...rest] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    // Empty for a moment while a program is replaced by another (execve): no sign that a process is gone.
     const argv = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1);
+    const isKernels = (Number(rest[4]) & kernelThreadFlag) !== 0;
     const startTicks = rest[17];
-    if (state === 'Z' || argv.length === 0 || startTicks === undefined) return undefined;
+    if (state === 'Z' || isKernels || startTicks === undefined) return undefined;
     return { pid, parentPid: Number(parentPid), startTicks, argv };
   } catch (error) {
     if (isGone(error)) return undefined;

@@ -12,17 +12,25 @@ const silence = { code: 'server-silent', text: '198.51.100.10:1194/udp does not 
 const sinceMs = Date.UTC(2026, 0, 2, 3, 4, 5, 678);
 const since = '2026-01-02T03:04:05.678Z';
 
-const attempt = (epoch: number): readonly TunnelEvent[] => [
-  { kind: 'policy-confirmed', policy: { kind: 'dial', endpoint: server } },
-  { kind: 'held', epoch },
-  { kind: 'answered', epoch },
-  { kind: 'connected', epoch, tun },
-];
 const forwarded: TunnelEvent = { kind: 'policy-confirmed', policy: { kind: 'forward', endpoint: server, tun } };
 
 function after(...events: readonly TunnelEvent[]): TunnelState {
   const start = initialState({ kind: 'addresses', endpoints: [server] });
   return events.reduce((state, event) => step(state, event).state, start);
+}
+
+/** What a started attempt sees until its server has set the tunnel up. */
+function connect(dialing: TunnelState): TunnelState {
+  if (dialing.kind !== 'dialing') assert.fail(dialing.kind);
+  const { policy, course } = dialing;
+  const { epoch } = course;
+  const events: readonly TunnelEvent[] = [
+    { kind: 'policy-confirmed', policy },
+    { kind: 'held', epoch },
+    { kind: 'answered', epoch },
+    { kind: 'connected', epoch, tun },
+  ];
+  return events.reduce((state, event) => step(state, event).state, dialing as TunnelState);
 }
 
 function report(tunnel: TunnelState, isServing = true): HealthReport {
@@ -60,7 +68,7 @@ describe('the health report', () => {
   });
 
   it('names the exit once clients are forwarded, but is healthy only with a probe that came back', () => {
-    const connected = after({ kind: 'start' }, ...attempt(1));
+    const connected = connect(after({ kind: 'start' }));
     const up = { ready: true, state: 'up', since, attempts: 1, failures: 0, remote: '198.51.100.10:1194/udp' };
     assert.deepEqual(report(connected), { ...up, healthy: false });
     const exit = { exitInterface: 'tun0', tunnelAddress: '10.8.0.2' };

@@ -6,6 +6,13 @@ import { ifName } from '../tunnel/endpoints.ts';
 
 const name = ifName('tun0');
 
+/** The ends of 0.0.0.0/8, 127.0.0.0/8, 224.0.0.0/4 and 240.0.0.0/4 (RFC 6890), and their neighbours. */
+const noHosts = [
+  ...['0.0.0.0', '0.255.255.255', '127.0.0.0', '127.0.0.11', '127.255.255.255'],
+  ...['224.0.0.0', '239.255.255.255', '240.0.0.0', '255.255.255.255'],
+];
+const hosts = ['1.0.0.0', '126.255.255.255', '128.0.0.0', '223.255.255.255'];
+
 function linkOf(env: Readonly<Record<string, string>>, pushed: readonly string[] = []) {
   return parseTunnelLink({ name, env: new Map(Object.entries(env)), pushed });
 }
@@ -33,6 +40,24 @@ describe('the tunnel of an up event', () => {
   it('is none without an IPv4 address', () => {
     for (const env of [{}, { ifconfig_local: '' }, { ifconfig_local: 'fd00::1' }, { ifconfig_ipv6_local: 'fd00::1' }]) {
       assert.equal(linkOf(env), undefined);
+    }
+  });
+
+  it('is none with an address that no host can have', () => {
+    for (const address of noHosts) assert.equal(linkOf({ ifconfig_local: address }), undefined, address);
+    for (const address of hosts) assert.equal(linkOf({ ifconfig_local: address })?.address, address);
+  });
+
+  it('has no peer with an address that no host can have', () => {
+    for (const [name, address] of ['route_vpn_gateway', 'ifconfig_remote'].flatMap((name) =>
+      noHosts.map((address) => [name, address] as const),
+    )) {
+      const link = linkOf({ ifconfig_local: '10.8.0.6', [name]: address }) ?? assert.fail();
+      assert.ok(!('peer' in link), `${name} ${address}`);
+    }
+    for (const address of hosts) {
+      assert.equal(linkOf({ ifconfig_local: '10.8.0.6', route_vpn_gateway: address })?.peer, address);
+      assert.equal(linkOf({ ifconfig_local: '10.8.0.6', ifconfig_remote: address })?.peer, address);
     }
   });
 
@@ -86,6 +111,24 @@ describe('the pushed resolvers', () => {
   ]) {
     it(`are none in ${JSON.stringify(option)}`, () => assert.deepEqual(parsePushedDns([option]), []));
   }
+
+  it('are none at an address that no host can have, and the others stay', () => {
+    for (const address of noHosts) {
+      assert.deepEqual(parsePushedDns([`dhcp-option DNS ${address}`]), [], address);
+      assert.deepEqual(parsePushedDns([`dns server 1 address ${address}:53 9.9.9.9`]), ['9.9.9.9'], address);
+    }
+    assert.deepEqual(parsePushedDns(hosts.map((address) => `dhcp-option DNS ${address}`)), hosts);
+  });
+
+  it('are of a host, whatever address a server pushes', () => {
+    fc.assert(
+      fc.property(fc.ipV4(), (address) => {
+        const first = Number(address.split('.')[0]);
+        const isHost = first !== 0 && first !== 127 && first < 224;
+        assert.deepEqual(parsePushedDns([`dhcp-option DNS ${address}`]), isHost ? [address] : []);
+      }),
+    );
+  });
 
   it('are addresses and nothing else, whatever a server pushes', () => {
     const option = fc.tuple(fc.constantFrom('dhcp-option DNS ', 'dns server 1 address ', ''), fc.string());

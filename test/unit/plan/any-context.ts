@@ -8,10 +8,10 @@ import type { Endpoint, Policy, TunnelLink } from '../../../src/tunnel/policy.ts
 const anyAddress = fc.ipV4().map((text) => text as Ipv4);
 const anyPort = fc.integer({ min: 1, max: 65_535 }).map((number) => number as Port);
 const anyTransport = fc.constantFrom<Transport>('tcp', 'udp');
+const anySubnetUpTo = (max: number) =>
+  fc.tuple(anyAddress, fc.integer({ min: 8, max })).map(([address, prefixBits]): Ipv4Cidr => ({ address, prefixBits }));
 /** IP_ADDR takes no narrower subnets. */
-const anySubnet = fc
-  .tuple(anyAddress, fc.integer({ min: 8, max: 30 }))
-  .map(([address, prefixBits]): Ipv4Cidr => ({ address, prefixBits }));
+const anySubnet = anySubnetUpTo(30);
 
 const anyForward = fc
   .record({
@@ -55,7 +55,7 @@ const anyConfig = fc.record(
 const anyFacts: fc.Arbitrary<RouterFacts> = fc
   .record({
     names: fc.uniqueArray(fc.constantFrom('eth0', 'eth1', 'eth2', 'wan', 'br-lan'), { minLength: 2, maxLength: 2 }),
-    cidr: anySubnet,
+    cidr: anySubnetUpTo(32),
     gateway: anyAddress,
     openvpnUid: fc.integer({ min: 1, max: 65_534 }),
     canRejectBeforeRouting: fc.boolean(),

@@ -91,13 +91,18 @@ describe('port forwards', () => {
 
 describe('DNS', () => {
   const two = ['9.9.9.9', '1.1.1.1'];
-  const refusals = ['out-foreign-dns', 'out-foreign-dot'] as const;
+  const refusals = ['outbound-foreign-dns', 'outbound-foreign-dot'] as const;
 
   const cases = [
     { title: 'of one resolver', settings: servers('9.9.9.9'), pushed: ['10.8.0.1'], resolvers: ['9.9.9.9'] },
     { title: 'of two resolvers', settings: servers('9.9.9.9', '1.1.1.1'), pushed: [], resolvers: two },
     { title: 'of the resolver that was pushed', settings: {}, pushed: ['10.8.0.1'], resolvers: ['10.8.0.1'] },
     { title: 'of two that were pushed', settings: {}, pushed: two, resolvers: two },
+    {
+      title: 'of one that was pushed beside one inside the isolated network',
+      settings: {},
+      ...{ pushed: ['172.22.0.53', '10.8.0.1'], resolvers: ['10.8.0.1'] },
+    },
   ];
   for (const { title, settings, pushed, resolvers } of cases) {
     const ruleset = rulesetOf(settings, pushed);
@@ -118,25 +123,31 @@ describe('DNS', () => {
         assert.deepEqual(rule.verdict, { kind: 'reject' });
       }
       const ids = rulesOf(ruleset).map(({ id }) => id);
-      for (const id of refusals) assert.ok(ids.indexOf(id) < ids.indexOf('out-established'));
+      for (const id of refusals) assert.ok(ids.indexOf(id) < ids.indexOf('outbound-established'));
     });
   }
 
-  it('of no resolver: it is refused whoever is asked', () => {
-    const ruleset = rulesetOf({ dns: { kind: 'pushed' } }, []);
-    assert.equal(ruleOf(ruleset, 'nat-dns'), undefined);
-    for (const id of refusals) assert.ok(ruleOf(ruleset, id)?.when.every(({ kind }) => kind === 'transport'));
-  });
+  for (const { title, pushed } of [
+    { title: 'of no resolver', pushed: [] },
+    { title: 'of none but a pushed one inside the isolated network', pushed: ['172.22.0.53'] },
+  ]) {
+    it(`${title}: it is refused whoever is asked`, () => {
+      const ruleset = rulesetOf({ dns: { kind: 'pushed' } }, pushed);
+      assert.equal(ruleOf(ruleset, 'nat-dns'), undefined);
+      for (const id of refusals) assert.ok(ruleOf(ruleset, id)?.when.every(({ kind }) => kind === 'transport'));
+    });
+  }
 });
 
 describe('the segment size of clients', () => {
   const sizes = (settings: Partial<PlanConfig>) =>
     rulesOf(rulesetOf(settings)).flatMap(({ id, clampMss }) => (clampMss === undefined ? [] : [`${id} ${clampMss}`]));
 
-  it('is clamped to the path both ways', () => assert.deepEqual(sizes({}), ['out-mss path-mtu', 'in-mss path-mtu']));
+  it('is clamped to the path both ways', () =>
+    assert.deepEqual(sizes({}), ['outbound-mss path-mtu', 'inbound-mss path-mtu']));
 
   it('is the one of MSS where that is set', () => {
-    assert.deepEqual(sizes({ mssBytes: 1300 }), ['out-mss 1300', 'in-mss 1300']);
+    assert.deepEqual(sizes({ mssBytes: 1300 }), ['outbound-mss 1300', 'inbound-mss 1300']);
   });
 });
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import type { Fault } from '../../../src/errors.ts';
+import { contains, overlaps } from '../../../src/net/address.ts';
 import { findInterfaces, type SeenDefault, type SeenInterface } from '../../../src/plan/interfaces.ts';
 import { cidr, faultsOf, problemOf, valueFrom } from '../config/outcome.ts';
 import { ipv4 } from '../tunnel/endpoints.ts';
@@ -66,10 +67,54 @@ describe('the isolated network', () => {
     assert.equal(foundBy({ interfaces: [claimed, uplink] }), 'eth0 | eth1 203.0.113.7/24 by 203.0.113.1');
   });
 
-  it('may lie inside the subnet of the uplink', () => {
+  it('may not lie inside the subnet of the uplink', () => {
     const wide = { name: 'eth1', ipv4: ['172.22.128.9/16'] };
-    const defaults = [{ device: 'eth1', gateway: '172.22.255.254' }];
-    assert.equal(foundBy({ interfaces: [isolated, wide], defaults }), 'eth0 | eth1 172.22.128.9/16 by 172.22.255.254');
+    for (const defaults of [[{ device: 'eth1', gateway: '172.22.255.254' }], []]) {
+      assert.deepEqual(faultOf({ interfaces: [isolated, wide], defaults }), {
+        name: 'IP_ADDR',
+        value: '172.22.0.1/24',
+        problem: 'the isolated network and the uplink eth1 172.22.128.9/16 share addresses',
+        hint: 'give one of the two networks another subnet',
+      });
+    }
+    const fault = faultOf({ interfaces: [isolated, wide], uplinkGateway: '172.22.255.254' });
+    assert.equal(fault.problem, 'the isolated network and the uplink eth1 172.22.128.9/16 share addresses');
+  });
+
+  it('may lie beside the subnet of the uplink', () => {
+    const next = { name: 'eth1', ipv4: ['172.22.1.9/24'] };
+    assert.equal(
+      foundBy({ interfaces: [isolated, next], defaults: [] }),
+      'eth0 | eth1 172.22.1.9/24 by 172.22.1.1 or 172.22.1.254',
+    );
+  });
+
+  it('never shares an address with the uplink that was found', () => {
+    fc.assert(
+      fc.property(fc.ipV4(), fc.integer({ min: 1, max: 30 }), (address, prefixBits) => {
+        const text = `${address}/${prefixBits}`;
+        const found = find({ interfaces: [isolated, { name: 'eth1', ipv4: [text] }], defaults: [] });
+        if (found.kind === 'ok') assert.ok(!overlaps(found.value.uplink.cidr, cidr('172.22.0.1/24')));
+        else assert.ok(overlaps(cidr(text), cidr('172.22.0.1/24')));
+      }),
+    );
+  });
+
+  it('has the size that IP_ADDR says', () => {
+    for (const prefixBits of [8, 16, 23, 25, 28, 30]) {
+      assert.deepEqual(faultOf({ gateway: `172.22.0.1/${prefixBits}` }), {
+        name: 'IP_ADDR',
+        value: `172.22.0.1/${prefixBits}`,
+        problem: 'the isolated network is 172.22.0.0/24, a subnet of another size',
+        hint: 'set IP_ADDR to 172.22.0.1/24',
+      });
+    }
+  });
+
+  it('has the size of the address that is in it, whatever else its interface has', () => {
+    const interfaces = [{ name: 'eth0', ipv4: ['192.0.2.3/28', '172.22.0.3/24'] }, uplink];
+    assert.equal(foundBy({ interfaces }), 'eth0 | eth1 203.0.113.7/24 by 203.0.113.1');
+    assert.equal(faultOf({ interfaces, gateway: '172.22.0.1/28' }).hint, 'set IP_ADDR to 172.22.0.1/24');
   });
 
   it('is missing when no interface is in the subnet, and all that were seen are listed', () => {
@@ -153,6 +198,28 @@ describe('the uplink', () => {
   });
 });
 
+describe('the address of the uplink', () => {
+  const two = { name: 'eth1', ipv4: ['192.0.2.7/24', '203.0.113.7/24'] };
+
+  it('is the one whose subnet holds the gateway', () => {
+    const interfaces = [isolated, two];
+    assert.equal(foundBy({ interfaces }), 'eth0 | eth1 203.0.113.7/24 by 203.0.113.1');
+    const other = [{ device: 'eth1', gateway: '192.0.2.1' }];
+    assert.equal(foundBy({ interfaces, defaults: other }), 'eth0 | eth1 192.0.2.7/24 by 192.0.2.1');
+    assert.equal(
+      foundBy({ interfaces, defaults: other, uplinkGateway: '203.0.113.99' }),
+      'eth0 | eth1 203.0.113.7/24 by 203.0.113.99',
+    );
+  });
+
+  it('is the first where no gateway is known, or none of its subnets holds it', () => {
+    const interfaces = [isolated, two];
+    assert.equal(foundBy({ interfaces, defaults: [] }), 'eth0 | eth1 192.0.2.7/24 by 192.0.2.1 or 192.0.2.254');
+    const away = [{ device: 'eth1', gateway: '198.51.100.1' }];
+    assert.equal(foundBy({ interfaces, defaults: away }), 'eth0 | eth1 192.0.2.7/24 by 198.51.100.1');
+  });
+});
+
 describe('the gateway of the uplink', () => {
   it('is the first of several default routes, as the kernel prefers it', () => {
     const defaults = [uplinkDefault, { device: 'eth1', gateway: '203.0.113.200' }];
@@ -168,19 +235,51 @@ describe('the gateway of the uplink', () => {
     assert.deepEqual(guess('203.0.113.130/25'), ['203.0.113.129', '203.0.113.254']);
     assert.deepEqual(guess('203.0.113.9/29'), ['203.0.113.14'], 'the first address is our own');
     assert.deepEqual(guess('203.0.113.14/29'), ['203.0.113.9'], 'the last address is our own');
-    assert.deepEqual(guess('203.0.113.10/31'), ['203.0.113.11'], 'two hosts, no network address (RFC 3021)');
-    assert.deepEqual(guess('203.0.113.11/31'), ['203.0.113.10']);
+    assert.deepEqual(guess('203.0.113.9/30'), ['203.0.113.10'], 'the narrowest subnet that is guessed in');
+  });
+
+  it('is asked for where the subnet has no room for a guess', () => {
+    for (const text of ['203.0.113.10/31', '203.0.113.11/31', '203.0.113.10/32']) {
+      const interfaces = [isolated, { name: 'eth1', ipv4: [text] }];
+      assert.deepEqual(faultOf({ interfaces, defaults: [] }), {
+        name: 'UPLINK_GATEWAY',
+        problem: `the gateway of eth1 ${text} cannot be found out`,
+        hint: 'set UPLINK_GATEWAY to the gateway address of the uplink network',
+      });
+    }
+  });
+
+  it('is known in such a subnet by a default route, or by UPLINK_GATEWAY', () => {
+    const pair = [isolated, { name: 'eth1', ipv4: ['203.0.113.10/31'] }];
+    const defaults = [{ device: 'eth1', gateway: '203.0.113.11' }];
+    assert.equal(foundBy({ interfaces: pair, defaults }), 'eth0 | eth1 203.0.113.10/31 by 203.0.113.11');
+    assert.equal(
+      foundBy({ interfaces: pair, defaults: [], uplinkGateway: '203.0.113.11' }),
+      'eth0 | eth1 203.0.113.10/31 by 203.0.113.11',
+    );
+    const alone = [isolated, { name: 'eth1', ipv4: ['203.0.113.10/32'] }];
+    assert.equal(foundBy({ interfaces: alone, defaults }), 'eth0 | eth1 203.0.113.10/32 by 203.0.113.11');
+  });
+
+  it('is not our own address, whoever says so', () => {
+    const problem = '203.0.113.7 is the address of this container on eth1, not of a gateway';
+    const hint = 'set UPLINK_GATEWAY to the gateway address of the uplink network';
+    const value = '203.0.113.7';
+    assert.deepEqual(faultOf({ uplinkGateway: value }), { name: 'UPLINK_GATEWAY', value, problem, hint });
+    const defaults = [{ device: 'eth1', gateway: value }];
+    assert.deepEqual(faultOf({ defaults }), { name: 'UPLINK_GATEWAY', problem, hint });
   });
 
   it('is never our own address', () => {
     fc.assert(
-      fc.property(fc.ipV4(), fc.integer({ min: 8, max: 31 }), (address, prefixBits) => {
-        fc.pre(!address.startsWith('172.22.0.'));
-        const found = find({
-          interfaces: [isolated, { name: 'eth1', ipv4: [`${address}/${prefixBits}`] }],
-          defaults: [],
-        });
-        for (const gateway of valueFrom(found).gateways) assert.notEqual(gateway, address);
+      fc.property(fc.ipV4(), fc.integer({ min: 8, max: 30 }), (address, prefixBits) => {
+        const text = `${address}/${prefixBits}`;
+        fc.pre(!overlaps(cidr(text), cidr('172.22.0.1/24')));
+        const found = find({ interfaces: [isolated, { name: 'eth1', ipv4: [text] }], defaults: [] });
+        for (const gateway of valueFrom(found).gateways) {
+          assert.notEqual(gateway, address);
+          assert.ok(contains(cidr(text), gateway));
+        }
       }),
     );
   });

@@ -1,11 +1,17 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { PlanConfig } from '../../../src/plan/context.ts';
+import fc from 'fast-check';
+import { overlaps, renderSubnet } from '../../../src/net/address.ts';
+import { isLoopback, type PlanConfig, probeAddresses } from '../../../src/plan/context.ts';
+import { tableIds } from '../../../src/plan/lockdown.ts';
+import type { Route } from '../../../src/plan/plan.ts';
 import { planRoutes } from '../../../src/plan/routes.ts';
 import { renderRoute } from '../../../src/system/iproute.ts';
 import type { Policy } from '../../../src/tunnel/policy.ts';
+import { cidr } from '../config/outcome.ts';
 import { endpoint, ipv4, port, tunnelLink } from '../tunnel/endpoints.ts';
-import { context, policies } from './scenarios.ts';
+import { anyClosedPolicy, anyContext, anyForwardPolicy } from './any-context.ts';
+import { context, facts, policies } from './scenarios.ts';
 
 const own = (policy: Policy, settings: Partial<PlanConfig> = {}) =>
   planRoutes(context({ policy, settings }))
@@ -13,42 +19,97 @@ const own = (policy: Policy, settings: Partial<PlanConfig> = {}) =>
     .filter((text) => text.endsWith(' table 7100'))
     .map((text) => text.replace(' table 7100', ''));
 
+const anyOfAll = anyContext(fc.oneof(anyClosedPolicy, anyForwardPolicy));
+const isOwn = ({ table }: Route) => table === tableIds.own;
+const isBy =
+  (name: string) =>
+  ({ via }: Route) =>
+    via.kind === 'device' && via.name === name;
+
 const clients = '172.22.0.0/24 dev eth1 scope link';
+const gateway = '203.0.113.1 dev eth0 scope link';
 const neighbours = '203.0.113.0/24 dev eth0 scope link';
 const server = '198.51.100.10 dev eth0 via 203.0.113.1 onlink';
 const tunnel = 'default dev tun0 scope link';
 
 describe("the router's own packets", () => {
-  it('reach only clients in lockdown', () => assert.deepEqual(own(policies.lockdown), [clients]));
+  it('reach only clients in lockdown', () => assert.deepEqual(own(policies.lockdown), [clients, gateway]));
 
   it('reach the server of the attempt by the gateway of the uplink, and nothing else outside', () => {
-    assert.deepEqual(own(policies.dial), [clients, server]);
+    assert.deepEqual(own(policies.dial), [clients, gateway, server]);
   });
 
   it('reach a server on the uplink itself without the gateway', () => {
     const near = endpoint(1, { address: ipv4('203.0.113.200'), transport: 'tcp' });
-    assert.deepEqual(own({ kind: 'dial', endpoint: near }), [clients, '203.0.113.200 dev eth0 scope link']);
+    assert.deepEqual(own({ kind: 'dial', endpoint: near }), [clients, gateway, '203.0.113.200 dev eth0 scope link']);
   });
 
   it('reach any place by the uplink only while names are resolved', () => {
-    assert.deepEqual(own(policies.resolve), [clients, neighbours, 'default dev eth0 via 203.0.113.1 onlink']);
+    assert.deepEqual(own(policies.resolve), [clients, gateway, neighbours, 'default dev eth0 via 203.0.113.1 onlink']);
   });
 
   it('go through the tunnel while it is up, but for OpenVPN', () => {
-    assert.deepEqual(own(policies.forward), [clients, server, tunnel]);
+    assert.deepEqual(own(policies.forward), [clients, gateway, server, tunnel]);
   });
 
   it('reach whoever asks the health endpoint from the uplink', () => {
     const healthAddress = { host: ipv4('0.0.0.0'), port: port(9797) };
-    assert.deepEqual(own(policies.lockdown, { healthAddress }), [clients, neighbours]);
-    assert.deepEqual(own(policies.forward, { healthAddress }), [clients, neighbours, server, tunnel]);
+    assert.deepEqual(own(policies.lockdown, { healthAddress }), [clients, gateway, neighbours]);
+    assert.deepEqual(own(policies.forward, { healthAddress }), [clients, gateway, neighbours, server, tunnel]);
+  });
+
+  it('reach the gateway of the uplink itself in every state, or its ARP requests get no answer', () => {
+    for (const policy of Object.values(policies)) assert.ok(own(policy).includes(gateway), policy.kind);
+    fc.assert(
+      fc.property(anyOfAll, (given) => {
+        const { uplink } = given.facts;
+        assert.ok(
+          planRoutes(given).some(
+            (route) => isOwn(route) && isBy(uplink.name)(route) && route.destination === uplink.gateway,
+          ),
+        );
+      }),
+    );
+  });
+
+  it('reach the rest of the subnet of the uplink only for a look-up, or to answer for the health endpoint', () => {
+    const hosts = ['127.0.0.1', '127.255.0.9', '0.0.0.0', '172.22.0.1', '203.0.113.7', '128.0.0.1'];
+    for (const host of hosts) {
+      const healthAddress = { host: ipv4(host), port: port(9797) };
+      for (const policy of Object.values(policies)) {
+        const isWanted = policy.kind === 'resolve' || !host.startsWith('127.');
+        assert.equal(own(policy, { healthAddress }).includes(neighbours), isWanted, `${policy.kind}, ${host}`);
+      }
+    }
+    fc.assert(
+      fc.property(anyOfAll, (given) => {
+        fc.pre(!overlaps(given.config.gateway, given.facts.uplink.cidr));
+        const subnet = renderSubnet(given.facts.uplink.cidr);
+        const isWanted = given.policy.kind === 'resolve' || !isLoopback(given.config.healthAddress.host);
+        assert.equal(
+          planRoutes(given).some(({ destination }) => destination === subnet),
+          isWanted,
+        );
+      }),
+    );
+  });
+
+  it('reach a gateway that is alone in a subnet of the uplink', () => {
+    const uplink = { ...facts.uplink, cidr: cidr('203.0.113.7/32') };
+    const given = context({ policy: policies.resolve, seen: { uplink } });
+    assert.deepEqual(planRoutes(given).filter(isOwn).map(renderRoute), [
+      `${clients} table 7100`,
+      `${gateway} table 7100`,
+      '203.0.113.7 dev eth0 scope link table 7100',
+      'default dev eth0 via 203.0.113.1 onlink table 7100',
+    ]);
   });
 });
 
 describe('the probe', () => {
   const probed = (settings: Partial<PlanConfig>, pushedDns: readonly string[] = []) =>
     own({ ...policies.forward, tun: tunnelLink(2, { pushedDns: pushedDns.map(ipv4) }) }, settings).filter(
-      (text) => ![clients, server, tunnel].includes(text),
+      (text) => ![clients, gateway, server, tunnel].includes(text),
     );
 
   it('goes through the tunnel to every enforced resolver, also to one in the subnet of the uplink', () => {
@@ -64,5 +125,26 @@ describe('the probe', () => {
 
   it('never takes the way of OpenVPN to its server', () => {
     assert.deepEqual(probed({}, ['198.51.100.10', '10.8.0.1']), ['10.8.0.1 dev tun0 scope link']);
+    const probe = { kind: 'tcp', address: ipv4('198.51.100.10'), port: port(443) } as const;
+    assert.deepEqual(probed({ probe }, ['10.8.0.1']), []);
+  });
+
+  it('goes to no resolver that the server pushed inside the isolated network', () => {
+    assert.deepEqual(probed({}, ['172.22.0.53', '10.8.0.1']), ['10.8.0.1 dev tun0 scope link']);
+  });
+
+  it('is all that has a route of its own through the tunnel, and has none without a tunnel', () => {
+    fc.assert(
+      fc.property(anyOfAll, (given) => {
+        const { policy, config } = given;
+        const found = planRoutes(given)
+          .filter(isOwn)
+          .filter(isBy(given.facts.tunName))
+          .map(({ destination }) => destination);
+        if (policy.kind !== 'forward') return assert.deepEqual(found, []);
+        assert.deepEqual(found, ['default', ...probeAddresses({ config, endpoint: policy.endpoint, tun: policy.tun })]);
+        assert.ok(!found.includes(policy.endpoint.address));
+      }),
+    );
   });
 });

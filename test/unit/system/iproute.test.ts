@@ -9,7 +9,7 @@ import {
   renderRoute,
   renderRule,
 } from '../../../src/system/iproute.ts';
-import { context, policies } from '../plan/scenarios.ts';
+import { context, facts, policies } from '../plan/scenarios.ts';
 
 // What iproute2 6.1.0 printed (`ip -j rule show`, `ip -j route show table all`) in a namespace with these rules and routes.
 const rulesOutput = `[
@@ -25,6 +25,7 @@ const rulesOutput = `[
 const routesOutput = `[
   {"dst":"172.22.0.0/24","dev":"eth1","table":"7100","scope":"link","flags":["linkdown"]},
   {"dst":"198.51.100.10","gateway":"203.0.113.1","dev":"eth0","table":"7100","flags":["onlink"]},
+  {"dst":"203.0.113.1","dev":"eth0","table":"7100","scope":"link","flags":[]},
   {"dst":"default","dev":"tun0","table":"7100","scope":"link","flags":[]},
   {"dst":"default","dev":"tun0","table":"7101","scope":"link","flags":[]},
   {"type":"unreachable","dst":"default","table":"7101","metric":4278198272,"flags":[]},
@@ -33,7 +34,23 @@ const routesOutput = `[
   {"dst":"203.0.113.0/24","dev":"eth0","protocol":"kernel","scope":"link","prefsrc":"203.0.113.7","flags":[]},
   {"type":"local","dst":"203.0.113.7","dev":"eth0","table":"local","protocol":"kernel","scope":"host","prefsrc":"203.0.113.7","flags":[]}]`;
 
+// What it printed for rules that somebody else made by adding a selector to one of ours.
+const foreignRulesOutput = `[
+  {"priority":100,"src":"10.0.0.0","srclen":8,"iif":"eth1","iif_detached":null,"table":"7101"},
+  {"priority":100,"src":"10.0.0.1","iif":"eth1","iif_detached":null,"table":"7101"},
+  {"priority":100,"src":"all","dst":"172.22.0.0","dstlen":24,"iif":"eth1","iif_detached":null,"table":"7101"},
+  {"priority":110,"not":null,"src":"all","fwmark":"0x1","iif":"lo","action":"unreachable"},
+  {"priority":120,"src":"all","fwmark":"0x1","fwmask":"0xff","table":"7100"},
+  {"priority":120,"src":"all","oif":"eth0","oif_detached":null,"table":"7100"},
+  {"priority":120,"src":"all","ipproto":"udp","dport":53,"table":"7100"},
+  {"priority":120,"src":"all","ipproto":"udp","sport_start":53,"sport_end":60,"table":"7100"},
+  {"priority":120,"src":"all","uid_start":0,"uid_end":900,"table":"7100"},
+  {"priority":120,"src":"all","tos":"0x10","table":"7100"},
+  {"priority":120,"src":"all","table":"7100","suppress_prefixlen":0},
+  {"priority":120,"src":"all","goto":32766}]`;
+
 const seenRules = JSON.parse(rulesOutput) as readonly ObservedRule[];
+const foreignRules = JSON.parse(foreignRulesOutput) as readonly ObservedRule[];
 const seenRoutes = JSON.parse(routesOutput) as readonly ObservedRoute[];
 const ours = (text: string) => /table 710[012]$/.test(text);
 
@@ -54,14 +71,33 @@ describe('a routing rule', () => {
   it('for another interface, table or action does not read as ours', () => {
     const planned = new Set(planRouter(context()).rules.map(renderRule));
     const changed: readonly ObservedRule[] = [
-      { priority: 100, iif: 'eth2', table: '7101' },
-      { priority: 100, iif: 'eth1', table: 'main' },
-      { priority: 110, iif: 'lo', action: 'unreachable' },
-      { priority: 110, not: null, iif: 'lo', table: 'main' },
-      { priority: 130, table: 'main' },
-      { priority: 99, iif: 'eth1', table: '7101' },
+      { priority: 100, src: 'all', iif: 'eth2', table: '7101' },
+      { priority: 100, src: 'all', iif: 'eth1', table: 'main' },
+      { priority: 110, src: 'all', iif: 'lo', action: 'unreachable' },
+      { priority: 110, src: 'all', not: null, iif: 'lo', table: 'main' },
+      { priority: 130, src: 'all', table: 'main' },
+      { priority: 99, src: 'all', iif: 'eth1', table: '7101' },
     ];
     for (const rule of changed) assert.ok(!planned.has(renderObservedRule(rule)), renderObservedRule(rule));
+  });
+
+  it("with a selector of somebody else's does not read as ours, and shows it", () => {
+    const planned = new Set(planRouter(context()).rules.map(renderRule));
+    const ours = new Set(['priority', 'src', 'not', 'iif', 'iif_detached', 'table', 'action']);
+    for (const rule of foreignRules) {
+      const text = renderObservedRule(rule);
+      assert.ok(!planned.has(text), text);
+      for (const [name, value] of Object.entries(rule)) {
+        if (!ours.has(name) && value !== null) assert.ok(text.includes(`${value}`), `${text} hides ${name}`);
+      }
+      if (rule.src !== 'all') assert.ok(text.includes(rule.src), text);
+    }
+  });
+
+  it('reads as ours when its interface is gone for a moment', () => {
+    const planned = new Set(planRouter(context()).rules.map(renderRule));
+    const detached: ObservedRule = { priority: 100, src: 'all', iif: 'eth1', iif_detached: null, table: '7101' };
+    assert.ok(planned.has(renderObservedRule(detached)));
   });
 });
 
@@ -70,6 +106,16 @@ describe('a route', () => {
     const planned = planRouter(context()).routes.map(renderRoute);
     const seen = seenRoutes.map(renderObservedRoute).filter(ours);
     assert.deepEqual([...seen].sort(), [...planned].sort());
+  });
+
+  it('to one host reads the same with and without its length, as ip leaves it out', () => {
+    const via = { kind: 'device', name: facts.uplink.name } as const;
+    for (const destination of ['203.0.113.9', '203.0.113.9/32']) {
+      const text = renderRoute({ table: 7100, destination, via, why: 'A test.' });
+      assert.equal(text, renderObservedRoute({ dst: '203.0.113.9', dev: 'eth0', table: '7100' }));
+    }
+    const wide = renderRoute({ table: 7100, destination: '203.0.113.8/31', via, why: 'A test.' });
+    assert.equal(wide, '203.0.113.8/31 dev eth0 scope link table 7100');
   });
 
   it('of the state before is seen to be of no use any more', () => {

@@ -7,7 +7,7 @@ import { backoffMs, type CauseCode } from '../../../src/tunnel/cause.ts';
 const rangesMs: Readonly<Record<CauseCode, readonly [number, number]>> = {
   starting: [250, 2_000],
   'resolve-failed': [250, 2_000],
-  'server-silent': [250, 2_000],
+  'server-silent': [250, 1_000],
   'handshake-timeout': [250, 2_000],
   'auth-failed': [5_000, 60_000],
   'option-error': [5_000, 60_000],
@@ -34,7 +34,8 @@ describe('the wait before the next attempt', () => {
   }
 
   it('doubles up to its cap', () => {
-    assert.deepEqual(waitsMs('server-silent', 5), [250, 500, 1_000, 2_000, 2_000]);
+    assert.deepEqual(waitsMs('server-silent', 5), [250, 500, 1_000, 1_000, 1_000]);
+    assert.deepEqual(waitsMs('openvpn-exited', 5), [250, 500, 1_000, 2_000, 2_000]);
     assert.deepEqual(waitsMs('apply-failed', 7), [250, 500, 1_000, 2_000, 4_000, 5_000, 5_000]);
     assert.deepEqual(waitsMs('auth-failed', 6), [5_000, 10_000, 20_000, 40_000, 60_000, 60_000]);
   });

@@ -22,25 +22,33 @@ function always(confirmations: Confirmations, makeCheck: () => (turn: Turn) => v
 const worlds = ['honest', 'doubtful'] as const;
 
 describe('hold', () => {
-  it('is released only while the kernel holds the policy for that very endpoint', () => {
+  it("is released only while the kernel holds this attempt's own policy for that very endpoint", () => {
     always('honest', () => ({ effects, after, world }) => {
       if (!effects.some(({ kind }) => kind === 'release-hold')) return;
       assert.ok(after.kind === 'dialing');
       assert.deepEqual(world.kernelPolicy, { kind: 'dial', endpoint: after.endpoint });
+      // The same words from an earlier attempt will not do: its change was undone in between.
+      assert.equal(world.kernelPolicy, world.wanted);
+      assert.equal(world.kernelPolicy, after.policy);
     });
   });
 
-  it('is released only after a confirmation that came since the last apply, whoever confirms what', () => {
+  it("is released only after the confirmation of this attempt's own apply, whoever confirms what", () => {
     always('doubtful', () => {
-      let confirmed: Policy[] = [];
+      let asked: { readonly policy: Policy; readonly epoch: number | undefined } | undefined;
+      let isConfirmed = false;
       return ({ event, effects, after }) => {
-        if (event.kind === 'policy-confirmed') confirmed.push(event.policy);
+        if (event.kind === 'policy-confirmed' && event.policy === asked?.policy) isConfirmed = true;
         for (const effect of effects) {
-          if (effect.kind === 'apply') confirmed = [];
+          if (effect.kind === 'apply') {
+            asked = { policy: effect.policy, epoch: after.kind === 'stopping' ? undefined : after.course.epoch };
+            isConfirmed = false;
+          }
           if (effect.kind !== 'release-hold') continue;
           assert.ok(after.kind === 'dialing' && effect.epoch === after.course.epoch);
-          const { endpoint } = after;
-          assert.ok(confirmed.some((policy) => policy.kind === 'dial' && policy.endpoint === endpoint));
+          assert.ok(isConfirmed);
+          assert.equal(asked?.epoch, after.course.epoch);
+          assert.deepEqual(asked.policy, { kind: 'dial', endpoint: after.endpoint });
         }
       };
     });
@@ -93,6 +101,26 @@ describe('clients', () => {
     always('honest', () => ({ after, world }) => {
       if (after.kind !== 'up' || !after.isForwarding) return;
       assert.deepEqual(world.kernelPolicy, policyOf(after));
+    });
+  });
+
+  it('are forwarded before a probe counts, so that none of another link proves this one', () => {
+    always('doubtful', () => ({ before, event, after, effects }) => {
+      if (after.kind === 'up' && after.isProven) assert.ok(after.isForwarding);
+      if (event.kind !== 'probe-answered' || before.kind !== 'up' || before.isForwarding) return;
+      assert.equal(after, before);
+      assert.deepEqual(effects, []);
+    });
+  });
+
+  it('are forwarded by the link that a probe is started for, to the server that it is told of', () => {
+    always('doubtful', () => ({ after, effects }) => {
+      for (const effect of effects) {
+        if (effect.kind !== 'start-probe') continue;
+        assert.ok(after.kind === 'up' && after.isForwarding);
+        const { course, endpoint, tun } = after;
+        assert.deepEqual(effect, { kind: 'start-probe', epoch: course.epoch, endpoint, tun });
+      }
     });
   });
 
@@ -291,7 +319,8 @@ function hasPromise(state: TunnelState, { timer, probe, lookUps, isWantedSettled
       return timer?.timer === awaited && timer.epoch === state.course.epoch;
     }
     case 'up':
-      return !isWantedSettled || (probe?.epoch === state.course.epoch && probe.tun === state.tun);
+      if (!isWantedSettled) return true;
+      return probe?.epoch === state.course.epoch && probe.endpoint === state.endpoint && probe.tun === state.tun;
     case 'stopping':
       return true;
   }

@@ -11,6 +11,7 @@ import {
   type TunnelEvent,
   type TunnelState,
 } from '../../../src/tunnel/machine.ts';
+import type { Policy } from '../../../src/tunnel/policy.ts';
 import { endpoint, tunnelLink } from './endpoints.ts';
 
 const [first, second] = [endpoint(1), endpoint(2)];
@@ -19,12 +20,16 @@ const names: EndpointSource = { kind: 'names', scope: { kind: 'any' } };
 const tun = tunnelLink(2);
 const silence: Cause = { code: 'server-silent', text: '198.51.100.1:1194/udp does not answer' };
 
-/** Every kind of event, for the epoch that `state` is in. Sub-kinds that the machine tells apart stand by themselves. */
+/**
+ * Every kind of event, for an attempt's epoch and its own apply of the dial. Sub-kinds that the machine tells apart
+ * stand by themselves.
+ */
 const events = {
   start: () => ({ kind: 'start' }),
   'lockdown confirmed': () => ({ kind: 'policy-confirmed', policy: { kind: 'lockdown' } }),
   'resolve confirmed': () => ({ kind: 'policy-confirmed', policy: { kind: 'resolve', scope: { kind: 'any' } } }),
-  'dial confirmed': () => ({ kind: 'policy-confirmed', policy: { kind: 'dial', endpoint: first } }),
+  'dial confirmed': (_, policy) => ({ kind: 'policy-confirmed', policy }),
+  'equal dial confirmed': (_, policy) => ({ kind: 'policy-confirmed', policy: { ...policy } }),
   'other dial confirmed': () => ({ kind: 'policy-confirmed', policy: { kind: 'dial', endpoint: second } }),
   'forward confirmed': () => ({ kind: 'policy-confirmed', policy: { kind: 'forward', endpoint: first, tun } }),
   'other forward confirmed': () => ({
@@ -44,7 +49,7 @@ const events = {
   'contact timer': (epoch) => ({ kind: 'timer', timer: 'contact', epoch }),
   'handshake timer': (epoch) => ({ kind: 'timer', timer: 'handshake', epoch }),
   stop: () => ({ kind: 'stop' }),
-} as const satisfies Record<string, (epoch: number) => TunnelEvent>;
+} as const satisfies Record<string, (epoch: number, policy: Policy) => TunnelEvent>;
 
 type EventName = keyof typeof events;
 const eventNames = Object.keys(events) as EventName[];
@@ -95,7 +100,7 @@ const table: Readonly<Record<StateName, Partial<Record<EventName, string>>>> = {
   'preparing, held': { ...give, 'dial confirmed': release },
   contacting: { ...give, held: block, answered: 'handshaking: arm handshake', connected: 'up: apply forward' },
   handshaking: { ...always, failed: block, held: block, 'handshake timer': block, connected: 'up: apply forward' },
-  up: { ...carry, 'forward confirmed': 'forwarding: start-probe', 'probe-answered': 'up, proven: nothing' },
+  up: { ...carry, 'forward confirmed': 'forwarding: start-probe' },
   forwarding: { ...carry, 'forward confirmed': 'forwarding: start-probe', 'probe-answered': 'proven: nothing' },
   proven: { ...carry, 'forward confirmed': 'proven: start-probe' },
   stopping: {},
@@ -115,7 +120,7 @@ describe('the tunnel machine', () => {
     it(`${name} ignores events of another attempt`, () => {
       for (const event of eventNames) {
         for (const offset of [-2, -1, 1]) {
-          const stale: TunnelEvent = events[event](epochOf(state) + offset);
+          const stale: TunnelEvent = events[event](epochOf(state) + offset, dialOf(state));
           if ('epoch' in stale) assert.deepEqual(step(state, stale), { state, effects: [] });
         }
       }
@@ -155,6 +160,32 @@ describe('an attempt', () => {
     assert.equal(cause('dial failed'), 'apply-failed: the kernel did not take the rules: no room');
   });
 
+  it('remembers the very policy that it asks for', () => {
+    const { state, effects } = reach(addresses, 'start');
+    assert.ok(state.kind === 'dialing');
+    assert.deepEqual(state.policy, { kind: 'dial', endpoint: first });
+    assert.equal(dialIn(effects), state.policy);
+  });
+
+  it('goes on by the confirmation of its own policy, not of an earlier attempt at the same server', () => {
+    const only: EndpointSource = { kind: 'addresses', endpoints: [first] };
+    const earlier = reach(only, 'start');
+    const { state: failed } = happen(earlier.state, 'failed');
+    const again = happen(failed, 'retry timer');
+    const { state } = happen(again.state, 'held');
+    assert.deepEqual(dialIn(earlier.effects), dialIn(again.effects));
+    const late: TunnelEvent = { kind: 'policy-confirmed', policy: dialIn(earlier.effects) };
+    assert.deepEqual(step(state, late), { state, effects: [] });
+    const confirmed = step(state, { kind: 'policy-confirmed', policy: dialIn(again.effects) });
+    assert.equal(`${nameOf(confirmed.state)}: ${listOf(confirmed.effects)}`, release);
+  });
+
+  it('has its tunnel probed with all that a probe has to know', () => {
+    assert.deepEqual(reach(addresses, ...courses.forwarding.path).effects, [
+      { kind: 'start-probe', epoch: 1, endpoint: first, tun },
+    ]);
+  });
+
   it('tries the endpoints in their order, round after round', () => {
     const tried = dialed(addresses, 'start', 'failed', 'retry timer', 'failed', 'retry timer', 'failed', 'retry timer');
     assert.deepEqual(tried, [first, second, first, second]);
@@ -181,7 +212,7 @@ describe('the count of failures', () => {
       waits.push(state.retryMs);
       state = happen(state, 'retry timer').state;
     }
-    assert.deepEqual(waits, [250, 500, 1_000, 2_000, 2_000, 250]);
+    assert.deepEqual(waits, [250, 500, 1_000, 1_000, 1_000, 250]);
   });
 
   it('is not forgotten by a mere connection', () => {
@@ -210,6 +241,19 @@ describe('a server that changes the tunnel while it is up', () => {
     const { state: late } = step(next.state, events['forward confirmed']());
     assert.ok(late.kind === 'up' && !late.isForwarding, 'a confirmation of the old link does not count');
   });
+
+  it('is not proven by an answer that came before the kernel forwards by the new link', () => {
+    const { state } = arrive('proven');
+    const moved = tunnelLink(9);
+    const changed = step(state, { kind: 'connected', epoch: epochOf(state), tun: moved }).state;
+    assert.deepEqual(happen(changed, 'probe-answered'), { state: changed, effects: [] });
+    const policy: Policy = { kind: 'forward', endpoint: first, tun: moved };
+    const forwarding = step(changed, { kind: 'policy-confirmed', policy });
+    assert.ok(forwarding.state.kind === 'up' && forwarding.state.isForwarding && !forwarding.state.isProven);
+    assert.deepEqual(forwarding.effects, [{ kind: 'start-probe', epoch: epochOf(state), endpoint: first, tun: moved }]);
+    const { state: proven } = happen(forwarding.state, 'probe-answered');
+    assert.ok(proven.kind === 'up' && proven.isProven);
+  });
 });
 
 function arrive(name: StateName) {
@@ -233,14 +277,27 @@ function dialed(source: EndpointSource, ...path: readonly EventName[]) {
 }
 
 function prove(dialing: TunnelState): TunnelState {
-  if (dialing.kind !== 'dialing') assert.fail(dialing.kind);
-  const confirmed = { kind: 'policy-confirmed', policy: { kind: 'dial', endpoint: dialing.endpoint } } as const;
-  const released = step(happen(dialing, 'held').state, confirmed).state;
-  return happen(happen(released, 'connected').state, 'probe-answered').state;
+  const path = ['held', 'dial confirmed', 'connected', 'forward confirmed', 'probe-answered'] as const;
+  const proven = path.reduce((state, event) => happen(state, event).state, dialing);
+  assert.equal(nameOf(proven), 'proven');
+  return proven;
 }
 
 function happen(state: TunnelState, event: EventName) {
-  return step(state, events[event](epochOf(state)));
+  return step(state, events[event](epochOf(state), dialOf(state)));
+}
+
+/** The very policy that an attempt asked for; where there is no attempt, one that it could have asked for. */
+function dialOf(state: TunnelState): Policy {
+  return state.kind === 'dialing' ? state.policy : { kind: 'dial', endpoint: first };
+}
+
+/** The dial that was asked for. */
+function dialIn(effects: readonly TunnelEffect[]): Policy {
+  const policies = effects.flatMap((effect) => (effect.kind === 'apply' ? [effect.policy] : []));
+  const [policy, ...others] = policies.filter(({ kind }) => kind === 'dial');
+  assert.ok(policy !== undefined && others.length === 0);
+  return policy;
 }
 
 function epochOf(state: TunnelState): number {

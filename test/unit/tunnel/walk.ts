@@ -63,17 +63,19 @@ export interface World {
   lookUps: number;
   /** The role has one timer for all names. */
   timer: { readonly timer: TimerName; readonly epoch: number } | undefined;
-  probe: { readonly epoch: number; readonly tun: TunnelLink } | undefined;
+  probe: { readonly epoch: number; readonly endpoint: Endpoint; readonly tun: TunnelLink } | undefined;
   /** What the kernel works on; it cannot be called back. */
   inFlight: Policy | undefined;
+  /** What the kernel has not begun with, oldest first. */
+  queue: Policy[];
   /** All that was ever asked for, oldest first. */
   history: Policy[];
 }
 
 /**
  * Lets things happen to a machine. Its effects go to a world that keeps the role's contract: changes of the kernel one
- * after the other, outdated ones left out, each confirmed or refused when it is done. With `doubtful` confirmations the
- * kernel's answers also come twice, late, and for what nobody asked.
+ * after the other, outdated ones left out unless they lock down, each confirmed or refused when it is done. With
+ * `doubtful` confirmations the kernel's answers also come twice, late, and for what nobody asked.
  */
 export function* walk({
   source,
@@ -87,7 +89,7 @@ export function* walk({
   let state = initialState(source);
   const world: World = {
     ...{ kernelPolicy: { kind: 'lockdown' }, wanted: undefined, isWantedSettled: true, lookUps: 0 },
-    ...{ timer: undefined, probe: undefined, inFlight: undefined, history: [] },
+    ...{ timer: undefined, probe: undefined, inFlight: undefined, queue: [], history: [] },
   };
   for (const happening of chosen) {
     const event = eventOf(happening, { state, world, confirmations });
@@ -109,8 +111,9 @@ function eventOf(
   const epoch = (state.kind === 'stopping' ? 0 : state.course.epoch) + epochOffset;
   switch (what === 'all goes well' ? whatGoesWell(state, world) : what) {
     case 'kernel takes up':
-      if (world.inFlight === undefined && !world.isWantedSettled) {
-        world.inFlight = world.wanted;
+      while (world.inFlight === undefined && world.queue.length > 0) {
+        const policy = world.queue.shift();
+        if (policy === world.wanted || policy?.kind === 'lockdown') world.inFlight = policy;
       }
       return undefined;
     case 'kernel confirms':
@@ -201,6 +204,7 @@ function takeUp(effect: TunnelEffect, world: World): void {
     case 'apply':
       world.wanted = effect.policy;
       world.isWantedSettled = false;
+      world.queue.push(effect.policy);
       world.history.push(effect.policy);
       return;
     case 'resolve':
@@ -210,7 +214,7 @@ function takeUp(effect: TunnelEffect, world: World): void {
       world.timer = { timer: effect.timer, epoch: effect.epoch };
       return;
     case 'start-probe':
-      world.probe = { epoch: effect.epoch, tun: effect.tun };
+      world.probe = { epoch: effect.epoch, endpoint: effect.endpoint, tun: effect.tun };
       return;
     case 'stop-probe':
       world.probe = undefined;
