@@ -18,14 +18,15 @@ COPY src/ src/
 RUN npm run build
 
 FROM ${DEBIAN_IMAGE}
-# libatomic1 is Node's only library that the slim image lacks. The lists, the documentation and what belongs to an init
+# libatomic1 is Node's only library that the slim image lacks; netbase has /etc/protocols, without which nft lists `tcp` as
+# 6, and what is read back is not what was applied. The lists, the documentation and what belongs to an init
 # system go in the same layer: a file that is deleted in a later one still counts.
 RUN groupadd --system --gid 975 openvpn \
  && useradd --system --uid 975 --gid 975 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin openvpn \
  && export DEBIAN_FRONTEND=noninteractive \
  && apt-get update \
  && apt-get install --yes --no-install-recommends \
-      conntrack iproute2 libatomic1 nftables openvpn tini \
+      conntrack iproute2 libatomic1 netbase nftables openvpn tini \
  && apt-get clean \
  && rm -rf \
       /etc/default/openvpn /etc/init.d /etc/network /etc/openvpn /etc/rc?.d /usr/lib/systemd /usr/lib/tmpfiles.d \

@@ -21,7 +21,7 @@ export function parseTunnelLink({
   const address = parseHost(env.get('ifconfig_local') ?? '');
   if (address === undefined) return undefined;
   const mtuBytes = Number(env.get('tun_mtu') ?? defaultMtuBytes);
-  const peer = parseHost(env.get('route_vpn_gateway') ?? env.get('ifconfig_remote') ?? '');
+  const peer = parseHost(env.get('route_vpn_gateway') ?? '') ?? parseHost(env.get('ifconfig_remote') ?? '');
   return {
     name,
     address,

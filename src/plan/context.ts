@@ -23,20 +23,17 @@ export function enforcedResolvers(
 }
 
 /**
- * Where a probe may go to prove the tunnel. A resolver on the VPN server's own address cannot be asked by the router
- * itself: its packets to that address are OpenVPN's.
+ * Where a probe may go to prove the tunnel. The router itself cannot reach two addresses through it: the VPN server's
+ * own and the uplink's gateway, because the way to them is the uplink.
  */
 export function probeAddresses({
   config,
+  facts,
   endpoint,
   tun,
-}: {
-  readonly config: Pick<PlanConfig, 'dns' | 'gateway' | 'probe'>;
-  readonly endpoint: Endpoint;
-  readonly tun: TunnelLink;
-}): readonly Ipv4[] {
+}: Pick<Context, 'config' | 'facts'> & { readonly endpoint: Endpoint; readonly tun: TunnelLink }): readonly Ipv4[] {
   const addresses = config.probe.kind === 'tcp' ? [config.probe.address] : enforcedResolvers(config, tun);
-  return addresses.filter((address) => address !== endpoint.address);
+  return addresses.filter((address) => address !== endpoint.address && address !== facts.uplink.gateway);
 }
 
 /** True for 127.0.0.0/8. */

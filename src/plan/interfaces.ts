@@ -80,15 +80,15 @@ export function findInterfaces({
       name: 'IP_ADDR',
       value: renderCidr(gateway),
       problem: `the isolated network is ${renderSubnet(lanCidr)}, a subnet of another size`,
-      hint: `set IP_ADDR to ${gateway.address}/${lanCidr.prefixBits}`,
+      hint: `use a free address of ${renderSubnet(lanCidr)}, with its prefix length`,
     });
   }
   const uplinks = candidates.filter((candidate) => candidate !== lan);
   const uplink = chooseUplink({ uplinks, uplinkGateway, defaults, seen });
   if (uplink.kind === 'faults') return uplink;
   const { name, cidrs } = uplink.value;
-  const known = uplinkGateway === undefined ? knownGateways({ name, defaults }) : [uplinkGateway];
-  const cidr = cidrs.find((one) => known.some((address) => contains(one, address))) ?? cidrs[0];
+  const known = uplinkGateway ?? knownGateway({ name, defaults });
+  const cidr = cidrs.find((one) => known !== undefined && contains(one, known)) ?? cidrs[0];
   if (cidr === undefined) return faulty(noUplink(seen));
   if (overlaps(cidr, gateway)) {
     return faulty({
@@ -98,17 +98,17 @@ export function findInterfaces({
       hint: 'give one of the two networks another subnet',
     });
   }
-  const gateways = known.length > 0 ? known.slice(0, 1) : likelyGateways(cidr);
-  const [first, ...rest] = gateways.filter((address) => address !== cidr.address);
+  const gateways = known === undefined ? likelyGateways(cidr) : [known];
+  const [first, ...rest] = gateways.filter((address) => !cidrs.some((own) => own.address === address));
   if (first === undefined) {
     return faulty({
       name: 'UPLINK_GATEWAY',
       ...(uplinkGateway === undefined ? {} : { value: uplinkGateway }),
       problem:
-        known.length > 0
-          ? `${known[0]} is the address of this container on ${name}, not of a gateway`
-          : `the gateway of ${name} ${renderCidr(cidr)} cannot be found out`,
-      hint: 'set UPLINK_GATEWAY to the gateway address of the uplink network',
+        known === undefined
+          ? `the gateway of ${name} ${renderCidr(cidr)} cannot be found out`
+          : `${known} is the address of this container on ${name}, not of a gateway`,
+      hint: 'set UPLINK_GATEWAY to the gateway address of the uplink network, which has to lie in its subnet',
     });
   }
   return ok({ lan: { name: lan.name }, uplink: { name, cidr }, gateways: [first, ...rest] });
@@ -155,8 +155,9 @@ function noUplink(seen: string): Fault {
   };
 }
 
-function knownGateways({ name, defaults }: { name: IfName; defaults: readonly SeenDefault[] }): readonly Ipv4[] {
-  return defaults.filter(({ device }) => device === name).flatMap(({ gateway }) => parseIpv4(gateway) ?? []);
+function knownGateway({ name, defaults }: { name: IfName; defaults: readonly SeenDefault[] }): Ipv4 | undefined {
+  const route = defaults.find(({ device }) => device === name);
+  return route === undefined ? undefined : parseIpv4(route.gateway);
 }
 
 /** Docker gives a network's first address to its gateway unless told otherwise; some set-ups use the last one. */

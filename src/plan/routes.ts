@@ -48,7 +48,8 @@ export function planRoutes(context: Context): readonly Route[] {
     closedRoute(clients),
     closedRoute(tunnel),
   ];
-  if (endpoint !== undefined) {
+  // A server that is the gateway has its route already.
+  if (endpoint !== undefined && endpoint.address !== facts.uplink.gateway) {
     const onLink = contains(facts.uplink.cidr, endpoint.address);
     routes.push({
       table: own,
@@ -70,7 +71,7 @@ export function planRoutes(context: Context): readonly Route[] {
     const tun = { kind: 'device', name: policy.tun.name } as const;
     routes.push(
       { table: own, destination: 'default', via: tun, why: "The probe, and the kernel's reverse path check." },
-      ...probeAddresses({ config, endpoint: server, tun: link }).map((destination) => ({
+      ...probeAddresses({ config, facts, endpoint: server, tun: link }).map((destination) => ({
         table: own,
         destination,
         via: tun,

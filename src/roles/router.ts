@@ -162,7 +162,7 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
 
   const startProbing = ({ epoch, endpoint, tun }: Extract<TunnelEffect, { kind: 'start-probe' }>) => {
     probe?.stop();
-    const target = probeTarget({ config, endpoint, tun });
+    const target = probeTarget({ config, facts, endpoint, tun });
     if (target.kind === 'none') {
       log.warn('no resolver to prove the tunnel with', {
         hint: 'the server pushed none: set DNS to a resolver, or HEALTH_PROBE to ADDRESS:PORT',
@@ -283,10 +283,11 @@ function checkLink({
 
 function probeTarget({
   config,
+  facts,
   endpoint,
   tun,
-}: Pick<RouterSetup, 'config'> & { readonly endpoint: Endpoint; readonly tun: TunnelLink }): Target {
-  const [first, ...others] = probeAddresses({ config, endpoint, tun });
+}: Pick<RouterSetup, 'config' | 'facts'> & { readonly endpoint: Endpoint; readonly tun: TunnelLink }): Target {
+  const [first, ...others] = probeAddresses({ config, facts, endpoint, tun });
   if (first === undefined) return { kind: 'none' };
   if (config.probe.kind === 'tcp') return { kind: 'tcp', address: first, port: config.probe.port };
   return { kind: 'resolvers', servers: [first, ...others] };

@@ -92,7 +92,7 @@ export function renderObservedRoute(route: ObservedRoute): string {
 /** The same text for an observed rule as {@link renderRule} gives for the planned one; a foreign selector shows. */
 export function renderObservedRule(rule: ObservedRule): string {
   const { priority, src, not, iif, iif_detached: _, table, action, ...foreign } = rule;
-  const from = not === null && iif === 'lo' ? 'not iif lo' : iif === undefined ? 'from all' : `iif ${iif}`;
+  const from = `${not === null ? 'not ' : ''}${iif === undefined ? 'from all' : `iif ${iif}`}`;
   const to = action === 'unreachable' ? 'unreachable' : `lookup ${table}`;
   const selectors = Object.entries({ ...(src === 'all' ? {} : { src }), ...foreign }).map(
     ([name, value]) => ` ${name} ${value}`,

@@ -1,6 +1,6 @@
 import { UnderbridgeError } from '../errors.ts';
 import { tableIds } from '../plan/lockdown.ts';
-import type { Plan, Route } from '../plan/plan.ts';
+import type { Plan, Route, RoutingRule } from '../plan/plan.ts';
 import { compareTable } from '../ruleset/drift.ts';
 import { run } from './exec.ts';
 import {
@@ -62,18 +62,22 @@ export async function forgetFlows(): Promise<void> {
 
 function planRoutingChanges(plan: Plan, seen: ObservedNetwork): readonly string[] {
   const ourTables = new Set<string>(Object.values(tableIds).map(String));
-  const rulePreferences = new Set(plan.rules.map((rule) => rule.preference));
-  const seenRules = seen.rules.filter((rule) => rulePreferences.has(rule.priority)).map(renderObservedRule);
   const seenRoutes = seen.routes.filter((route) => ourTables.has(route.table ?? '')).map(renderObservedRoute);
-  const wantedRules = plan.rules.map(renderRule);
   const wantedRoutes = plan.routes.map(renderRoute);
   return [
-    ...difference(wantedRules, seenRules).map((rule) => `rule add ${rule}`),
-    ...difference(seenRules, wantedRules).map((rule) => `rule del ${rule}`),
+    ...plan.rules.flatMap((rule) => planRuleChanges(rule, seen)),
     // Away first: a route that is replaced may share its key with the new one.
     ...difference(seenRoutes, wantedRoutes).map((route) => `route del ${route}`),
     ...difference(wantedRoutes, seenRoutes).map((route) => `route replace ${route}`),
   ];
+}
+
+/** One preference holds our rule and no other. Deleting by preference alone also rids us of selectors we do not know. */
+function planRuleChanges(rule: RoutingRule, seen: ObservedNetwork): readonly string[] {
+  const wanted = renderRule(rule);
+  const there = seen.rules.filter(({ priority }) => priority === rule.preference).map(renderObservedRule);
+  if (there.length === 1 && there[0] === wanted) return [];
+  return [...there.map(() => `rule del pref ${rule.preference}`), `rule add ${wanted}`];
 }
 
 function planTunChanges(plan: Plan, seen: ObservedNetwork): readonly string[] {

@@ -39,11 +39,6 @@ function backoffRange(code: CauseCode): { readonly firstMs: number; readonly mos
   }
 }
 
-/** The longest wait before an attempt, in milliseconds. */
-export function backoffCapMs(code: CauseCode): number {
-  return backoffRange(code).mostMs;
-}
-
 /** Doubling wait after `failures` failed attempts in a row, in milliseconds, up to the cause's most. */
 export function backoffMs({ code, failures }: { code: CauseCode; failures: number }): number {
   const { firstMs, mostMs } = backoffRange(code);

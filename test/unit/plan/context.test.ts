@@ -5,7 +5,7 @@ import { contains } from '../../../src/net/address.ts';
 import { enforcedResolvers, probeAddresses } from '../../../src/plan/context.ts';
 import { endpoint, ipv4, port, tunnelLink } from '../tunnel/endpoints.ts';
 import { anyContext, anyForwardPolicy } from './any-context.ts';
-import { config } from './scenarios.ts';
+import { config, facts } from './scenarios.ts';
 
 const pushing = (...pushedDns: readonly string[]) => tunnelLink(2, { pushedDns: pushedDns.map(ipv4) });
 
@@ -43,7 +43,7 @@ describe('the resolvers of clients', () => {
 describe('where a probe may go', () => {
   const tcp = (address: string) => ({ kind: 'tcp', address: ipv4(address), port: port(443) }) as const;
   const found = (settings: Partial<typeof config>, ...pushed: readonly string[]) =>
-    probeAddresses({ config: { ...config, ...settings }, endpoint: endpoint(10), tun: pushing(...pushed) });
+    probeAddresses({ config: { ...config, ...settings }, facts, endpoint: endpoint(10), tun: pushing(...pushed) });
 
   it('is to every enforced resolver', () => {
     assert.deepEqual(found({}, '10.8.0.2', '10.8.0.1'), ['10.8.0.2', '10.8.0.1']);
@@ -58,5 +58,9 @@ describe('where a probe may go', () => {
   it('is never to the VPN server, whose address is for OpenVPN', () => {
     assert.deepEqual(found({}, '198.51.100.10', '10.8.0.1'), ['10.8.0.1']);
     assert.deepEqual(found({ probe: tcp('198.51.100.10') }, '10.8.0.1'), []);
+  });
+
+  it("is never to the uplink's gateway, which has the same address as somebody beyond the tunnel", () => {
+    assert.deepEqual(found({}, facts.uplink.gateway, '10.8.0.1'), ['10.8.0.1']);
   });
 });

@@ -106,7 +106,7 @@ describe('the isolated network', () => {
         name: 'IP_ADDR',
         value: `172.22.0.1/${prefixBits}`,
         problem: 'the isolated network is 172.22.0.0/24, a subnet of another size',
-        hint: 'set IP_ADDR to 172.22.0.1/24',
+        hint: 'use a free address of 172.22.0.0/24, with its prefix length',
       });
     }
   });
@@ -114,7 +114,10 @@ describe('the isolated network', () => {
   it('has the size of the address that is in it, whatever else its interface has', () => {
     const interfaces = [{ name: 'eth0', ipv4: ['192.0.2.3/28', '172.22.0.3/24'] }, uplink];
     assert.equal(foundBy({ interfaces }), 'eth0 | eth1 203.0.113.7/24 by 203.0.113.1');
-    assert.equal(faultOf({ interfaces, gateway: '172.22.0.1/28' }).hint, 'set IP_ADDR to 172.22.0.1/24');
+    assert.equal(
+      faultOf({ interfaces, gateway: '172.22.0.1/28' }).hint,
+      'use a free address of 172.22.0.0/24, with its prefix length',
+    );
   });
 
   it('is missing when no interface is in the subnet, and all that were seen are listed', () => {
@@ -244,7 +247,7 @@ describe('the gateway of the uplink', () => {
       assert.deepEqual(faultOf({ interfaces, defaults: [] }), {
         name: 'UPLINK_GATEWAY',
         problem: `the gateway of eth1 ${text} cannot be found out`,
-        hint: 'set UPLINK_GATEWAY to the gateway address of the uplink network',
+        hint: 'set UPLINK_GATEWAY to the gateway address of the uplink network, which has to lie in its subnet',
       });
     }
   });
@@ -263,7 +266,7 @@ describe('the gateway of the uplink', () => {
 
   it('is not our own address, whoever says so', () => {
     const problem = '203.0.113.7 is the address of this container on eth1, not of a gateway';
-    const hint = 'set UPLINK_GATEWAY to the gateway address of the uplink network';
+    const hint = 'set UPLINK_GATEWAY to the gateway address of the uplink network, which has to lie in its subnet';
     const value = '203.0.113.7';
     assert.deepEqual(faultOf({ uplinkGateway: value }), { name: 'UPLINK_GATEWAY', value, problem, hint });
     const defaults = [{ device: 'eth1', gateway: value }];

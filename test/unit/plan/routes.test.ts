@@ -136,14 +136,30 @@ describe('the probe', () => {
   it('is all that has a route of its own through the tunnel, and has none without a tunnel', () => {
     fc.assert(
       fc.property(anyOfAll, (given) => {
-        const { policy, config } = given;
+        const { policy, config, facts } = given;
         const found = planRoutes(given)
           .filter(isOwn)
           .filter(isBy(given.facts.tunName))
           .map(({ destination }) => destination);
         if (policy.kind !== 'forward') return assert.deepEqual(found, []);
-        assert.deepEqual(found, ['default', ...probeAddresses({ config, endpoint: policy.endpoint, tun: policy.tun })]);
+        assert.deepEqual(found, [
+          'default',
+          ...probeAddresses({ config, facts, endpoint: policy.endpoint, tun: policy.tun }),
+        ]);
         assert.ok(!found.includes(policy.endpoint.address));
+      }),
+    );
+  });
+});
+
+describe('the routes of one table', () => {
+  it('never name a destination twice by devices: the kernel would keep only the later one', () => {
+    fc.assert(
+      fc.property(anyOfAll, (given) => {
+        const keys = planRoutes(given)
+          .filter(({ via }) => via.kind === 'device')
+          .map(({ table, destination }) => `${table} ${destination.replace(/\/32$/, '')}`);
+        assert.deepEqual(keys, [...new Set(keys)]);
       }),
     );
   });
