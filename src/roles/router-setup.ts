@@ -1,5 +1,7 @@
 import { isIPv6 } from 'node:net';
+import { defaultCredentialsPath } from '../config/credential-source.ts';
 import { type Environment, parseRouterConfig } from '../config/env.ts';
+import { parseGateway } from '../config/gateway.ts';
 import type { RouterConfig } from '../config/router-config.ts';
 import { type Fault, faulty, ok, type Parsed } from '../errors.ts';
 import {
@@ -39,7 +41,7 @@ export interface RouterSetup {
 
 /**
  * Reads settings, files and the machine, and reports every fault that can be told at once. Changes no rule, route or
- * address; opens /dev/net/tun for OpenVPN's user.
+ * address.
  */
 export async function setUpRouter(env: Environment): Promise<Parsed<RouterSetup>> {
   const parsed = parseRouterConfig(env);
@@ -52,7 +54,7 @@ export async function setUpRouter(env: Environment): Promise<Parsed<RouterSetup>
     ...(profile.kind === 'faults' && !mentions(parsed, 'CONFIG') ? profile.faults : []),
   ];
   if (parsed.kind === 'faults') {
-    return faulty(...faults, ...findMissing());
+    return faulty(...faults, ...furtherFaults({ env, network, profile }), ...findMissing());
   }
   const { config, warnings } = parsed.value;
   const secrets = profile.kind === 'ok' ? readSecrets({ source: config.credentials, profile: profile.value }) : profile;
@@ -73,7 +75,8 @@ export async function setUpRouter(env: Environment): Promise<Parsed<RouterSetup>
   const mayCheck = !missing.some(({ value }) => value === 'NET_ADMIN');
   const [rules, gateway] = await Promise.all([
     mayCheck ? checkRules(config, known) : { faults: [], canRejectBeforeRouting: false },
-    findGateway(interfaces.value),
+    // Asking takes NET_ADMIN too; without it, silence means nothing.
+    mayCheck ? findGateway(interfaces.value) : gateways[0],
   ]);
   faults.push(...missing, ...rules.faults, ...(profile.kind === 'ok' ? remoteFaults(profile.value, config) : []));
   if (gateway === undefined) faults.push(silentGateway(interfaces.value));
@@ -120,11 +123,38 @@ export async function refreshFacts({
   return { ...facts, lan, uplink: { ...uplink, gateway } };
 }
 
+/** What can still be told while a setting is faulty, so that the user does not learn of it one start later. */
+function furtherFaults({
+  env,
+  network,
+  profile,
+}: {
+  readonly env: Environment;
+  readonly network: ObservedNetwork;
+  readonly profile: Parsed<Profile>;
+}): readonly Fault[] {
+  const gateway = parseGateway(env.IP_ADDR?.trim() ?? '');
+  const uplinkGateway = parseIpv4(env.UPLINK_GATEWAY?.trim() ?? '');
+  const interfaces =
+    gateway.kind === 'ok' ? observeInterfaces({ gateway: gateway.value, uplinkGateway }, network) : gateway;
+  // Credentials by settings may be what is faulty; the file where everybody looks for them is not.
+  const source = { kind: 'file', path: defaultCredentialsPath, required: false } as const;
+  const isFile = !Object.keys(env).some((name) => name.startsWith('OPENVPN_') && env[name] !== '');
+  const secrets = profile.kind === 'ok' && isFile ? readSecrets({ source, profile: profile.value }) : undefined;
+  return [
+    ...(gateway.kind === 'ok' && interfaces.kind === 'faults' ? interfaces.faults : []),
+    ...(secrets?.kind === 'faults' ? secrets.faults : []),
+  ];
+}
+
 function mentions(parsed: Parsed<unknown>, name: string): boolean {
   return parsed.kind === 'faults' && parsed.faults.some((fault) => fault.name === name);
 }
 
-function observeInterfaces(config: RouterConfig, network: ObservedNetwork): Parsed<RouterInterfaces> {
+function observeInterfaces(
+  config: Pick<RouterConfig, 'gateway'> & { readonly uplinkGateway?: Ipv4 | undefined },
+  network: ObservedNetwork,
+): Parsed<RouterInterfaces> {
   return findInterfaces({
     gateway: config.gateway,
     uplinkGateway: config.uplinkGateway,

@@ -8,15 +8,19 @@ import { planRouter } from '../plan/router.ts';
 import { applyForwarding } from '../system/forwarding.ts';
 import { serveHealth } from '../system/http.ts';
 import { changeNetwork } from '../system/iproute.ts';
-import { applyPlan, forgetFlows } from '../system/kernel.ts';
+import { applyPlan, findDrift, forgetFlows } from '../system/kernel.ts';
 import type { Log } from '../system/log.ts';
 import { makeRunFolder, type OpenvpnProcess, openvpnUid, startOpenvpn } from '../system/openvpn.ts';
+import { openTunDevice } from '../system/prerequisites.ts';
 import { startProbe, type Target } from '../system/probe.ts';
 import { initialState, step, type TunnelEffect, type TunnelEvent, type TunnelState } from '../tunnel/machine.ts';
 import { type Endpoint, type Policy, renderEndpoint, renderPolicy, type TunnelLink } from '../tunnel/policy.ts';
 import { claimGateway, refuseDuplicate } from './router-gateway.ts';
 import { endpointSource, resolveRemotes } from './router-remotes.ts';
 import { holdsAddress, type RouterSetup, refreshFacts, tunName } from './router-setup.ts';
+
+/** Three short processes each time: a thousandth of a small CPU. */
+const repairMs = 10_000;
 
 /** A running router. */
 export interface Router {
@@ -42,6 +46,7 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
   let ending: Promise<void> = Promise.resolve();
   let probe: { readonly stop: () => void } | undefined;
   let timer: NodeJS.Timeout | undefined;
+  let repairTimer: NodeJS.Timeout | undefined;
   let wantedPolicy: Policy = { kind: 'lockdown' };
   let kernel: Promise<void> = Promise.resolve();
   let giveUp: (error: UnderbridgeError) => void = () => undefined;
@@ -125,6 +130,21 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
     kernel.catch((error) => giveUp(unexpected(error)));
   };
 
+  // Somebody may flush the firewall, or Docker take a network away and give it back, while nothing happens to the tunnel.
+  const repairSoon = () => {
+    kernel = kernel.then(async () => {
+      const policy = wantedPolicy;
+      const [drift, network] = await Promise.all([findDrift(planRouter({ config, facts, policy })), changeNetwork([])]);
+      const lost = isServing && !holdsAddress(network, config.gateway) ? ['the gateway address is gone'] : [];
+      const differences = [...drift, ...lost];
+      if (differences.length === 0 || policy !== wantedPolicy) return;
+      log.warn('the kernel was changed by somebody else', { differences: differences.slice(0, 3) });
+      applySoon(policy);
+      execute({ kind: 'forget-flows' });
+    });
+    kernel = kernel.catch((error) => log.warn('the kernel was not looked at', { reason: text(error) }));
+  };
+
   const resolveSoon = async () => {
     const { endpoints, problems } = await resolveRemotes(setup);
     const [first, ...others] = endpoints;
@@ -189,6 +209,7 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
   const isLate = config.healthAddress.host === config.gateway.address && !setup.isClaimed;
   let server = isLate ? undefined : await listen();
   const runFolder = makeRunFolder();
+  openTunDevice();
   await ensureTun();
   // The address comes last: locks confirmed, nobody else there.
   const serve = async () => {
@@ -196,6 +217,7 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
     await claimGateway({ config, facts, log });
     server ??= await listen();
     isServing = true;
+    repairTimer = setInterval(repairSoon, repairMs);
   };
   dispatch({ kind: 'start' });
   void serve().catch((error) => giveUp(error instanceof UnderbridgeError ? error : unexpected(error)));
@@ -205,6 +227,7 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
     stop: async () => {
       dispatch({ kind: 'stop' });
       clearTimeout(timer);
+      clearInterval(repairTimer);
       server?.close();
       await Promise.all([kernel, ending]);
     },

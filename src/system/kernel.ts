@@ -25,17 +25,10 @@ export async function applyPlan({
   readonly plan: Plan;
   readonly before: ObservedNetwork;
 }): Promise<void> {
-  const plan = { ...wanted, routes: wanted.routes.filter((route) => isPossible({ route, plan: wanted, before })) };
+  const plan = possiblePlan(wanted, before);
   await applyRuleset(plan.ruleset);
-  const [listings, after] = await Promise.all([
-    observeTables(plan.ruleset),
-    changeNetwork([...planTunChanges(plan, before), ...planRoutingChanges(plan, before)]),
-  ]);
-  const wrong = [
-    ...listings.flatMap(compareTable).map(({ kind, table, line }) => `${kind} in ${table}: ${line}`),
-    ...planRoutingChanges(plan, after).map((change) => `routing still needs: ${change}`),
-    ...planTunChanges(plan, after).map((change) => `tunnel device still needs: ${change}`),
-  ];
+  await changeNetwork([...planTunChanges(plan, before), ...planRoutingChanges(plan, before)]);
+  const wrong = await findDrift(wanted);
   if (wrong.length > 0) {
     throw new UnderbridgeError({
       code: 'UB_APPLY',
@@ -45,14 +38,25 @@ export async function applyPlan({
   }
 }
 
+/** Whatever the kernel holds otherwise than the plan says, one text each. Changes nothing. */
+export async function findDrift(wanted: Plan): Promise<readonly string[]> {
+  const [listings, seen] = await Promise.all([observeTables(wanted.ruleset), changeNetwork([])]);
+  const plan = possiblePlan(wanted, seen);
+  return [
+    ...listings.flatMap(compareTable).map(({ kind, table, line }) => `${kind} in ${table}: ${line}`),
+    ...planRoutingChanges(plan, seen).map((change) => `routing needs: ${change}`),
+    ...planTunChanges(plan, seen).map((change) => `tunnel device needs: ${change}`),
+  ];
+}
+
 /**
  * A route needs its device: while Docker has taken a network away, the lockdown has to hold all the same. The tunnel's
  * own device is brought up by the plan itself.
  */
-function isPossible({ route, plan, before }: { route: Route; plan: Plan; before: ObservedNetwork }): boolean {
-  const { via } = route;
-  if (via.kind === 'unreachable' || via.name === plan.tun.name) return true;
-  return before.links.some(({ ifname, flags }) => ifname === via.name && flags.includes('UP'));
+function possiblePlan(plan: Plan, { links }: ObservedNetwork): Plan {
+  const isUp = (name: string) => links.some(({ ifname, flags }) => ifname === name && flags.includes('UP'));
+  const isPossible = ({ via }: Route) => via.kind === 'unreachable' || via.name === plan.tun.name || isUp(via.name);
+  return { ...plan, routes: plan.routes.filter(isPossible) };
 }
 
 /** Forgets all tracked connections, so that a client's flow starts with fresh NAT on the next tunnel. */

@@ -1,5 +1,5 @@
 import { chmodSync, readFileSync, statSync } from 'node:fs';
-import type { Fault } from '../errors.ts';
+import { type Fault, UnderbridgeError } from '../errors.ts';
 
 const tunDevice = '/dev/net/tun';
 const capabilities = { NET_ADMIN: 12, SETGID: 6, SETUID: 7 } as const;
@@ -29,27 +29,28 @@ function capabilityFault(name: keyof typeof capabilities): Fault {
 function missingTun(): readonly Fault[] {
   const hint = 'pass the device in (Compose: `devices: [/dev/net/tun]`); on the host, `modprobe tun` makes it';
   try {
-    if (!statSync(tunDevice).isCharacterDevice()) {
-      return [{ name: tunDevice, problem: 'it is not a device', hint }];
-    }
+    return statSync(tunDevice).isCharacterDevice() ? [] : [{ name: tunDevice, problem: 'it is not a device', hint }];
   } catch (error) {
     if (!(error instanceof Error && 'code' in error)) throw error;
     return [{ name: tunDevice, problem: 'it is not there', hint }];
   }
+}
+
+/**
+ * Lets OpenVPN's user open the tunnel device. Docker hands it on with the host's mode, which may be 0600; only this
+ * container's /dev changes.
+ * @throws UnderbridgeError UB_KERNEL when the mode has to be changed and cannot be.
+ */
+export function openTunDevice(): void {
+  if ((statSync(tunDevice).mode & 0o006) === 0o006) return;
   try {
-    // Docker hands it on with the host's mode, which may be 0600; OpenVPN is not root. Only this container's /dev changes.
     chmodSync(tunDevice, 0o666);
-  } catch (error) {
-    if (!(error instanceof Error && 'code' in error)) throw error;
-    if ((statSync(tunDevice).mode & 0o006) !== 0o006) {
-      return [
-        {
-          name: tunDevice,
-          problem: 'OpenVPN, which does not run as root, may not open it',
-          hint: '`chmod 666 /dev/net/tun` on the host',
-        },
-      ];
-    }
+  } catch (cause) {
+    throw new UnderbridgeError({
+      code: 'UB_KERNEL',
+      message: `OpenVPN, which does not run as root, may not open ${tunDevice}`,
+      hint: `\`chmod 666 ${tunDevice}\` on the host`,
+      cause,
+    });
   }
-  return [];
 }

@@ -134,6 +134,20 @@ test('leaks nothing over ten reconnects in a row', async () => {
   assert.equal(await world.leaked(), 0);
 });
 
+test('repairs rules that somebody flushed and a network that came back, while the tunnel works', async () => {
+  await world.router.run('nft', 'flush', 'ruleset');
+  await world.router.run('ip', 'addr', 'flush', 'dev', 'eth0');
+  await world.router.run('ip', 'addr', 'add', `${addresses.routerLan}/24`, 'dev', 'eth0');
+  const fromMs = Date.now();
+  while ((await askTcp(world.client, addresses.web, ports.web)) !== '10.8.0.2') {
+    assert.ok(Date.now() - fromMs < 20_000, router.output());
+    await sleep(500);
+  }
+  assert.match(router.output(), /the kernel was changed by somebody else/);
+  assert.match(await world.router.run('nft', 'list', 'chain', 'inet', 'underbridge', 'forward'), /policy drop/);
+  assert.equal(await world.leaked(), 0);
+});
+
 test('leaves nothing behind: one OpenVPN, one address, five rules', async () => {
   assert.equal((await pidsIn(world.router, 'openvpn')).length, 1);
   const rules = (await world.router.run('ip', 'rule')).split('\n').filter((line) => /^1[0-3]\d:/.test(line));
