@@ -32,7 +32,7 @@ RUN groupadd --system --gid 975 openvpn \
       /etc/default/openvpn /etc/init.d /etc/network /etc/openvpn /etc/rc?.d /usr/lib/systemd /usr/lib/tmpfiles.d \
       /usr/share/bash-completion /usr/share/doc /usr/share/lintian /usr/share/locale /usr/share/man /usr/share/openvpn \
       /var/cache/apt /var/cache/debconf /var/lib/apt /var/log \
-      /etc/*- /var/lib/dpkg/*-old \
+      /etc/*- /var/lib/dpkg/*-old /usr/lib/*/openvpn/plugins \
  && mkdir -p /var/lib/apt/lists/partial /var/cache/apt/archives/partial /var/cache/debconf /var/log
 COPY --from=build /build/node /usr/local/bin/node
 COPY rootfs/ /

@@ -4,6 +4,7 @@ import { type Fault, UnderbridgeError } from './errors.ts';
 import { renderPlan } from './roles/plan-command.ts';
 import { startRouter } from './roles/router.ts';
 import { setUpRouter } from './roles/router-setup.ts';
+import { askHealth } from './system/http.ts';
 import { createLog } from './system/log.ts';
 
 const usage = `Usage: underbridge [COMMAND]
@@ -74,14 +75,13 @@ async function runPlan(): Promise<number> {
 async function runStatus(): Promise<number> {
   // The router's own parser would complain about settings that do not matter here.
   const [host = '127.0.0.1', port = '9797'] = (process.env.HEALTH_ADDR || '127.0.0.1:9797').split(':');
-  try {
-    const response = await fetch(`http://${host === '0.0.0.0' ? '127.0.0.1' : host}:${port}/healthz`);
-    process.stdout.write(`${JSON.stringify(await response.json(), null, 2)}\n`);
-    return response.ok ? 0 : 1;
-  } catch {
+  const answer = await askHealth({ host: host === '0.0.0.0' ? '127.0.0.1' : host, port: Number(port) });
+  if (answer === undefined) {
     process.stderr.write(`underbridge: no router answers at ${host}:${port}; run this in the router's container\n`);
     return 1;
   }
+  process.stdout.write(`${JSON.stringify(JSON.parse(answer.body), null, 2)}\n`);
+  return answer.status === 200 ? 0 : 1;
 }
 
 function refuse(faults: readonly Fault[], heading: string): number {

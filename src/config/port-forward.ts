@@ -48,8 +48,23 @@ export function parsePortForwards(text: string, gateway: Ipv4Cidr | undefined): 
       if (target !== undefined && inside !== undefined) forwards.push({ transports, outside, target, inside });
     }
   }
-  const faults = entryFaults.concat(findPortOverlaps(claims));
+  const faults = entryFaults.concat(findPortOverlaps(claims), findTooMany(forwards));
   return faults.length > 0 ? { kind: 'faults', faults } : ok(forwards);
+}
+
+/** So many elements of the kernel's map take 0.2 s with every connection; all ports of both protocols took 9 s. */
+const mostMapped = 20_000;
+
+function findTooMany(forwards: readonly PortForward[]): readonly Fault[] {
+  const mapped = forwards.reduce((sum, { transports, outside }) => sum + transports.length * countPorts(outside), 0);
+  if (mapped <= mostMapped) return [];
+  return [
+    {
+      name: 'PORT_FWD',
+      problem: `forwards ${mapped} ports (a port of both protocols counts twice), more than ${mostMapped}`,
+      hint: 'forward only what your provider sends you, and name the protocol',
+    },
+  ];
 }
 
 /** Renders a forward as PORT_FWD takes it, in its shortest form. */

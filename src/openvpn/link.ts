@@ -1,5 +1,6 @@
 import { type IfName, type Ipv4, parseIpv4 } from '../net/address.ts';
 import type { TunnelLink } from '../tunnel/policy.ts';
+import { isHostAddress } from './host-address.ts';
 
 /** OpenVPN's own default, and what almost every server means. */
 const defaultMtuBytes = 1_500;
@@ -21,7 +22,10 @@ export function parseTunnelLink({
   const address = parseHost(env.get('ifconfig_local') ?? '');
   if (address === undefined) return undefined;
   const mtuBytes = Number(env.get('tun_mtu') ?? defaultMtuBytes);
-  const peer = parseHost(env.get('route_vpn_gateway') ?? '') ?? parseHost(env.get('ifconfig_remote') ?? '');
+  const peer =
+    parseHost(env.get('route_vpn_gateway') ?? '') ??
+    parsePushedGateway(pushed) ??
+    parseHost(env.get('ifconfig_remote') ?? '');
   return {
     name,
     address,
@@ -30,6 +34,12 @@ export function parseTunnelLink({
     ...(peer === undefined ? {} : { peer }),
     pushedDns: parsePushedDns(pushed),
   };
+}
+
+/** `route-gateway a.b.c.d`; the environment lacks it while pushed routes are ignored. */
+function parsePushedGateway(pushed: readonly string[]): Ipv4 | undefined {
+  const option = pushed.findLast((candidate) => candidate.startsWith('route-gateway '));
+  return parseHost(option?.trim().split(/\s+/)[1] ?? '');
 }
 
 /** `dhcp-option DNS a.b.c.d` (2.x) and `dns server N address a.b.c.d …` (2.6 on); IPv6 resolvers are left out. */
@@ -43,9 +53,8 @@ export function parsePushedDns(pushed: readonly string[]): readonly Ipv4[] {
   return [...new Set(addresses.flatMap((text) => parseHost(text.replace(/:\d+$/, '')) ?? []))];
 }
 
-/** An address that a host can have: not 0.0.0.0/8, loopback, multicast or reserved. A server may push anything. */
+/** An address that a host can have: a server may push anything. */
 function parseHost(text: string): Ipv4 | undefined {
   const address = parseIpv4(text);
-  const first = Number(address?.split('.')[0]);
-  return first === 0 || first === 127 || first >= 224 ? undefined : address;
+  return address === undefined || !isHostAddress(address) ? undefined : address;
 }

@@ -1,4 +1,6 @@
+import { parseSecret } from '../config/credentials.ts';
 import { assertNever } from '../errors.ts';
+import { wrapBase64 } from './option-body.ts';
 import type { OptionLine } from './option-lexer.ts';
 import type { OptionRule } from './option-rule.ts';
 import { type BlockDraft, type Draft, ignore, pass, report } from './profile-draft.ts';
@@ -25,12 +27,15 @@ export function embedMaterial(input: {
     return;
   }
   const body = option.inline ?? bodyOf(draft, option, { path, encoding: rule.encoding });
-  if (body !== undefined && isEmbeddable(draft, option, body)) {
-    pass(draft, { name: option.name, parameters: [], line: option.line, inline: body }, block);
+  if (body !== undefined) {
+    // Some tools write base64 as one line, which OpenVPN would take in pieces.
+    const inline = rule.encoding === 'base64' ? wrapBase64(body) : body;
+    pass({ draft, option: { name: option.name, parameters: [], line: option.line, inline }, source: option, block });
   }
   if (rule.after === 'direction' && after !== undefined) {
     // An inline block has no room for the direction, so it gets a line of its own.
-    pass(draft, { name: 'key-direction', parameters: [after], line: option.line }, block);
+    const direction = { name: 'key-direction', parameters: [after], line: option.line };
+    pass({ draft, option: direction, source: option, block });
   }
 }
 
@@ -47,15 +52,19 @@ export function readCredentials(draft: Draft, option: OptionLine): void {
     // Not a fault: most profiles name a file of somebody else's machine, and the router asks its own settings.
     if (read.kind === 'outside') ignore(draft, option, 'its file is outside of the folder of the profile');
     if (read.kind === 'missing') ignore(draft, option, 'its file does not exist');
-    if (read.kind === 'text') text = decodeText(read.bytes) ?? '';
+    if (read.kind === 'text') {
+      text = decodeText(read.bytes);
+      if (text === undefined) report(draft, option, 'names a file that is not UTF-8 text', 'save the file as UTF-8');
+    }
   }
   if (text === undefined) return;
   const [username = '', password = ''] = text.split('\n').map((line) => line.replace(/\r$/, ''));
-  if (username === '' || password === '') {
-    ignore(draft, option, 'it does not hold a user name and a password on two lines');
-  } else {
-    draft.credentials = { username, password };
-  }
+  const lineOf = (row: number): number => (option.inline === undefined ? option.line : option.line + row);
+  const sound = [
+    isSound(draft, { ...option, line: lineOf(1) }, { secret: username, what: 'user name' }),
+    isSound(draft, { ...option, line: lineOf(2) }, { secret: password, what: 'password' }),
+  ];
+  if (sound.every(Boolean)) draft.credentials = { username, password };
 }
 
 /** Reads the file that `askpass` names. */
@@ -68,8 +77,15 @@ export function readPassphrase(draft: Draft, option: OptionLine): void {
   const text = bodyOf(draft, option, { path, encoding: 'text' });
   if (text === undefined) return;
   const [passphrase = ''] = text.split('\n');
-  if (passphrase === '') report(draft, option, 'names a file without a passphrase', 'write it on the first line');
-  else draft.keyPassphrase = passphrase;
+  if (isSound(draft, option, { secret: passphrase, what: 'passphrase' })) draft.keyPassphrase = passphrase;
+}
+
+/** Whether a secret can be told to OpenVPN, by the rules of the settings; reports it, without its text, otherwise. */
+function isSound(draft: Draft, option: OptionLine, { secret, what }: { secret: string; what: string }): boolean {
+  const parsed = parseSecret(secret, 'OPENVPN_PASSWORD');
+  if (parsed.kind === 'ok') return true;
+  for (const { problem, hint } of parsed.faults) report(draft, option, `has a ${what} that ${problem}`, hint);
+  return false;
 }
 
 function bodyOf(
@@ -102,13 +118,7 @@ function bodyOf(
     report(draft, option, 'names a file larger than 1 MiB', 'name the file that the provider made for it');
     return undefined;
   }
-  if (file.encoding === 'base64') {
-    const rows =
-      Buffer.from(read.bytes)
-        .toString('base64')
-        .match(/.{1,64}/g) ?? [];
-    return rows.map((row) => `${row}\n`).join('');
-  }
+  if (file.encoding === 'base64') return Buffer.from(read.bytes).toString('base64');
   const text = decodeText(read.bytes);
   if (text === undefined) {
     report(draft, option, 'names a file that is not text', 'convert the file to PEM form');
@@ -116,18 +126,4 @@ function bodyOf(
   }
   const rows = text.split('\n').map((row) => row.replace(/\r$/, ''));
   return `${rows.join('\n').replace(/\n+$/, '')}\n`;
-}
-
-function isEmbeddable(draft: Draft, option: OptionLine, body: string): boolean {
-  if (body.trim() === '') {
-    report(draft, option, 'is empty', 'download the profile again');
-    return false;
-  }
-  // OpenVPN reads blocks in pieces of 255 bytes and looks for the end tag at the start of each piece: a tag in the
-  // middle of a long line would end the block, and what follows it would be read as options.
-  if (body.includes('</') || body.includes('\u0000')) {
-    report(draft, option, 'holds something that is no key or certificate', 'download the profile again');
-    return false;
-  }
-  return true;
 }

@@ -1,7 +1,6 @@
 import { assertNever } from '../errors.ts';
 import { embedMaterial, readCredentials, readPassphrase } from './material.ts';
 import { lexOptions, type OptionLine } from './option-lexer.ts';
-import { MAX_ROW_BYTES, renderOptionRow } from './option-row.ts';
 import type { OptionRule } from './option-rule.ts';
 import { knownOptions, ruleOf } from './option-rules.ts';
 import { type BlockDraft, type Draft, ignore, isControlKey, pass, report } from './profile-draft.ts';
@@ -52,7 +51,7 @@ function admit(draft: Draft, option: OptionLine, place: { rule: OptionRule; bloc
   } else if (option.name === 'compress' && option.parameters[0] === 'migrate') {
     ignore(draft, option, 'it has no effect on a client of OpenVPN 2.6 or 2.7');
   } else {
-    pass(draft, option, block);
+    pass({ draft, option, source: option, block });
   }
 }
 
@@ -83,7 +82,7 @@ function readHere(draft: Draft, option: OptionLine): void {
       return;
     case 'ncp-ciphers':
       // Both versions know the old name and warn of it.
-      pass(draft, { ...option, name: 'data-ciphers' });
+      pass({ draft, option: { ...option, name: 'data-ciphers' }, source: option });
       return;
     case 'pull-filter':
       readFilter(draft, option);
@@ -151,10 +150,10 @@ function readEnvironment(draft: Draft, option: OptionLine): void {
   } else if (variable === 'GENERIC_CONFIG') {
     report(draft, option, 'says that this profile cannot be used as it is', 'download the profile of one server');
   } else if (variable === 'PUSH_PEER_INFO') {
-    pass(draft, { name: 'push-peer-info', parameters: [], line: option.line });
+    pass({ draft, option: { name: 'push-peer-info', parameters: [], line: option.line }, source: option });
   } else if (variable.startsWith('UV_')) {
     // Sent to the server together with push-peer-info; every other variable is for scripts.
-    pass(draft, option);
+    pass({ draft, option, source: option });
   } else {
     if (variable === 'FORWARD_COMPATIBLE' && value === '1') draft.skipUnknown = true;
     ignore(draft, option, 'no script runs here');
@@ -169,7 +168,7 @@ function readFilter(draft: Draft, option: OptionLine): void {
   } else if (action !== 'ignore' && action !== 'reject') {
     report(draft, option, 'has an unknown action', 'write ignore or reject');
   } else if (draft.filtersPass) {
-    pass(draft, option);
+    pass({ draft, option, source: option });
   } else {
     // The first filter that matches wins, so without the `accept` before it this one would take too much away.
     ignore(draft, option, 'it follows a pull-filter accept, which the router does not take over');
@@ -223,10 +222,6 @@ function fits(draft: Draft, option: OptionLine, rule: Exclude<OptionRule, { kind
   }
   if (parameters.some((word) => /[\u0000-\u001f\u007f]/.test(word))) {
     report(draft, { ...option, parameters: [] }, 'holds a control character', 'retype the line');
-    return false;
-  }
-  if (Buffer.byteLength(renderOptionRow(option)) > MAX_ROW_BYTES) {
-    report(draft, option, 'is longer than the 255 characters that OpenVPN reads', 'shorten the line');
     return false;
   }
   const values = rule.kind === 'pass' ? rule.values : undefined;

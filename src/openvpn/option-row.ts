@@ -1,6 +1,6 @@
 import type { ProfileOption } from './profile-model.ts';
 
-/** OpenVPN refuses a longer row: OPTION_LINE_SIZE is 256, its line end included (2.6.14 and 2.7.6, `options.h`). */
+/** A row of 255 bytes and its line end fill OPTION_LINE_SIZE (256), and end OpenVPN at once (2.6.14 and 2.7.6, `options.h`). */
 export const MAX_ROW_BYTES = 254;
 
 /** The option on one row without its line end, words quoted where OpenVPN's reader needs it; never its inline block. */

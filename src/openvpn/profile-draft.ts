@@ -1,7 +1,8 @@
-import type { Fault } from '../errors.ts';
+import { assertNever, type Fault } from '../errors.ts';
 import type { Port } from '../net/address.ts';
+import { type BodyFlaw, findBodyFlaw, MAX_BODY_LINE_BYTES } from './option-body.ts';
 import type { OptionLine } from './option-lexer.ts';
-import { renderOptionRow } from './option-row.ts';
+import { MAX_ROW_BYTES, renderOptionRow } from './option-row.ts';
 import { hidesParameters, ruleOf } from './option-rules.ts';
 import type { FileRead, IgnoredOption, Profile, ProfileOption, ProfileRemote } from './profile-model.ts';
 
@@ -73,8 +74,27 @@ export function ignore(draft: Draft, option: OptionLine, reason: string): void {
   draft.ignored.push({ line: option.line, option: option.name, reason });
 }
 
-/** Adds an option to the profile, or to the block that it stands in. */
-export function pass(draft: Draft, option: ProfileOption, block?: BlockDraft): void {
+/**
+ * Adds an option to the profile, or to the block that it stands in; reports it where OpenVPN could read its row or its
+ * body as something else. Whatever is rendered of a profile's own text comes through here.
+ */
+export function pass(input: {
+  draft: Draft;
+  option: ProfileOption;
+  /** The line as the profile has it, where `option` is made from it. */
+  source: OptionLine;
+  block?: BlockDraft | undefined;
+}): void {
+  const { draft, option, source, block } = input;
+  if (Buffer.byteLength(renderOptionRow(option)) > MAX_ROW_BYTES) {
+    report(draft, source, `is longer than the ${MAX_ROW_BYTES} bytes that OpenVPN reads`, 'shorten the line');
+    return;
+  }
+  const flaw = option.inline === undefined ? undefined : findBodyFlaw(option.inline);
+  if (flaw !== undefined) {
+    reportBody(draft, source, flaw);
+    return;
+  }
   if (block !== undefined) block.options.push(option);
   // Outside of a block OpenVPN keeps these apart from the connection: they hold for every remote, whatever the order.
   else if (isControlKey(option.name) || !isRemoteOption(option.name)) draft.options.push(option);
@@ -89,6 +109,37 @@ export function isControlKey(name: string): boolean {
 function isRemoteOption(name: string): boolean {
   const rule = ruleOf(name);
   return rule !== undefined && 'scope' in rule && rule.scope === 'remote';
+}
+
+/** Reports a body at its own line of the profile, or, where it comes from a file, at the line that names the file. */
+function reportBody(draft: Draft, source: OptionLine, flaw: BodyFlaw): void {
+  const hint = 'download the profile again';
+  if (flaw.kind === 'empty') report(draft, source, 'is empty', hint);
+  else if (source.inline !== undefined) {
+    report(
+      draft,
+      { ...source, line: source.line + flaw.line },
+      `has a body that holds in this line ${describeFlaw(flaw)}`,
+      hint,
+    );
+  } else report(draft, source, `names a file that holds in line ${flaw.line} ${describeFlaw(flaw)}`, hint);
+}
+
+function describeFlaw({ kind }: BodyFlaw): string {
+  switch (kind) {
+    case 'empty':
+      return 'nothing';
+    case 'tag':
+      return '</, which could end the block early';
+    case 'long':
+      return `more than ${MAX_BODY_LINE_BYTES} bytes, which OpenVPN would cut`;
+    case 'nul':
+      return 'a NUL character';
+    case 'unended':
+      return 'no line end';
+    default:
+      return assertNever(kind);
+  }
 }
 
 function describe(option: OptionLine): string {

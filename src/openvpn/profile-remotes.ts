@@ -1,5 +1,6 @@
 import ipaddr from 'ipaddr.js';
 import { type Port, parsePort } from '../net/address.ts';
+import { isHostAddress } from './host-address.ts';
 import type { OptionLine } from './option-lexer.ts';
 import { type BlockDraft, type Draft, ignore, report } from './profile-draft.ts';
 import type { ProfileRemote } from './profile-model.ts';
@@ -23,6 +24,10 @@ export function readRemoteOption(draft: Draft, option: OptionLine, block?: Block
   const host = first.replace(/^\[(.*)\]$/, '$1');
   if (!isHost(host)) {
     report(draft, option, 'names no host', 'write a host name or an address after remote');
+    return;
+  }
+  if (ipaddr.isValid(host) && !isHostAddress(host)) {
+    report(draft, option, 'has an address that no server can have', 'write the address or the name of the VPN server');
     return;
   }
   const port = portText === undefined ? undefined : readPort(draft, option, portText);
@@ -125,8 +130,10 @@ function readTransport(draft: Draft, option: OptionLine, text: string): ProfileR
 }
 
 function isHost(text: string): boolean {
-  if (ipaddr.isValid(text)) return ipaddr.IPv6.isValid(text) || ipaddr.IPv4.isValidFourPartDecimal(text);
-  // All digits and dots is an address gone wrong, and getaddrinfo would make one of it (inet_aton).
-  if (/^[\d.]+$/.test(text) || text.length > 253) return false;
+  if (ipaddr.IPv4.isValidFourPartDecimal(text)) return true;
+  // 45 is the longest IPv6 address (INET6_ADDRSTRLEN less the NUL). One with a zone is of this machine's own links.
+  if (/^[0-9a-f:.]{2,45}$/i.test(text) && ipaddr.IPv6.isValid(text)) return true;
+  // All numbers is an address gone wrong, and getaddrinfo would make one of it (inet_aton).
+  if (/^(?:0x[0-9a-f]*|[\d.])+$/i.test(text) || text.length > 253) return false;
   return /^(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*\.?$/i.test(text);
 }

@@ -1,9 +1,10 @@
 import ipaddr from 'ipaddr.js';
 import { type Fault, faulty, ok, type Parsed, UnderbridgeError } from '../errors.ts';
 import type { Port } from '../net/address.ts';
+import { findBodyFlaw } from './option-body.ts';
 import { lexOptions } from './option-lexer.ts';
 import { readOption } from './option-reader.ts';
-import { renderOptionRow } from './option-row.ts';
+import { MAX_ROW_BYTES, renderOptionRow } from './option-row.ts';
 import { checkProfile, checkRemotes } from './profile-checks.ts';
 import { type Draft, isControlKey } from './profile-draft.ts';
 import type { FileRead, Profile, ProfileOption, ProfileRemote } from './profile-model.ts';
@@ -77,13 +78,15 @@ export function parseProfile(input: {
  *
  * It has exactly one `remote`, with the literal `address`, and no hostname.
  *
- * @throws UnderbridgeError UB_INTERNAL when `address` is no literal IPv4 or IPv6 address.
+ * @throws UnderbridgeError UB_INTERNAL when `address` is no literal IPv4 or IPv6 address, or when OpenVPN could read a
+ * row or a body as something else; `parseProfile` makes no such profile.
  */
 export function renderProfile(input: { profile: Profile; remote: ProfileRemote; address: string }): string {
   const { profile, remote, address } = input;
   const own = remote.options.some((option) => isControlKey(option.name));
   const options = [...profile.options.filter((option) => !own || !isControlKey(option.name)), ...remote.options];
-  return [...options.map(renderOption), `remote ${address} ${remote.port} ${protocolOf(remote, address)}\n`].join('');
+  const endpoint = [address, `${remote.port}`, protocolOf(remote, address)];
+  return [...options.map(renderOption), renderRow({ name: 'remote', parameters: endpoint })].join('');
 }
 
 /**
@@ -118,6 +121,9 @@ export function renderArguments(input: {
     ['--disable-dco'],
     ['--route-noexec'],
     ['--ifconfig-noexec'],
+    // A client may reach the server's own address through the tunnel, and OpenVPN would drop such packets for a loop
+    // (2.6.14, `drop_if_recursive_routing`). The router's firewall and routing keep OpenVPN's own packets out of it.
+    ['--allow-recursive-routing'],
     ['--script-security', '0'],
     // 2.7 runs a script of its own for DNS; 2.6 does not know the option, hence `setenv opt`.
     ['--setenv', 'opt', 'dns-updown', 'disable'],
@@ -215,22 +221,35 @@ function compresses(profile: Profile): boolean {
 }
 
 function renderOption(option: ProfileOption): string {
-  if (option.inline === undefined) return `${renderOptionRow(option)}\n`;
+  // The name is of an option of the profile, and so is no secret.
+  if (!/^[a-z0-9-]+$/.test(option.name)) throw bug(`not the name of an option: ${JSON.stringify(option.name)}`);
+  if (option.inline === undefined) return renderRow(option);
+  const flaw = findBodyFlaw(option.inline);
+  if (flaw !== undefined) throw bug(`body of ${option.name} not fit to render: ${flaw.kind} in its line ${flaw.line}`);
   return `<${option.name}>\n${option.inline}</${option.name}>\n`;
+}
+
+function renderRow(option: Pick<ProfileOption, 'name' | 'parameters'>): string {
+  const row = renderOptionRow(option);
+  if (Buffer.byteLength(row) > MAX_ROW_BYTES || /[\u0000-\u001f\u007f]/.test(row)) {
+    throw bug(`row of ${option.name} not fit to render`);
+  }
+  return `${row}\n`;
 }
 
 /** The family is said as well, so that OpenVPN never asks a resolver. */
 function protocolOf(remote: ProfileRemote, address: string): string {
   const family = ipaddr.IPv4.isValidFourPartDecimal(address) ? 4 : 6;
-  if (family === 6 && !/^[0-9a-f:.]+$/i.test(address)) throw notLiteral(address);
-  if (family === 6 && !ipaddr.IPv6.isValid(address)) throw notLiteral(address);
+  if (family === 6 && !(/^[0-9a-f:.]+$/i.test(address) && ipaddr.IPv6.isValid(address))) {
+    throw bug(`not a literal address: ${JSON.stringify(address)}`);
+  }
   return remote.transport === 'udp' ? `udp${family}` : `tcp${family}-client`;
 }
 
-function notLiteral(address: string): UnderbridgeError {
+function bug(message: string): UnderbridgeError {
   return new UnderbridgeError({
     code: 'UB_INTERNAL',
-    message: `not a literal address: ${JSON.stringify(address)}`,
+    message,
     hint: 'this is a bug in Underbridge, please report it',
   });
 }

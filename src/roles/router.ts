@@ -3,7 +3,7 @@ import { assertNever, UnderbridgeError } from '../errors.ts';
 import { type HealthReport, reportHealth } from '../health/report.ts';
 import { contains } from '../net/address.ts';
 import { renderArguments, renderProfile } from '../openvpn/profile.ts';
-import { probeAddresses } from '../plan/context.ts';
+import { enforcedResolvers, probeAddresses } from '../plan/context.ts';
 import { planRouter } from '../plan/router.ts';
 import { applyForwarding } from '../system/forwarding.ts';
 import { serveHealth } from '../system/http.ts';
@@ -21,6 +21,9 @@ import { holdsAddress, type RouterSetup, refreshFacts, tunName } from './router-
 
 /** Three short processes each time: a thousandth of a small CPU. */
 const repairMs = 10_000;
+
+/** Docker kills after 10 s; a stop takes 50 ms unless something hangs. */
+const stopMs = 1_500;
 
 /** A running router. */
 export interface Router {
@@ -116,7 +119,7 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
       try {
         const before = await changeNetwork([]);
         facts = await refreshFacts({ facts, config, network: before });
-        await applyPlan({ plan: planRouter({ config, facts, policy }), before });
+        await applyRepeatedly({ plan: planRouter({ config, facts, policy }), before });
         if (isServing && !holdsAddress(before, config.gateway)) await claimGateway({ config, facts, log });
         log.info('policy applied', { policy: renderPolicy(policy) });
         locked();
@@ -167,7 +170,7 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
         profileText: renderProfile({ profile, remote, address: endpoint.address }),
         secrets,
         log,
-        onEvent: (event) => dispatch(checkLink({ event: { ...event, epoch }, config, facts })),
+        onEvent: (event) => dispatch(checkLink({ event: { ...event, epoch }, endpoint, config, facts })),
       });
     } catch (error) {
       dispatch({ kind: 'failed', epoch, cause: { code: 'openvpn-exited', text: text(error) } });
@@ -183,7 +186,7 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
   const startProbing = ({ epoch, endpoint, tun }: Extract<TunnelEffect, { kind: 'start-probe' }>) => {
     probe?.stop();
     const target = probeTarget({ config, facts, endpoint, tun });
-    if (target.kind === 'none') {
+    if (target.kind === 'none' || target.kind === 'peer') {
       log.warn('no resolver to prove the tunnel with', {
         hint: 'the server pushed none: set DNS to a resolver, or HEALTH_PROBE to ADDRESS:PORT',
       });
@@ -229,9 +232,26 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
       clearTimeout(timer);
       clearInterval(repairTimer);
       server?.close();
-      await Promise.all([kernel, ending]);
+      // A tool that hangs must not keep the container from ending: its namespace ends with it.
+      await Promise.race([Promise.all([kernel, ending]), new Promise((resolve) => setTimeout(resolve, stopMs))]);
     },
   };
+}
+
+const applyTries = 3;
+
+/** Somebody may flush the rules between the apply and its read-back; that is no reason to give up. */
+async function applyRepeatedly({ plan, before }: Parameters<typeof applyPlan>[0]): Promise<void> {
+  let seen = before;
+  for (let tried = 1; ; tried += 1) {
+    try {
+      return await applyPlan({ plan, before: seen });
+    } catch (error) {
+      if (!(error instanceof UnderbridgeError) || tried >= applyTries) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 50 * tried));
+      seen = await changeNetwork([]);
+    }
+  }
 }
 
 function isProven(state: TunnelState): boolean {
@@ -289,16 +309,19 @@ function text(error: unknown): string {
 /** A tunnel address inside one of our own networks would take it over. */
 function checkLink({
   event,
+  endpoint,
   config,
   facts,
-}: Pick<RouterSetup, 'config' | 'facts'> & { readonly event: TunnelEvent }): TunnelEvent {
+}: Pick<RouterSetup, 'config' | 'facts'> & { readonly event: TunnelEvent; readonly endpoint: Endpoint }): TunnelEvent {
   if (event.kind !== 'connected') return event;
   const { address } = event.tun;
-  const owner = contains(config.gateway, address)
-    ? 'the isolated network'
-    : contains(facts.uplink.cidr, address)
-      ? 'the uplink'
-      : undefined;
+  const owners = [
+    { owner: 'the isolated network', isOwned: contains(config.gateway, address) },
+    { owner: 'the uplink', isOwned: contains(facts.uplink.cidr, address) },
+    { owner: 'the VPN server itself', isOwned: address === endpoint.address },
+    { owner: 'the enforced resolver', isOwned: enforcedResolvers(config, event.tun).includes(address) },
+  ];
+  const owner = owners.find(({ isOwned }) => isOwned)?.owner;
   if (owner === undefined) return event;
   const cause = { code: 'address-conflict', text: `the server gave ${address}, which belongs to ${owner}` } as const;
   return { kind: 'failed', epoch: event.epoch, cause };
@@ -311,7 +334,7 @@ function probeTarget({
   tun,
 }: Pick<RouterSetup, 'config' | 'facts'> & { readonly endpoint: Endpoint; readonly tun: TunnelLink }): Target {
   const [first, ...others] = probeAddresses({ config, facts, endpoint, tun });
-  if (first === undefined) return { kind: 'none' };
+  if (first === undefined) return tun.peer === undefined ? { kind: 'none' } : { kind: 'peer', address: tun.peer };
   if (config.probe.kind === 'tcp') return { kind: 'tcp', address: first, port: config.probe.port };
   return { kind: 'resolvers', servers: [first, ...others] };
 }

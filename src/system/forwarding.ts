@@ -1,5 +1,5 @@
 import { dlopen } from 'node:ffi';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { UnderbridgeError } from '../errors.ts';
 import type { IfName } from '../net/address.ts';
 
@@ -17,6 +17,7 @@ export interface DeviceForwarding {
  */
 export function applyForwarding(devices: readonly DeviceForwarding[]): void {
   for (const { name, forwards } of devices) {
+    if (!existsSync(`/sys/class/net/${name}`)) throw deviceGone(name);
     if (observeForwarding(name) === forwards) continue;
     const problem = sendLinkForwarding({ ifindex: ifindexOf(name), forwards });
     // A device that forwards without need is closed by both locks; one that does not forward is of no use.
@@ -27,6 +28,14 @@ export function applyForwarding(devices: readonly DeviceForwarding[]): void {
       hint: 'switch forwarding on (Compose: `sysctls: {net.ipv4.ip_forward: 1}`), or add the capability NET_ADMIN',
     });
   }
+}
+
+function deviceGone(name: IfName): UnderbridgeError {
+  return new UnderbridgeError({
+    code: 'UB_KERNEL',
+    message: `the interface ${name} is gone`,
+    hint: 'somebody took it away; the router tries again when it is back',
+  });
 }
 
 function observeForwarding(name: IfName): boolean {

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createServer, type Server } from 'node:http';
+import { createServer, get, type Server } from 'node:http';
 import { UnderbridgeError } from '../errors.ts';
 import type { HealthReport } from '../health/report.ts';
 import type { Ipv4, Port } from '../net/address.ts';
@@ -17,7 +17,8 @@ export async function serveHealth({
   readonly port: Port;
   readonly report: () => HealthReport;
 }): Promise<Server> {
-  const server = createServer((request, response) => {
+  // Without the short interval a connection that says nothing would hold its place for half a minute.
+  const server = createServer({ connectionsCheckingInterval: 500 }, (request, response) => {
     const body = report();
     const isGood = { '/healthz': body.healthy, '/readyz': body.ready }[request.url ?? ''];
     const isRead = request.method === 'GET' || request.method === 'HEAD';
@@ -30,6 +31,7 @@ export async function serveHealth({
     response.end(status === 404 || status === 405 ? '{}\n' : `${JSON.stringify(body)}\n`);
   });
   server.requestTimeout = 2_000;
+  server.headersTimeout = 2_000;
   server.maxConnections = 64;
   server.listen(port, host);
   try {
@@ -43,4 +45,22 @@ export async function serveHealth({
     });
   }
   return server;
+}
+
+/** Asks a running router for its report; undefined when nobody answers. Not `fetch`, which needs WebAssembly (no JIT). */
+export function askHealth({
+  host,
+  port,
+}: {
+  readonly host: string;
+  readonly port: number;
+}): Promise<{ readonly status: number; readonly body: string } | undefined> {
+  return new Promise((resolve) => {
+    const request = get({ host, port, path: '/healthz', timeout: 2_000 }, async (response) => {
+      const chunks = await response.toArray();
+      resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString() });
+    });
+    request.on('timeout', () => request.destroy());
+    request.on('error', () => resolve(undefined));
+  });
 }

@@ -5,6 +5,7 @@ import {
   createManagementClient,
   createPushReplyCollector,
   type ManagementClient,
+  ManagementError,
   type ManagementEvent,
 } from 'node-openvpn-mgmt';
 import { UnderbridgeError } from '../errors.ts';
@@ -145,12 +146,19 @@ export function startOpenvpn({
       const pid = child.pid;
       if (pid === undefined) return;
       const isGone = await Promise.race([exited.then(() => true), delay(connection === undefined ? 0 : 300)]);
-      // Root without CAP_KILL may not signal another user's process, but that user may.
-      if (isGone !== true) await execa('setpriv', [...asOpenvpn, 'kill', '-KILL', `${pid}`], { reject: false });
+      if (isGone !== true) await kill(pid, log);
       await Promise.race([exited, delay(700)]);
       if (existsSync(socketPath)) rmSync(socketPath, { force: true });
     },
   };
+}
+
+/** Root without CAP_KILL may not signal another user's process, but that user may. The image has no kill but the shell's. */
+async function kill(pid: number, log: Log): Promise<void> {
+  const { exitCode, stderr } = await execa('setpriv', [...asOpenvpn, 'sh', '-c', 'kill -KILL "$1"', 'sh', `${pid}`], {
+    reject: false,
+  });
+  if (exitCode !== 0) log.warn('OpenVPN was not killed', { reason: stderr });
 }
 
 const asOpenvpn = [
@@ -192,15 +200,20 @@ function createReceiver({
   const pushReplies = createPushReplyCollector();
   let pushed: readonly string[] = [];
   let lastError: string | undefined;
-  const ignore = () => undefined;
+  // What cannot be sent is reported without its value; a connection that went is reported by itself.
+  const refuse = (error: unknown) => {
+    if (error instanceof ManagementError && error.code === 'MGMT_PARAMETER') {
+      fail('auth-failed', 'the user name or password holds something that cannot be sent to OpenVPN');
+    }
+  };
 
   const answerPassword = (realm: string, wantsUsername: boolean) => {
     const { credentials, keyPassphrase } = secrets;
     if (realm === 'Private Key' && keyPassphrase !== undefined) {
-      void client()?.password(realm, keyPassphrase).catch(ignore);
+      void client()?.password(realm, keyPassphrase).catch(refuse);
     } else if (realm === 'Auth' && credentials !== undefined) {
-      if (wantsUsername) void client()?.username(realm, credentials.username).catch(ignore);
-      void client()?.password(realm, credentials.password).catch(ignore);
+      if (wantsUsername) void client()?.username(realm, credentials.username).catch(refuse);
+      void client()?.password(realm, credentials.password).catch(refuse);
     } else {
       fail('auth-failed', `OpenVPN asks for a password (${realm}) that was not given`);
     }

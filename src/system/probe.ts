@@ -4,23 +4,31 @@ import { connect } from 'node:net';
 import type { Ipv4, Port } from '../net/address.ts';
 import type { TunnelLink } from '../tunnel/policy.ts';
 
-/** Where a probe goes; `resolvers` are asked in turn. */
+/** Where a probe goes. */
 export type Target =
+  /** All are asked at once; one that answers is enough. */
   | { readonly kind: 'resolvers'; readonly servers: readonly [Ipv4, ...Ipv4[]] }
   | { readonly kind: 'tcp'; readonly address: Ipv4; readonly port: Port }
-  /** Nothing is known to answer: packets of clients' flows are the proof, and OpenVPN's own ping ends a dead tunnel. */
+  /** The server's end of the tunnel, which may well answer nobody: its silence counts only after it has answered. */
+  | { readonly kind: 'peer'; readonly address: Ipv4 }
+  /** Nothing is known to answer: what arrives is the only proof, and OpenVPN's own ping ends a dead tunnel. */
   | { readonly kind: 'none' };
 
 export type ProbeOutcome = 'answered' | 'dead' | 'device-gone';
 
 const idleMs = 1_500;
-const answerMs = 1_000;
-/** Lost probes in a row that make a tunnel dead: with two idle waits before them, 6 s at the most. */
+/** So many packets in one look are flows of clients: a few may as well be errors about them, or the probe's own. */
+const busyPackets = 20;
+/** A busy tunnel is asked all the same, but seldom. */
+const busyAskMs = 6_000;
+/** Time for an answer: three times what the last one took, within these bounds; the first gets the most. */
+const answerMs = { least: 1_000, most: 3_000 } as const;
+/** Lost probes in a row that make a tunnel dead: with the idle wait before them 4.5 s, 6 s after a busy look. */
 const missesUntilDead = 3;
 
 /**
- * Watches a tunnel until it is dead or stopped. Packets that arrive prove it; a probe is sent only when none do, so a
- * busy tunnel is never asked, and a full queue that delays probes does not look like a loss.
+ * Watches a tunnel until it is dead or stopped. While clients' flows are busy a lost probe is no sign: a full queue
+ * delays it. Otherwise three lost ones are.
  */
 export function startProbe({
   tun,
@@ -34,10 +42,10 @@ export function startProbe({
   let timer: NodeJS.Timeout | undefined;
   let isStopped = false;
   let misses = 0;
-  let sent = 0;
-  // Where nothing can be asked, what arrives is the only proof.
-  let isProven = target.kind === 'none';
-  let device: DeviceCounters | undefined;
+  let hasAnswered = false;
+  let askedMs = 0;
+  let waitMs: number = answerMs.most;
+  let before: DeviceCounters | undefined;
 
   const again = (ms: number) => {
     if (!isStopped) timer = setTimeout(() => void watch(), ms);
@@ -45,21 +53,39 @@ export function startProbe({
   const report = (outcome: ProbeOutcome) => {
     if (!isStopped) onOutcome(outcome);
   };
-  const watch = async (): Promise<void> => {
+  /** Packets since the last look; undefined when the device is gone, or another one. */
+  const look = async (): Promise<number | undefined> => {
     const seen = await readCounters(tun.name);
+    if (seen === undefined || (before !== undefined && before.ifindex !== seen.ifindex)) return undefined;
+    const packets = before === undefined ? 0 : seen.receivedPackets - before.receivedPackets;
+    before = seen;
+    return packets;
+  };
+  const prove = () => {
+    misses = 0;
+    report('answered');
+    again(idleMs);
+  };
+  const watch = async (): Promise<void> => {
+    const packets = await look();
     if (isStopped) return;
-    if (seen === undefined || (device !== undefined && device.ifindex !== seen.ifindex)) return report('device-gone');
-    const isCarrying = isProven && device !== undefined && seen.receivedPackets !== device.receivedPackets;
-    device = seen;
-    if (target.kind === 'none' && !isCarrying) return again(idleMs);
-    if (isCarrying || target.kind === 'none' || (await ask({ tun, target, turn: sent++ }))) {
-      // Its answer was received on the device too, and must not count as traffic of its own the next time.
-      device = (await readCounters(tun.name)) ?? device;
-      misses = 0;
-      isProven = true;
-      report('answered');
-      return again(idleMs);
+    if (packets === undefined) return report('device-gone');
+    if (target.kind === 'none') return packets > 0 ? prove() : again(idleMs);
+    const startMs = performance.now();
+    if (hasAnswered && packets >= busyPackets && startMs - askedMs < busyAskMs) return prove();
+    askedMs = startMs;
+    const isAnswered = await ask({ tun, target, waitMs });
+    // Looked at again, so that answers and errors of this probe are not taken for traffic by the next look.
+    const meanwhile = await look();
+    if (isStopped) return;
+    if (isAnswered) {
+      hasAnswered = true;
+      const tookMs = performance.now() - startMs;
+      waitMs = Math.min(answerMs.most, Math.max(answerMs.least, 3 * tookMs));
+      return prove();
     }
+    if (hasAnswered && (meanwhile ?? 0) >= busyPackets) return prove();
+    if (target.kind === 'peer' && !hasAnswered) return packets > 0 ? prove() : again(idleMs);
     misses += 1;
     if (misses >= missesUntilDead) return report('dead');
     again(0);
@@ -75,41 +101,60 @@ export function startProbe({
 
 interface DeviceCounters {
   readonly ifindex: string;
-  readonly receivedPackets: string;
+  readonly receivedPackets: number;
 }
 
 async function readCounters(name: string): Promise<DeviceCounters | undefined> {
   const read = (file: string) => readFile(`/sys/class/net/${name}/${file}`, 'utf8');
   try {
     const [ifindex, receivedPackets] = await Promise.all([read('ifindex'), read('statistics/rx_packets')]);
-    return { ifindex, receivedPackets };
+    return { ifindex, receivedPackets: Number(receivedPackets) };
   } catch (error) {
     if (error instanceof Error && 'code' in error) return undefined;
     throw error;
   }
 }
 
-function ask({
-  tun,
-  target,
-  turn,
-}: {
+interface Question {
   readonly tun: TunnelLink;
-  readonly target: Exclude<Target, { kind: 'none' }>;
-  readonly turn: number;
-}): Promise<boolean> {
-  if (target.kind === 'tcp') return connects({ tun, ...target });
-  const server = target.servers[turn % target.servers.length] ?? target.servers[0];
-  return resolves({ tun, server });
+  readonly waitMs: number;
+}
+
+/** What most hosts answer or refuse; the peer's port does not matter, only that it says something. */
+const peerPort = 53 as Port;
+
+async function ask({ target, ...question }: Question & { readonly target: Exclude<Target, { kind: 'none' }> }) {
+  switch (target.kind) {
+    case 'tcp':
+      return connects({ ...question, ...target });
+    case 'peer':
+      return connects({ ...question, address: target.address, port: peerPort });
+    case 'resolvers':
+      return isAnyTrue(target.servers.slice(0, maxResolvers).map((server) => resolves({ ...question, server })));
+  }
+}
+
+const maxResolvers = 4;
+
+/** Resolves as soon as one of them is true. */
+async function isAnyTrue(answers: readonly Promise<boolean>[]): Promise<boolean> {
+  const failing = answers.map(async (answer) => {
+    if (!(await answer)) throw new Error('no answer');
+  });
+  return Promise.any(failing).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** Any reply proves the way there and back, also a refusal. */
-async function resolves({ tun, server }: { tun: TunnelLink; server: Ipv4 }): Promise<boolean> {
+async function resolves({ tun, waitMs, server }: Question & { readonly server: Ipv4 }): Promise<boolean> {
   // A new resolver each time: it would answer a second look-up from its cache.
-  const resolver = new Resolver({ timeout: answerMs, tries: 1 });
+  // Sent twice, because a lossy link is not a dead one; an answer to the first still counts after the second.
+  const resolver = new Resolver({ timeout: waitMs / 2, tries: 2 });
   resolver.setServers([server]);
   resolver.setLocalAddress(tun.address);
-  const deadline = setTimeout(() => resolver.cancel(), answerMs);
+  const deadline = setTimeout(() => resolver.cancel(), waitMs);
   try {
     await resolver.resolveNs('.');
     return true;
@@ -128,9 +173,14 @@ async function resolves({ tun, server }: { tun: TunnelLink; server: Ipv4 }): Pro
   }
 }
 
-function connects({ tun, address, port }: { tun: TunnelLink; address: Ipv4; port: Port }): Promise<boolean> {
+function connects({
+  tun,
+  waitMs,
+  address,
+  port,
+}: Question & { readonly address: Ipv4; readonly port: Port }): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect({ host: address, port, localAddress: tun.address, timeout: answerMs });
+    const socket = connect({ host: address, port, localAddress: tun.address, timeout: waitMs });
     const finish = (isAlive: boolean) => {
       socket.destroy();
       resolve(isAlive);

@@ -1,5 +1,5 @@
 import { Resolver } from 'node:dns/promises';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { isIPv6 } from 'node:net';
 import { type Ipv4, parseIpv4 } from '../net/address.ts';
 
@@ -19,7 +19,7 @@ export async function resolveHost(host: string): Promise<Resolution> {
   const literal = parseIpv4(host);
   if (literal !== undefined) return { kind: 'addresses', addresses: [literal] };
   if (isIPv6(host)) return { kind: 'problem', text: `${host} is an IPv6 address, which is not supported yet` };
-  const listed = findInHosts(readFileSync('/etc/hosts', 'utf8'), host);
+  const listed = existsSync('/etc/hosts') ? findInHosts(readFileSync('/etc/hosts', 'utf8'), host) : [];
   if (listed.length > 0) return { kind: 'addresses', addresses: listed };
   try {
     const answers = await new Resolver({ timeout: answerMs, tries }).resolve4(host);

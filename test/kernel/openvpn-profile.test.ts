@@ -11,12 +11,15 @@ import { after, before, test } from 'node:test';
 import fc from 'fast-check';
 import { splitWords } from '../../src/openvpn/option-lexer.ts';
 import { renderOptionRow } from '../../src/openvpn/option-row.ts';
-import { knownOptions } from '../../src/openvpn/option-rules.ts';
+import { knownOptions, ruleOf } from '../../src/openvpn/option-rules.ts';
 import { type Profile, type ProfileOption, renderArguments, renderProfile } from '../../src/openvpn/profile.ts';
 import { parseSample, parseText, providers, understood, withLines } from '../unit/openvpn/corpus.ts';
 
 /** A documentation address (RFC 5737). */
 const address = '192.0.2.1';
+
+/** The options whose file is embedded. */
+const material = knownOptions().filter((name) => ruleOf(name)?.kind === 'material');
 
 let folder = '';
 let authority = '';
@@ -77,6 +80,42 @@ test('openvpn accepts compression with the answer that goes with it', async () =
   }
 });
 
+for (const name of ['peer-fingerprint', 'verify-hash', ...material]) {
+  test(`refuses a <${name}> that openvpn would read options out of`, async () => {
+    // One piece of 255 bytes, then the end of the block and options, all of it one body to a reader of whole lines.
+    const body = [`${'#'.repeat(255)}</${name}>`, 'no-such-option', '<extra-certs>'];
+    const text = withLines(`<${name}>`, ...body, `</${name}>`);
+    const { held, text: output } = await readByOpenVpn(`${text}</extra-certs>\n`);
+    assert.ok(!held);
+    assert.match(output, /Unrecognized option or missing or extra parameter\(s\) in stdin:\d+: no-such-option/);
+    const parsed = parseText(text.replace('no-such-option', 'plugin /tmp/evil.so'));
+    assert.ok(parsed.kind === 'faults');
+    assert.ok(parsed.faults.some((fault) => fault.name === 'test.ovpn:8' && fault.value === `<${name}>`));
+  });
+}
+
+test('openvpn takes the longest line of a body and of a row that is rendered, and refuses a longer row', async () => {
+  const longest = ['<extra-certs>', `-${'#'.repeat(253)}`, `</extra-certs>`, `setenv UV_X ${'a'.repeat(242)}`];
+  const profile = understood(parseText(withLines(...longest)));
+  const text = renderProfile({ profile, remote: profile.remotes[0], address });
+  assert.deepEqual(
+    text
+      .split('\n')
+      .filter((row) => row.length >= 254)
+      .map((row) => row.length),
+    [254, 254],
+  );
+  await assertHeld(profile, text);
+  // A longer row ends openvpn at once: its tail never becomes an option.
+  for (const length of [255, 256, 257, 300]) {
+    const row = `setenv UV_X ${'a'.repeat(length - 'setenv UV_X '.length)}`;
+    const { held, text: output } = await readByOpenVpn(`${row}\n${text}`);
+    assert.ok(!held, output);
+    assert.match(output, /Maximum option line length \(256\) exceeded/);
+    assert.doesNotMatch(output, /Unrecognized option/);
+  }
+});
+
 test('there is a rule for every option that openvpn lists in its help', () => {
   // It exits with 1 after its help.
   const help = spawnSync('openvpn', ['--help'], { encoding: 'utf8' }).stdout;
@@ -129,6 +168,13 @@ async function assertHeld(profile: Profile, text: string): Promise<void> {
   });
   assert.ok(output.held, output.text);
   assert.doesNotMatch(output.text, /Options error|ignored by previous|in stdin:/);
+}
+
+/** Runs openvpn with a text that the parser has not seen, to learn what openvpn makes of it. */
+async function readByOpenVpn(text: string): Promise<{ readonly held: boolean; readonly text: string }> {
+  const managementSocket = join(folder, 'm');
+  const management = ['--management', managementSocket, 'unix', '--management-client', '--management-hold'];
+  return await runUntilHeld(text, { args: ['--config', 'stdin', '--dev', 'tun', ...management], managementSocket });
 }
 
 async function cipherSeenByOpenVpn(row: string): Promise<string | undefined> {

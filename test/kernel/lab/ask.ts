@@ -1,9 +1,9 @@
 // Runs in a client's namespace. `ask.ts tcp ADDRESS PORT` prints what the server says, or the error's code;
-// `ask.ts flow ADDRESS PORT SECONDS` sends a datagram every 100 ms from one port and prints the time of each answer.
+// `ask.ts flow ADDRESS PORT SECONDS EVERY_MS` sends datagrams from one port and prints the time of each answer.
 import { createSocket } from 'node:dgram';
 import { connect } from 'node:net';
 
-const [mode = '', address = '', port = '', seconds = ''] = process.argv.slice(2);
+const [mode = '', address = '', port = '', seconds = '', everyMs = ''] = process.argv.slice(2);
 
 if (mode === 'tcp') {
   const startMs = performance.now();
@@ -18,7 +18,7 @@ if (mode === 'tcp') {
   const socket = createSocket('udp4');
   socket.on('error', () => undefined);
   socket.on('message', () => process.stdout.write(`${Date.now()}\n`));
-  const timer = setInterval(() => socket.send('x', Number(port), address), 100);
+  const timer = setInterval(() => socket.send('x', Number(port), address), Number(everyMs));
   setTimeout(() => {
     clearInterval(timer);
     socket.close();

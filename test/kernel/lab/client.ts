@@ -15,8 +15,8 @@ export async function askDns(from: Namespace, server: string, ...options: readon
 }
 
 /** A UDP flow from one port that goes on for some seconds; its output has the time of each answer. */
-export function startFlow(from: Namespace, address: string, port: number, seconds: number): LabProcess {
-  return from.start({}, 'node', script('ask.ts'), 'flow', address, `${port}`, `${seconds}`);
+export function startFlow(from: Namespace, address: string, port: number, seconds: number, everyMs = 100): LabProcess {
+  return from.start({}, 'node', script('ask.ts'), 'flow', address, `${port}`, `${seconds}`, `${everyMs}`);
 }
 
 /** Times of answers of a flow, in milliseconds since the epoch. */

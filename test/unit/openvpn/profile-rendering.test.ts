@@ -5,7 +5,7 @@ import { UnderbridgeError } from '../../../src/errors.ts';
 import { lexOptions } from '../../../src/openvpn/option-lexer.ts';
 import { renderOptionRow } from '../../../src/openvpn/option-row.ts';
 import { knownOptions, ruleOf } from '../../../src/openvpn/option-rules.ts';
-import { renderArguments, renderProfile } from '../../../src/openvpn/profile.ts';
+import { type Profile, type ProfileOption, renderArguments, renderProfile } from '../../../src/openvpn/profile.ts';
 import { parseText, understood, withLines } from './corpus.ts';
 
 const argumentsOf = (...lines: readonly string[]): readonly string[] =>
@@ -91,6 +91,124 @@ test('renders nothing but passing options and exactly one remote, whatever the p
   assert.ok(rendered > 300, `only ${rendered} profiles were understood: the property proves little`);
 });
 
+/** A word or a line made to be cut: many bytes, ends of blocks, options, quotes, and letters of several bytes. */
+const hostileLine = fc
+  .array(
+    fc.oneof(
+      fc.constantFrom(
+        '</',
+        '</ca>',
+        '</peer-fingerprint>',
+        '<ca>',
+        'plugin /x.so',
+        ' ',
+        '"',
+        "'",
+        '\\',
+        '\t',
+        '\r',
+        '=',
+      ),
+      fc
+        .tuple(fc.constantFrom('#', 'A', 'é', ' ', "'", '€'), fc.integer({ min: 1, max: 300 }))
+        .map(([unit, times]) => unit.repeat(times)),
+    ),
+    { maxLength: 3 },
+  )
+  .map((parts) => parts.join(''));
+const blockNames = knownOptions().filter((name) => {
+  const rule = ruleOf(name);
+  return rule?.kind === 'material' || (rule?.kind === 'pass' && rule.block === true);
+});
+const passingNames = knownOptions().filter((name) => ['pass', 'read'].includes(ruleOf(name)?.kind ?? ''));
+
+/** The text is what OpenVPN reads it as: no row in two pieces, no end of a block but our own. */
+function assertUncut(text: string): void {
+  let open: string | undefined;
+  for (const row of text.split('\n')) {
+    assert.ok(Buffer.byteLength(row) <= 254, row);
+    if (open === undefined) open = /^<([a-z0-9-]+)>$/.exec(row)?.[1];
+    else if (row === `</${open}>`) open = undefined;
+    else assert.ok(!row.includes('</'), row);
+  }
+  assert.equal(open, undefined);
+}
+
+test('renders no body with the end of a block and no line of two pieces, whatever bodies and words', () => {
+  const rendered = { bodies: 0, rows: 0 };
+  const body = fc.array(fc.oneof({ weight: 3, arbitrary: fc.constant('K') }, hostileLine), {
+    minLength: 1,
+    maxLength: 3,
+  });
+  const block = fc
+    .tuple(fc.constantFrom(...blockNames), body)
+    .map(([name, lines]) => ({ text: [`<${name}>`, ...lines, `</${name}>`].join('\n'), file: '' }));
+  const embedded = fc
+    .tuple(fc.constantFrom(...blockNames), body)
+    .map(([name, lines]) => ({ text: `${name} f`, file: lines.join('\n') }));
+  const row = fc
+    .tuple(fc.constantFrom(...passingNames), fc.array(hostileLine, { minLength: 1, maxLength: 2 }))
+    .map(([name, parameters]) => ({ text: renderOptionRow({ name, parameters }), file: '' }));
+  fc.assert(
+    fc.property(fc.oneof(block, embedded, row), fc.boolean(), ({ text, file }, inBlock) => {
+      const lines = inBlock ? ['<connection>', 'remote b', text, '</connection>'] : [text];
+      const key = /cert\b/.test(text) ? ['<key>', 'K', '</key>'] : /key\b/.test(text) ? ['<cert>', 'K', '</cert>'] : [];
+      const parsed = parseText(withLines(...lines, ...key), { f: file });
+      if (parsed.kind !== 'ok') return;
+      for (const remote of parsed.value.remotes) {
+        const output = renderProfile({ profile: parsed.value, remote, address: '192.0.2.1' });
+        assertUncut(output);
+        const kept = [...parsed.value.options, ...remote.options].filter(({ line }) => line > 4);
+        if (kept.some(({ inline }) => inline !== undefined)) rendered.bodies += 1;
+        else if (kept.length > 0) rendered.rows += 1;
+      }
+    }),
+    { numRuns: 4000 },
+  );
+  assert.ok(rendered.bodies > 400 && rendered.rows > 100, JSON.stringify(rendered));
+});
+
+test('throws rather than render a body or a row that OpenVPN could read as something else', () => {
+  const profile = understood(parseText(withLines()));
+  const render = (option: Omit<ProfileOption, 'line'>, place: 'profile' | 'remote') => {
+    const own = [{ ...option, line: 1 }];
+    const whole: Profile = place === 'profile' ? { ...profile, options: own } : profile;
+    const remote = { ...profile.remotes[0], ...(place === 'remote' ? { options: own } : {}) };
+    return renderProfile({ profile: whole, remote, address: '192.0.2.1' });
+  };
+  const option = { name: 'peer-fingerprint', parameters: [] };
+  const secret = 'hunterhunter';
+  const bad: readonly Omit<ProfileOption, 'line'>[] = [
+    ...[
+      `${secret}</\n`,
+      `${secret}\n</peer-fingerprint>\nplugin x\n`,
+      `${secret}${'#'.repeat(255)}\n`,
+      secret,
+      '',
+      ' \n',
+    ].map((inline) => ({ ...option, inline })),
+    { ...option, inline: `${secret}\u0000\n` },
+    { name: 'auth', parameters: [`${secret}\nplugin x`] },
+    { name: 'auth', parameters: [secret.repeat(30)] },
+    { name: 'auth\nplugin x', parameters: [] },
+    { name: 'ca>\nplugin x', parameters: [], inline: 'K\n' },
+  ];
+  for (const place of ['profile', 'remote'] as const) {
+    assertUncut(render({ ...option, inline: `${'A'.repeat(254)}\n` }, place));
+    assertUncut(render({ name: 'auth', parameters: ['A'.repeat(249)] }, place));
+    for (const each of bad) {
+      assert.throws(
+        () => render(each, place),
+        (error) => error instanceof UnderbridgeError && error.code === 'UB_INTERNAL' && !error.message.includes(secret),
+      );
+    }
+  }
+});
+
+test('lets clients reach the address of the server itself through the tunnel', () => {
+  assert.ok(argumentsOf().includes('--allow-recursive-routing'));
+});
+
 test('renders an IPv6 address with its family', () => {
   const profile = understood(parseText(withLines('proto tcp')));
   const [remote] = profile.remotes;
@@ -102,7 +220,15 @@ test('renders an IPv6 address with its family', () => {
 test('renders no remote that is not a literal address', () => {
   const profile = understood(parseText(withLines()));
   const [remote] = profile.remotes;
-  for (const address of ['vpn.example.net', '', '1.2.3', '192.0.2.1 1\nup x', '::1%eth0', '192.0.2.1/32']) {
+  for (const address of [
+    'vpn.example.net',
+    '',
+    '1.2.3',
+    '192.0.2.1 1\nup x',
+    '::1%eth0',
+    '192.0.2.1/32',
+    `${'0'.repeat(300)}::1`,
+  ]) {
     assert.throws(() => renderProfile({ profile, remote, address }), UnderbridgeError);
   }
 });

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { knownOptions, ruleOf } from '../../../src/openvpn/option-rules.ts';
 import { parseProfile } from '../../../src/openvpn/profile.ts';
 import { faultsOf, parseText, understood, withLines } from './corpus.ts';
 
@@ -73,6 +74,13 @@ const malicious: readonly (readonly [line: string, problem: string])[] = [
   ['remote vpn.example.net 443 sctp', 'names no transport that OpenVPN knows'],
   ['remote $(id) 443', 'names no host'],
   ['remote 192.0.2 443', 'names no host'],
+  ['remote 0x7f.1 443', 'names no host'],
+  ['remote fe80::1%eth0 443', 'names no host'],
+  [`remote ${'0'.repeat(60)}::1 443`, 'names no host'],
+  ...[
+    ...['0.0.0.0', '0.255.255.255', '127.0.0.1', '127.255.255.255', '224.0.0.1', '239.255.255.255', '240.0.0.0'],
+    ...['255.255.255.255', '::', '::1', 'ff02::1', '::ffff:127.0.0.1', '[::1]'],
+  ].map((address) => [`remote ${address} 443`, 'has an address that no server can have'] as const),
   ['cipher AES-256-CBCauth SHA512', 'has too many parameters'],
   ['verb 3cipher AES-256-GCM', 'has the option cipher run into it'],
   ['key-direction 2', 'has a value that OpenVPN does not know'],
@@ -94,13 +102,71 @@ test('refuses an inline block for an option that takes none', () => {
   assert.deepEqual(faults('<up>', '/bin/sh', '</up>'), ['test.ovpn:7 | <up> | would run a program']);
 });
 
-test('refuses a block that could break out of its tags', () => {
-  // OpenVPN reads 255 bytes at a time: what follows the tag would be options.
-  const breakout = `${'A'.repeat(255)}</cert>\n`;
-  const problem = 'test.ovpn:7 | <cert> | holds something that is no key or certificate';
-  assert.deepEqual(faults('<cert>', breakout, '</cert>', 'key k').slice(0, 1), [problem]);
-  const file = parseText(withLines('tls-crypt t.key'), { 't.key': 'K\n</tls-crypt>\nup /bin/sh\n' });
-  assert.deepEqual(faultsOf(file), ['test.ovpn:7 | tls-crypt t.key | holds something that is no key or certificate']);
+/** Every option whose body is rendered between tags. */
+const blocks = knownOptions().filter((name) => {
+  const rule = ruleOf(name);
+  return rule?.kind === 'material' || (rule?.kind === 'pass' && rule.block === true);
+});
+
+test('refuses a body that could break out of its tags, for every option that has one', () => {
+  assert.ok(blocks.includes('peer-fingerprint') && blocks.includes('verify-hash') && blocks.length >= 11);
+  for (const name of blocks) {
+    // OpenVPN reads 255 bytes at a time: what follows the tag would be options.
+    const breakout = [`${'#'.repeat(255)}</${name}>`, 'plugin /tmp/evil.so'];
+    const inline = faults(`<${name}>`, 'K', ...breakout, `</${name}>`);
+    assert.ok(
+      inline.includes(
+        `test.ovpn:9 | <${name}> | has a body that holds in this line </, which could end the block early`,
+      ),
+      inline.join(),
+    );
+    const block = ['<connection>', 'remote a', `<${name}>`, ...breakout, `</${name}>`, '</connection>'];
+    assert.ok(faults(...block).some((fault) => fault.startsWith('test.ovpn:')));
+    if (ruleOf(name)?.kind !== 'material' || name === 'pkcs12') continue;
+    const file = faultsOf(parseText(withLines(`${name} f`), { f: `K\n </${name}>\nup /bin/sh\n` }));
+    const problem = 'names a file that holds in line 2 </, which could end the block early';
+    assert.ok(file.includes(`test.ovpn:7 | ${name} f | ${problem}`), file.join());
+  }
+});
+
+test('refuses a body with a line that OpenVPN would read in two pieces', () => {
+  for (const name of blocks) {
+    const found = (line: string) =>
+      faults('no-such-option', `<${name}>`, line, `</${name}>`).filter((fault) =>
+        fault.includes('more than 254 bytes'),
+      );
+    // The hyphen is in no base64, which is wrapped.
+    assert.deepEqual(found(`-${'A'.repeat(253)}`), []);
+    assert.deepEqual(found(`-${'A'.repeat(251)}é`).length, 0);
+    const fault = `test.ovpn:9 | <${name}> | has a body that holds in this line more than 254 bytes, which OpenVPN would cut`;
+    assert.deepEqual(found(`-${'A'.repeat(254)}`), [fault]);
+    assert.deepEqual(found(`-${'A'.repeat(252)}é`), [fault]);
+  }
+  const file = parseText(withLines('ca f'), { f: `K\n${'A'.repeat(255)}\n` });
+  assert.deepEqual(faultsOf(file), [
+    'test.ovpn:7 | ca f | names a file that holds in line 2 more than 254 bytes, which OpenVPN would cut',
+  ]);
+});
+
+test('refuses a body of nothing', () => {
+  for (const name of blocks) {
+    assert.ok(faults(`<${name}>`, ' ', `</${name}>`).includes(`test.ovpn:7 | <${name}> | is empty`), name);
+  }
+});
+
+test('wraps a PKCS#12 block that is one long line of base64', () => {
+  const bytes = Buffer.alloc(3000, 0xa5);
+  const text = `client\nremote a\n<pkcs12>\n${bytes.toString('base64')}\n</pkcs12>\n<ca>\nCA\n</ca>\n`;
+  const inline = understood(parseText(text)).options.find(({ name }) => name === 'pkcs12')?.inline ?? '';
+  assert.deepEqual(Buffer.from(inline, 'base64'), bytes);
+  assert.ok(inline.split('\n').every((row) => row.length <= 76));
+});
+
+test('refuses a row that is too long only under the name that OpenVPN gets', () => {
+  const longest = 254 - 'data-ciphers '.length;
+  understood(parseText(withLines(`ncp-ciphers ${'A'.repeat(longest)}`)));
+  const [fault = ''] = faults(`ncp-ciphers ${'A'.repeat(longest + 1)}`);
+  assert.match(fault, /^test\.ovpn:7 \| .* \| is longer than the 254 bytes that OpenVPN reads$/);
 });
 
 test('drops what the router owns, with a reason', () => {
@@ -227,7 +293,7 @@ test('embeds a PKCS#12 file as base64 in short rows', () => {
   const { options } = understood(parseText('client\nremote a\npkcs12 id.p12\n', { 'id.p12': bytes }));
   const inline = options.find(({ name }) => name === 'pkcs12')?.inline ?? '';
   assert.deepEqual(Buffer.from(inline, 'base64'), bytes);
-  assert.ok(inline.split('\n').every((row) => row.length <= 64));
+  assert.ok(inline.split('\n').every((row) => row.length <= 76));
 });
 
 test('takes the direction of a key that is announced inline', () => {
@@ -269,16 +335,50 @@ test('reads credentials inline and from a file, and never passes them on', () =>
 });
 
 test('goes on without the credentials file of another machine', () => {
-  for (const file of [{ kind: 'missing' }, { kind: 'outside' }, 'only-a-name\n'] as const) {
-    const parsed = parseText(
-      withLines('auth-user-pass /etc/pw'),
-      typeof file === 'string' || file.kind === 'outside' ? { '/etc/pw': file } : {},
-    );
+  for (const file of [{ kind: 'missing' }, { kind: 'outside' }] as const) {
+    const parsed = parseText(withLines('auth-user-pass /etc/pw'), file.kind === 'outside' ? { '/etc/pw': file } : {});
     const profile = understood(parsed);
     assert.ok(profile.needsCredentials);
     assert.equal(profile.credentials, undefined);
     assert.equal(profile.ignored.length, 1);
   }
+});
+
+test('checks the secrets of a profile like those of the settings, and shows none', () => {
+  const control = 'holds a control character, such as a tab or a line break';
+  const long = 'is longer than 256 bytes, which is all that OpenVPN takes';
+  const secret = 'hunterhunter';
+  const secrets: readonly (readonly [text: string, problem: string])[] = [
+    ['', 'is empty'],
+    [`${secret}\t`, control],
+    [`${secret}\u007f`, control],
+    [`${secret}${'é'.repeat(123)}`, long],
+  ];
+  for (const [text, problem] of secrets) {
+    const cases = [
+      [parseText(withLines('<auth-user-pass>', text, 'pw', '</auth-user-pass>')), '8 | <auth-user-pass>', 'user name'],
+      [parseText(withLines('<auth-user-pass>', 'me', text, '</auth-user-pass>')), '9 | <auth-user-pass>', 'password'],
+      [parseText(withLines('auth-user-pass f'), { f: `${text}\r\npw\n` }), '7 | auth-user-pass f', 'user name'],
+      [parseText(withLines('auth-user-pass f'), { f: `me\n${text}\n` }), '7 | auth-user-pass f', 'password'],
+      [parseText(withLines('askpass f'), { f: `${text}\n` }), '7 | askpass f', 'passphrase'],
+    ] as const;
+    for (const [parsed, place, what] of cases) {
+      assert.deepEqual(faultsOf(parsed), [`test.ovpn:${place} | has a ${what} that ${problem}`]);
+      assert.ok(!JSON.stringify(parsed).includes(secret));
+    }
+  }
+  const whole = `${'é'.repeat(128)}`;
+  const profile = understood(
+    parseText(withLines('auth-user-pass f', 'askpass g'), { f: `${whole}\n${whole}`, g: whole }),
+  );
+  assert.deepEqual(profile.credentials, { username: whole, password: whole });
+  assert.equal(profile.keyPassphrase, whole);
+  assert.deepEqual(faultsOf(parseText(withLines('auth-user-pass f'), { f: 'only-a-name\n' })), [
+    'test.ovpn:7 | auth-user-pass f | has a password that is empty',
+  ]);
+  assert.deepEqual(faultsOf(parseText(withLines('auth-user-pass f'), { f: Buffer.from([0x61, 0xff]) })), [
+    'test.ovpn:7 | auth-user-pass f | names a file that is not UTF-8 text',
+  ]);
 });
 
 test('demands what OpenVPN demands of a profile', () => {
