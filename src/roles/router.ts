@@ -15,7 +15,7 @@ import { openTunDevice } from '../system/prerequisites.ts';
 import { startProbe, type Target } from '../system/probe.ts';
 import { initialState, step, type TunnelEffect, type TunnelEvent, type TunnelState } from '../tunnel/machine.ts';
 import { type Endpoint, type Policy, renderEndpoint, renderPolicy, type TunnelLink } from '../tunnel/policy.ts';
-import { claimGateway, refuseDuplicate } from './router-gateway.ts';
+import { claimGateway, prepareClaim } from './router-gateway.ts';
 import { endpointSource, resolveRemotes } from './router-remotes.ts';
 import { holdsAddress, type RouterSetup, refreshFacts, tunName } from './router-setup.ts';
 
@@ -216,7 +216,7 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
   await ensureTun();
   // The address comes last: locks confirmed, nobody else there.
   const serve = async () => {
-    await Promise.all([firstLock, refuseDuplicate(setup)]);
+    await Promise.all([firstLock, prepareClaim(setup)]);
     await claimGateway({ config, facts, log });
     server ??= await listen();
     isServing = true;

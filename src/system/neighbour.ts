@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { broadcastOf, type IfName, type Ipv4, type Ipv4Cidr, renderCidr } from '../net/address.ts';
@@ -35,6 +36,20 @@ export async function observeNeighbour({
   const output = await run({ file: 'ip', args: ['-j', 'neigh', 'show', 'to', address, 'dev', device], accept: [1, 2] });
   const neighbours: readonly ObservedNeighbour[] = output.trim() === '' ? [] : JSON.parse(output);
   return neighbours.find(({ dst }) => dst === address)?.lladdr;
+}
+
+/**
+ * Gives the device a random hardware address, so that what clients remember of the gateway is worth nothing when the
+ * container starts again. Docker up to 27 derives the address from the IP address, and with it the kernel forwards a
+ * client's packets from the moment the device is there, which is before any process of the container runs; even
+ * `net.ipv4.ip_forward=0` is set only after that (31 of 6,840 packets at a restart on Docker 20.10).
+ */
+export async function renewHardwareAddress(device: IfName): Promise<void> {
+  const bytes = randomBytes(5)
+    .toString('hex')
+    .replace(/..(?=.)/g, '$&:');
+  // 02: locally administered, unicast (IEEE 802).
+  await run({ file: 'ip', args: ['link', 'set', 'dev', device, 'address', `02:${bytes}`] });
 }
 
 /** Puts the gateway address on the interface. `noprefixroute`: Docker's own address already made the subnet's route. */
