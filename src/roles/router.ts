@@ -223,6 +223,8 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
     repairTimer = setInterval(repairSoon, repairMs);
   };
   dispatch({ kind: 'start' });
+  // What the kernel tracked before the locks was not translated, and would stay so.
+  execute({ kind: 'forget-flows' });
   void serve().catch((error) => giveUp(error instanceof UnderbridgeError ? error : unexpected(error)));
   return {
     health,
