@@ -1,0 +1,102 @@
+// What the image does besides routing: `docker run IMAGE COMMAND`. Needs root; starts an engine apart.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import type { Engine } from '../lab/engine.ts';
+import { openEngine, removeAll, runApart } from './apart.ts';
+import { type ContainerRun, type Files, goodRun, makeFiles, makeNetworks, runContainer } from './container.ts';
+
+await runApart(import.meta.filename);
+
+let engine: Engine;
+let files: Files;
+before(async () => {
+  engine = await openEngine('20.10');
+  await makeNetworks(engine);
+  files = await makeFiles({ named: { 'client.ovpn': 'PROFILE\nremote vpn.example 1194\n' } });
+});
+after(async () => {
+  await files?.remove();
+  if (engine !== undefined) await removeAll(engine);
+});
+
+/** The image as somebody runs it who has read nothing yet. */
+const bare: ContainerRun = {
+  env: {},
+  networks: [],
+  capabilities: [],
+  device: 'none',
+  ipForward: 0,
+};
+
+test('plan prints what would be applied in each state', async () => {
+  const plan = await runContainer(engine, files, { ...goodRun, command: ['plan'] });
+  assert.equal(plan.code, 0, plan.stderr);
+  const states = [...plan.stdout.matchAll(/^# (lockdown|resolve|dial|forward)\b.*/gm)].map(([, state]) => state);
+  assert.deepEqual(states, ['lockdown', 'dial', 'forward']);
+  assert.match(plan.stdout, /^# dial 203\.0\.113\.10:1194\/udp$/m);
+  assert.match(plan.stdout, /dnat (ip )?to 9\.9\.9\.9/);
+  assert.match(plan.stdout, /^ip rule add pref 110 not iif lo unreachable/m);
+  assert.doesNotMatch(plan.stdout, /secret of a run|BEGIN/);
+});
+
+test('plan shows the look-up of a server that has a name', async () => {
+  const plan = await runContainer(engine, files, { ...goodRun, config: 'named', command: ['plan'] });
+  assert.match(plan.stdout, /^# resolve/m, plan.stderr);
+});
+
+test('plan changes nothing', async () => {
+  const script = `
+    seen() { nft list ruleset 2>/tmp/remarks; ip -4 address; ip rule; ip route show table all; ip tuntap; ls /run /tmp; }
+    touch /tmp/before /tmp/after /tmp/plan /tmp/remarks
+    seen >/tmp/before
+    underbridge plan >/tmp/plan || exit 1
+    seen >/tmp/after
+    cmp /tmp/before /tmp/after && cat /tmp/after`;
+  const { code, stdout, stderr } = await runContainer(engine, files, {
+    ...goodRun,
+    entrypoint: 'sh',
+    command: ['-c', script],
+  });
+  assert.equal(code, 0, stdout + stderr);
+  assert.match(stdout, /inet 172\.22\.0\.\d+\/24/);
+  assert.doesNotMatch(stdout, /172\.22\.0\.1\/24|underbridge|tun0/);
+});
+
+test('plan lists the faults, as the router does', async () => {
+  const { code, stderr } = await runContainer(engine, files, { ...goodRun, env: { IP_ADDR: 'x' }, command: ['plan'] });
+  assert.equal(code, 1);
+  assert.match(stderr, /^there is no plan: 1 problem\n {2}IP_ADDR="x": .*$/);
+});
+
+test('version, --version and --help need nothing at all', async () => {
+  for (const command of ['version', '--version']) {
+    const ran = await runContainer(engine, files, { ...bare, command: [command] });
+    assert.deepEqual([ran.code, ran.stderr], [0, '']);
+    assert.match(ran.stdout, /^\d+\.\d+\.\d+$/);
+  }
+  const help = await runContainer(engine, files, { ...bare, command: ['--help'] });
+  assert.equal(help.code, 0);
+  assert.match(help.stdout, /^Usage: underbridge \[COMMAND\]$/m);
+});
+
+test('status says that no router runs here', async () => {
+  const { code, stderr } = await runContainer(engine, files, { ...bare, command: ['status'] });
+  assert.equal(code, 1);
+  assert.match(stderr, /^underbridge: no router answers at 127\.0\.0\.1:9797/);
+});
+
+test('a command or option that is not there is named, and is no crash', async () => {
+  for (const word of ['rotuer', '--verbose']) {
+    const { code, stderr } = await runContainer(engine, files, { ...bare, command: [word] });
+    assert.notEqual(code, 0);
+    assert.ok(stderr.includes(word), stderr);
+    assert.doesNotMatch(stderr, /^\s+at /m);
+  }
+});
+
+test('the router that is told nothing names everything that it lacks', async () => {
+  const { code, stderr } = await runContainer(engine, files, bare);
+  assert.equal(code, 1);
+  for (const name of ['IP_ADDR', 'CONFIG', 'capabilities="NET_ADMIN"', '/dev/net/tun'])
+    assert.ok(stderr.includes(`\n  ${name}`), stderr);
+});
