@@ -172,7 +172,11 @@ describe('PORT_FWD', () => {
   it('compares 10,000 wide ranges in less than a second', () => {
     const entries = Array.from({ length: 10_000 }, () => '172.22.0.2:1-65535');
     const startMs = performance.now();
-    assert.equal(faultsOf(parsePortForwards(entries.join(','), gateway)).length, 9_999 + 1, 'the overlaps, and the number');
+    assert.equal(
+      faultsOf(parsePortForwards(entries.join(','), gateway)).length,
+      9_999 + 1,
+      'the overlaps, and the number',
+    );
     assert.ok(performance.now() - startMs < 1_000);
   });
 
