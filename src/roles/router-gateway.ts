@@ -2,11 +2,11 @@ import { UnderbridgeError } from '../errors.ts';
 import { renderCidr } from '../net/address.ts';
 import { applyForwarding } from '../system/forwarding.ts';
 import type { Log } from '../system/log.ts';
-import { announceAddress, claimAddress, observeNeighbour, renewHardwareAddress, solicit } from '../system/neighbour.ts';
+import { announceAddress, claimAddress, makeHardwareAddress, observeNeighbour, solicit } from '../system/neighbour.ts';
 import type { RouterSetup } from './router-setup.ts';
 
 /** Time for an answer: on a bridge of one machine it comes within a millisecond. */
-const askMs = 50;
+const askMs = 20;
 
 /**
  * Takes a hardware address of its own and asks twice whether somebody has the gateway address already. Runs while OpenVPN dials, so it costs no start time.
@@ -16,11 +16,10 @@ export async function prepareClaim({ config: { gateway }, facts, isClaimed }: Ro
   const device = facts.lan.name;
   const { address } = gateway;
   if (isClaimed) return;
-  await renewHardwareAddress(device);
-  for (let round = 0; round < 2; round += 1) {
-    await solicit({ device, addresses: [address] });
-    await new Promise((resolve) => setTimeout(resolve, askMs));
-  }
+  await solicit({ device, addresses: [address], hardwareAddress: makeHardwareAddress() });
+  await new Promise((resolve) => setTimeout(resolve, askMs));
+  await solicit({ device, addresses: [address] });
+  await new Promise((resolve) => setTimeout(resolve, askMs));
   const owner = await observeNeighbour({ device, address });
   if (owner !== undefined) throw addressTaken(renderCidr(gateway), owner);
 }

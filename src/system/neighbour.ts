@@ -16,13 +16,28 @@ interface ObservedNeighbour {
  * Makes the kernel send an ARP request for each address, and reads who has answered so far. NTF_USE (`use`) starts
  * the kernel's own resolution, so no raw socket and no CAP_NET_RAW is needed.
  */
-export async function solicit({ device, addresses }: { device: IfName; addresses: readonly Ipv4[] }): Promise<void> {
-  const input = addresses.flatMap((address) => [
+export async function solicit({
+  device,
+  addresses,
+  hardwareAddress,
+}: {
+  readonly device: IfName;
+  readonly addresses: readonly Ipv4[];
+  /** Given to the device first; whoever answers then knows this one. */
+  readonly hardwareAddress?: string;
+}): Promise<void> {
+  const renew = hardwareAddress === undefined ? [] : [`link set dev ${device} address ${hardwareAddress}`];
+  const questions = addresses.flatMap((address) => [
     // Not `del`: iproute2 ends the whole batch when there is nothing to delete, also with -force.
     `neigh flush to ${address} dev ${device}`,
     `neigh replace ${address} dev ${device} use`,
   ]);
-  await run({ file: 'ip', args: ['-force', '-batch', '-'], input: `${input.join('\n')}\n`, accept: [1, 2] });
+  await run({
+    file: 'ip',
+    args: ['-force', '-batch', '-'],
+    input: `${[...renew, ...questions].join('\n')}\n`,
+    accept: [1, 2],
+  });
 }
 
 /** The hardware address that answers for `address`, as far as the kernel knows by now. */
@@ -39,17 +54,16 @@ export async function observeNeighbour({
 }
 
 /**
- * Gives the device a random hardware address, so that what clients remember of the gateway is worth nothing when the
- * container starts again. Docker up to 27 derives the address from the IP address, and with it the kernel forwards a
- * client's packets from the moment the device is there, which is before any process of the container runs; even
+ * A random hardware address, so that what clients remember of the gateway is worth nothing when the container starts
+ * again. Docker up to 27 derives the address from the IP address, and with it the kernel forwards a client's packets
+ * from the moment the device is there, which is before any process of the container runs; even
  * `net.ipv4.ip_forward=0` is set only after that (31 of 6,840 packets at a restart on Docker 20.10).
  */
-export async function renewHardwareAddress(device: IfName): Promise<void> {
-  const bytes = randomBytes(5)
-    .toString('hex')
-    .replace(/..(?=.)/g, '$&:');
+export function makeHardwareAddress(): string {
   // 02: locally administered, unicast (IEEE 802).
-  await run({ file: 'ip', args: ['link', 'set', 'dev', device, 'address', `02:${bytes}`] });
+  return `02:${randomBytes(5)
+    .toString('hex')
+    .replace(/..(?=.)/g, '$&:')}`;
 }
 
 /** Puts the gateway address on the interface. `noprefixroute`: Docker's own address already made the subnet's route. */
