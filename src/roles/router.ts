@@ -117,10 +117,11 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
     kernel = kernel.then(async () => {
       if (wantedPolicy !== policy && policy.kind !== 'lockdown') return;
       try {
+        const wasServing = isServing;
         const before = await changeNetwork([]);
         facts = await refreshFacts({ facts, config, network: before });
         await applyRepeatedly({ plan: planRouter({ config, facts, policy }), before });
-        if (isServing && !holdsAddress(before, config.gateway)) await claimGateway({ config, facts, log });
+        if (wasServing && !holdsAddress(before, config.gateway)) await claimGateway({ config, facts, log });
         log.info('policy applied', { policy: renderPolicy(policy) });
         locked();
         dispatch({ kind: 'policy-confirmed', policy });

@@ -26,10 +26,11 @@ export type EngineName = keyof typeof engines;
  */
 export async function runApart(file: string): Promise<void> {
   if (process.env[apart] !== undefined) return;
-  await prepareEngines();
-  const env = { ...process.env, [apart]: '1', [savedImages]: await saveImages(), UNDERBRIDGE_APART: 'apart-image' };
   const script = join(import.meta.dirname, '../lab/apart.sh');
+  // One run at a time, from the build on: two would take each other's images and data away.
   await withLock('underbridge-lab-apart-image', async () => {
+    await prepareEngines();
+    const env = { ...process.env, [apart]: '1', [savedImages]: await saveImages(), UNDERBRIDGE_APART: 'apart-image' };
     // NODE_TEST_CONTEXT goes along: the runner hears the tests inside as if they ran here. Should this process be killed,
     // the kernel kills what it started.
     const argv = ['--pdeathsig', 'KILL', '--', script, process.execPath, file];
