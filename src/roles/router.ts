@@ -215,6 +215,10 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
   const runFolder = makeRunFolder();
   openTunDevice();
   await ensureTun();
+  // What the kernel tracked before the locks was not translated, and would stay so. Before the first attempt: in the
+  // middle of a handshake the server's packets would no longer count as answers.
+  execute({ kind: 'forget-flows' });
+  await kernel;
   // The address comes last: locks confirmed, nobody else there.
   const serve = async () => {
     await Promise.all([firstLock, prepareClaim(setup)]);
@@ -224,8 +228,6 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
     repairTimer = setInterval(repairSoon, repairMs);
   };
   dispatch({ kind: 'start' });
-  // What the kernel tracked before the locks was not translated, and would stay so.
-  execute({ kind: 'forget-flows' });
   void serve().catch((error) => giveUp(error instanceof UnderbridgeError ? error : unexpected(error)));
   return {
     health,
