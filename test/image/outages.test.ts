@@ -183,7 +183,7 @@ for (const { on, isolated, events } of places) {
     /** Counts what a flood during an event lets through. */
     async function flooded(t: TestContext, event: () => Promise<void>): Promise<void> {
       const before = await world.leaked();
-      const flood = startFlood(client, addresses.web, echoPort, 4);
+      const flood = startFlood(client, addresses.web, echoPort, 3);
       await sleep(700);
       await event();
       const sent = await sentBy(flood);
