@@ -73,3 +73,8 @@ export function renderCidr(cidr: Ipv4Cidr): string {
 export function renderSubnet(cidr: Ipv4Cidr): string {
   return `${networkOf(cidr)}/${cidr.prefixBits}`;
 }
+
+/** The address as one number, to count and to order by. */
+export function toNumber(address: Ipv4): number {
+  return address.split('.').reduce((sum, byte) => sum * 256 + Number(byte), 0);
+}

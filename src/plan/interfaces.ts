@@ -11,6 +11,7 @@ import {
   parseIpv4Cidr,
   renderCidr,
   renderSubnet,
+  toNumber,
 } from '../net/address.ts';
 
 /** What the kernel says of one interface; loopback and tunnel devices are left out. */
@@ -172,10 +173,6 @@ function parseCandidate({ name, ipv4 }: SeenInterface): readonly Candidate[] {
   const parsedName = parseIfName(name);
   const cidrs = ipv4.flatMap((text) => parseIpv4Cidr(text) ?? []);
   return parsedName === undefined || cidrs.length === 0 ? [] : [{ name: parsedName, cidrs }];
-}
-
-function toNumber(address: Ipv4): number {
-  return address.split('.').reduce((sum, byte) => sum * 256 + Number(byte), 0);
 }
 
 function toAddress(value: number): Ipv4 {

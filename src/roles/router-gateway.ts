@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { UnderbridgeError } from '../errors.ts';
 import { renderCidr } from '../net/address.ts';
 import { applyForwarding } from '../system/forwarding.ts';
@@ -17,9 +18,9 @@ export async function prepareClaim({ config: { gateway }, facts, isClaimed }: Ro
   const { address } = gateway;
   if (isClaimed) return;
   await solicit({ device, addresses: [address], hardwareAddress: makeHardwareAddress() });
-  await new Promise((resolve) => setTimeout(resolve, askMs));
+  await sleep(askMs);
   await solicit({ device, addresses: [address] });
-  await new Promise((resolve) => setTimeout(resolve, askMs));
+  await sleep(askMs);
   const owner = await observeNeighbour({ device, address });
   if (owner !== undefined) throw addressTaken(renderCidr(gateway), owner);
 }

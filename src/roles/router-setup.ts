@@ -1,4 +1,5 @@
 import { isIPv6 } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { defaultCredentialsPath } from '../config/credential-source.ts';
 import { type Environment, parseRouterConfig } from '../config/env.ts';
 import { parseGateway } from '../config/gateway.ts';
@@ -211,7 +212,7 @@ async function findGateway({ uplink, gateways }: RouterInterfaces): Promise<Ipv4
     for (const address of gateways) {
       if ((await observeNeighbour({ device: uplink.name, address })) !== undefined) return address;
     }
-    await new Promise((resolve) => setTimeout(resolve, pollMs));
+    await sleep(pollMs);
   }
   return undefined;
 }

@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { assertNever, UnderbridgeError } from '../errors.ts';
 import { type HealthReport, reportHealth } from '../health/report.ts';
 import { contains } from '../net/address.ts';
@@ -238,7 +239,7 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
       clearInterval(repairTimer);
       server?.close();
       // A tool that hangs must not keep the container from ending: its namespace ends with it.
-      await Promise.race([Promise.all([kernel, ending]), new Promise((resolve) => setTimeout(resolve, stopMs))]);
+      await Promise.race([Promise.all([kernel, ending]), sleep(stopMs)]);
     },
   };
 }
@@ -253,7 +254,7 @@ async function applyRepeatedly({ plan, before }: Parameters<typeof applyPlan>[0]
       return await applyPlan({ plan, before: seen });
     } catch (error) {
       if (!(error instanceof UnderbridgeError) || tried >= applyTries) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 50 * tried));
+      await sleep(50 * tried);
       seen = await changeNetwork([]);
     }
   }

@@ -1,4 +1,5 @@
 import { assertNever } from '../errors.ts';
+import { type Ipv4, toNumber } from '../net/address.ts';
 import type {
   Chain,
   ConntrackState,
@@ -153,9 +154,8 @@ function byNumber<T extends string>(values: OneOrMore<T>, numbers: Readonly<Reco
   return [...values].sort((one, other) => numbers[one] - numbers[other]);
 }
 
-function sortedAddresses(addresses: readonly string[]): readonly string[] {
-  const value = (address: string) => address.split('.').reduce((sum, byte) => sum * 256 + Number(byte), 0);
-  return [...addresses].sort((one, other) => value(one) - value(other));
+function sortedAddresses(addresses: readonly Ipv4[]): readonly string[] {
+  return [...addresses].sort((one, other) => toNumber(one) - toNumber(other));
 }
 
 function renderAny(values: readonly string[]): string {

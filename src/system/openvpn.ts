@@ -1,5 +1,6 @@
 import { chmodSync, existsSync, mkdirSync, rmSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import {
   createManagementClient,
@@ -145,9 +146,9 @@ export function startOpenvpn({
       listener.close();
       const pid = child.pid;
       if (pid === undefined) return;
-      const isGone = await Promise.race([exited.then(() => true), delay(connection === undefined ? 0 : 300)]);
+      const isGone = await Promise.race([exited.then(() => true), sleep(connection === undefined ? 0 : 300)]);
       if (isGone !== true) await kill(pid, log);
-      await Promise.race([exited, delay(700)]);
+      await Promise.race([exited, sleep(700)]);
       if (existsSync(socketPath)) rmSync(socketPath, { force: true });
     },
   };
@@ -175,10 +176,6 @@ function isProblem(line: string): boolean {
     /^(Options error|Exiting due to fatal error|ERROR|Cannot|setpriv:)/.test(line.trim()) &&
     !line.startsWith('Use --help')
   );
-}
-
-function delay(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 /** Turns what OpenVPN says into the machine's events, and answers its questions. */
