@@ -50,12 +50,14 @@ async function runRouter(): Promise<number> {
   const setup = await Promise.race([setUpRouter(process.env), stopSignal]);
   if (typeof setup === 'string') return 0;
   if (setup.kind === 'faults') return refuse(setup.faults, 'the router cannot start');
-  const { config, warnings, profile } = setup.value;
+  const { config, warnings, profiles } = setup.value;
   process.env.TZ = config.timeZone;
   const log = createLog({ level: config.logLevel, format: config.logFormat });
   for (const { name, problem, hint } of warnings) log.warn('setting is not known', { name, problem, hint });
-  for (const { line, option, reason } of profile.ignored)
-    log.debug('profile option left out', { line, option, reason });
+  for (const { profile } of profiles) {
+    for (const { line, option, reason } of profile.ignored)
+      log.debug('profile option left out', { profile: profile.name, line, option, reason });
+  }
   const router = await startRouter({ setup: setup.value, log });
   try {
     log.info('stop requested', { signal: await Promise.race([stopSignal, router.failed]) });

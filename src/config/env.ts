@@ -61,6 +61,8 @@ function assemble(values: CleanedEnv<Settings>, credentials: CredentialSource): 
   return {
     gateway: values.IP_ADDR,
     profileNames: values.CONFIG ?? [],
+    failback: values.FAILBACK,
+    authRetry: values.AUTH_RETRY,
     dns: values.DNS,
     forwards: values.PORT_FWD ?? [],
     credentials,

@@ -30,6 +30,14 @@ export type ProbeTarget =
   /** A TCP connection; a refusal proves the path as well as an answer does. */
   | { readonly kind: 'tcp'; readonly address: Ipv4; readonly port: Port };
 
+export type Failback =
+  | { readonly kind: 'off' | 'idle' }
+  /** The later profile's tunnel has worked for so long. */
+  | { readonly kind: 'after'; readonly ms: number };
+
+/** `slow`: every ten minutes. `stop`: not until the next start. */
+export type AuthRetry = 'slow' | 'stop';
+
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 export type LogFormat = 'text' | 'json';
 
@@ -37,8 +45,12 @@ export type LogFormat = 'text' | 'json';
 export interface RouterConfig {
   /** The gateway address that clients use, with the prefix of the isolated network. */
   readonly gateway: Ipv4Cidr;
-  /** Profile names as given in CONFIG; empty: the only profile in `/config`. */
+  /** Profiles and folders as given in CONFIG, in failover order; empty: the only profile in `/config`. */
   readonly profileNames: readonly string[];
+  /** When a tunnel of a later profile is left for one that stands before it. */
+  readonly failback: Failback;
+  /** What follows five refused logins in a row. */
+  readonly authRetry: AuthRetry;
   readonly dns: DnsPolicy;
   readonly forwards: readonly PortForward[];
   readonly credentials: CredentialSource;

@@ -1,6 +1,7 @@
 import { faulty, ok, type Parsed } from '../errors.ts';
 import type { Ipv4, Ipv4Cidr } from '../net/address.ts';
 import { parseOutsideAddress } from './reachable-address.ts';
+import type { Failback } from './router-config.ts';
 
 /** Below this a segment cannot be useful: every IPv4 host takes 576 bytes less 40 of headers (RFC 9293, 3.7.1). */
 const leastMssBytes = 536;
@@ -42,7 +43,7 @@ function canonicalZone(text: string): string | undefined {
   }
 }
 
-/** Parses CONFIG: file names in `/config` or absolute paths, in failover order, with commas between them. */
+/** Parses CONFIG: files or folders in `/config` or absolute paths, in failover order, with commas between them. */
 export function parseProfileNames(text: string): Parsed<readonly string[]> {
   const names = text
     .split(',')
@@ -50,7 +51,7 @@ export function parseProfileNames(text: string): Parsed<readonly string[]> {
     .filter((name) => name !== '');
   const faults = names.flatMap((name) => {
     const problem = problemOfProfileName(name);
-    const hint = 'name a file in /config, or give an absolute path';
+    const hint = 'name a file or a folder in /config, or give an absolute path';
     return problem === undefined ? [] : [{ name: 'CONFIG', value: name, problem, hint }];
   });
   return faults.length > 0 ? { kind: 'faults', faults } : ok(names);
@@ -71,6 +72,22 @@ export function parseSecretPath(text: string, name: string): Parsed<string> {
   }
   return ok(text);
 }
+
+/** Parses FAILBACK: `idle`, `off`, or minutes from 1 to a week's. */
+export function parseFailback(text: string): Parsed<Failback> {
+  const word = text.toLowerCase();
+  if (word === 'idle' || word === 'off') return ok({ kind: word });
+  const minutes = /^[1-9]\d{0,4}$/.test(text) ? Number(text) : Number.NaN;
+  if (minutes <= mostFailbackMinutes) return ok({ kind: 'after', ms: minutes * 60_000 });
+  return faulty({
+    name: 'FAILBACK',
+    value: text,
+    problem: `is neither idle, nor off, nor a number of minutes from 1 to ${mostFailbackMinutes}`,
+    hint: 'leave it unset to go back while no client uses the tunnel',
+  });
+}
+
+const mostFailbackMinutes = 7 * 24 * 60;
 
 /** Parses one of a few words, whatever its case. */
 export function parseChoice<T extends string>({

@@ -7,9 +7,10 @@ import { parseDns } from './dns.ts';
 import { parseGateway } from './gateway.ts';
 import { parseHealthAddress, parseHealthProbe } from './health.ts';
 import { parsePortForwards } from './port-forward.ts';
-import type { LogFormat, LogLevel } from './router-config.ts';
+import type { AuthRetry, LogFormat, LogLevel } from './router-config.ts';
 import {
   parseChoice,
+  parseFailback,
   parseMss,
   parseProfileNames,
   parseSecretPath,
@@ -18,6 +19,7 @@ import {
 } from './scalar.ts';
 
 const logLevels: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
+const authRetries: readonly AuthRetry[] = ['slow', 'stop'];
 const logFormats: readonly LogFormat[] = ['text', 'json'];
 
 /** What holds while a setting is unset: text that goes through its validator, or words for what the router does. */
@@ -65,10 +67,28 @@ export function settingsFor(isolated: Ipv4Cidr | undefined) {
       parse: parseGateway,
     }),
     CONFIG: optional({
-      desc: 'OpenVPN profile, a file in `/config` or an absolute path. Of a list with commas only the first is used yet.',
-      example: 'provider.ovpn',
+      desc:
+        'OpenVPN profile, a file in `/config` or an absolute path. A list with commas, or a folder, is an order: ' +
+        'when one profile fails, the next is tried.',
+      example: 'fast.ovpn, spare.ovpn',
       unset: { kind: 'words', markdown: 'the only `.ovpn` or `.conf` in `/config`' },
       parse: parseProfileNames,
+    }),
+    FAILBACK: required({
+      desc:
+        'When a tunnel of a later profile is left for an earlier one: `idle` after a minute without traffic of clients, ' +
+        'so many minutes after it came up, or `off`.',
+      example: '30',
+      unset: { kind: 'value', text: 'idle' },
+      parse: parseFailback,
+    }),
+    AUTH_RETRY: required({
+      desc:
+        'What follows five refused logins in a row: `slow` tries that profile again every ten minutes, ' +
+        '`stop` not until the router is started anew.',
+      example: 'stop',
+      unset: { kind: 'value', text: 'slow' },
+      parse: (text) => parseChoice({ name: 'AUTH_RETRY', text, choices: authRetries }),
     }),
     DNS: required({
       desc: 'Resolvers that clients get whatever they ask: IPv4 addresses, or `vpn` for what the VPN server pushes.',

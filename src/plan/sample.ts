@@ -8,6 +8,7 @@ export const sampleEndpoint: Endpoint = {
   address: documentation(1),
   port: 1194 as Port,
   transport: 'udp',
+  profileIndex: 0,
   remoteIndex: 0,
 };
 

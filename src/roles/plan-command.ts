@@ -5,7 +5,7 @@ import type { Rule } from '../ruleset/model.ts';
 import { renderNft } from '../ruleset/nft.ts';
 import { renderRoute, renderRule } from '../system/iproute.ts';
 import { type Policy, renderPolicy } from '../tunnel/policy.ts';
-import { endpointSource } from './router-remotes.ts';
+import { listProfiles } from './router-remotes.ts';
 import { type RouterSetup, tunName } from './router-setup.ts';
 
 /**
@@ -14,7 +14,7 @@ import { type RouterSetup, tunName } from './router-setup.ts';
  */
 export function renderPlan(setup: RouterSetup): string {
   const { config, facts } = setup;
-  const source = endpointSource(setup);
+  const [{ source }] = listProfiles(setup);
   const endpoint = source.kind === 'addresses' ? source.endpoints[0] : sampleEndpoint;
   const policies: readonly Policy[] = [
     { kind: 'lockdown' },

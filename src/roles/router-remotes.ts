@@ -1,24 +1,36 @@
 import { readFileSync } from 'node:fs';
 import { contains, parseIpv4 } from '../net/address.ts';
+import type { Profile } from '../openvpn/profile.ts';
 import { resolveHost } from '../system/resolve.ts';
-import type { EndpointSource } from '../tunnel/machine.ts';
+import type { EndpointSource, ListedProfile, OneOrMore } from '../tunnel/failover.ts';
 import type { Endpoint, ResolverScope } from '../tunnel/policy.ts';
-import type { RouterSetup } from './router-setup.ts';
+import type { ProfileSetup, RouterSetup } from './router-setup.ts';
+
+/** The profiles in their order, each with where its endpoints come from. */
+export function listProfiles({ profiles }: Pick<RouterSetup, 'profiles'>): OneOrMore<ListedProfile> {
+  const listed = ({ profile }: ProfileSetup, index: number) => ({
+    name: profile.name,
+    source: endpointSource(profile, index),
+  });
+  const [first, ...others] = profiles;
+  return [listed(first, 0), ...others.map((other, index) => listed(other, index + 1))];
+}
 
 /** Addresses as they stand in the profile, or names that have to be looked up before every round. */
-export function endpointSource(setup: RouterSetup): EndpointSource {
-  const endpoints = literalEndpoints(setup);
+function endpointSource(profile: Profile, profileIndex: number): EndpointSource {
+  const endpoints = literalEndpoints(profile, profileIndex);
   const [first, ...others] = endpoints;
-  if (first !== undefined && endpoints.length === setup.profile.remotes.length) {
+  if (first !== undefined && endpoints.length === profile.remotes.length) {
     return { kind: 'addresses', endpoints: [first, ...others] };
   }
   return { kind: 'names', scope: resolverScope(readFileSync('/etc/resolv.conf', 'utf8')) };
 }
 
-function literalEndpoints({ profile }: RouterSetup): readonly Endpoint[] {
+function literalEndpoints(profile: Profile, profileIndex: number): readonly Endpoint[] {
   const endpoints = profile.remotes.flatMap((remote, remoteIndex) => {
     const address = parseIpv4(remote.host);
-    return address === undefined ? [] : [{ address, port: remote.port, transport: remote.transport, remoteIndex }];
+    if (address === undefined) return [];
+    return [{ address, port: remote.port, transport: remote.transport, profileIndex, remoteIndex }];
   });
   return profile.remoteOrder === 'random' ? shuffle(endpoints) : endpoints;
 }
@@ -33,17 +45,19 @@ function resolverScope(resolvConf: string): ResolverScope {
 }
 
 /** All addresses of all names, in the profile's order; what could not be resolved is a problem, not an error. */
-export async function resolveRemotes({
-  config,
-  profile,
-}: RouterSetup): Promise<{ readonly endpoints: readonly Endpoint[]; readonly problems: readonly string[] }> {
+export async function resolveRemotes(
+  { config, profiles }: Pick<RouterSetup, 'config' | 'profiles'>,
+  profileIndex: number,
+): Promise<{ readonly endpoints: readonly Endpoint[]; readonly problems: readonly string[] }> {
+  const { profile } = profiles[profileIndex] ?? profiles[0];
   const found = await Promise.all(
     profile.remotes.map(async (remote, remoteIndex) => {
       const resolution = await resolveHost(remote.host);
       if (resolution.kind === 'problem') return resolution.text;
       const addresses = resolution.addresses.filter((address) => !contains(config.gateway, address));
       if (addresses.length === 0) return `${remote.host} is inside the isolated network`;
-      return addresses.map((address) => ({ address, port: remote.port, transport: remote.transport, remoteIndex }));
+      const { port, transport } = remote;
+      return addresses.map((address) => ({ address, port, transport, profileIndex, remoteIndex }));
     }),
   );
   const endpoints = found.flatMap((result) => (typeof result === 'string' ? [] : result));

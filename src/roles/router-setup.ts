@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { defaultCredentialsPath } from '../config/credential-source.ts';
 import { type Environment, parseRouterConfig } from '../config/env.ts';
 import { parseGateway } from '../config/gateway.ts';
-import type { RouterConfig } from '../config/router-config.ts';
+import type { CredentialSource, RouterConfig } from '../config/router-config.ts';
 import { type Fault, faulty, ok, type Parsed } from '../errors.ts';
 import {
   contains,
@@ -19,7 +19,7 @@ import type { RouterFacts } from '../plan/facts.ts';
 import { findInterfaces, type RouterInterfaces } from '../plan/interfaces.ts';
 import { planRouter } from '../plan/router.ts';
 import { sampleEndpoint, sampleTunnel } from '../plan/sample.ts';
-import { configFolder, readProfile, readSecrets } from '../system/files.ts';
+import { configFolder, readProfiles, readSecrets } from '../system/files.ts';
 import { changeNetwork, type ObservedNetwork } from '../system/iproute.ts';
 import { observeNeighbour, solicit } from '../system/neighbour.ts';
 import { checkRuleset } from '../system/nft.ts';
@@ -29,12 +29,18 @@ import { findMissing } from '../system/prerequisites.ts';
 /** The tunnel's interface; persistent, so that rules and routes can name it before OpenVPN runs. */
 export const tunName = 'tun0' as IfName;
 
+/** A profile, and what its server and its keys are answered with. */
+export interface ProfileSetup {
+  readonly profile: Profile;
+  readonly secrets: OpenvpnSecrets;
+}
+
 /** Everything the router is told and finds before it changes anything. */
 export interface RouterSetup {
   readonly config: RouterConfig;
   readonly warnings: readonly Fault[];
-  readonly profile: Profile;
-  readonly secrets: OpenvpnSecrets;
+  /** In failover order. */
+  readonly profiles: readonly [ProfileSetup, ...ProfileSetup[]];
   readonly facts: RouterFacts;
   /** The gateway address is on our interface already: we were here before. */
   readonly isClaimed: boolean;
@@ -49,17 +55,17 @@ export async function setUpRouter(env: Environment): Promise<Parsed<RouterSetup>
   const network = await changeNetwork([]);
   const names =
     parsed.kind === 'ok' ? parsed.value.config.profileNames : [env.CONFIG ?? ''].filter((name) => name !== '');
-  const profile = readProfile({ names, folder: configFolder });
+  const profiles = readProfiles({ names, folder: configFolder });
   const faults = [
     ...(parsed.kind === 'faults' ? parsed.faults : []),
-    ...(profile.kind === 'faults' && !mentions(parsed, 'CONFIG') ? profile.faults : []),
+    ...(profiles.kind === 'faults' && !mentions(parsed, 'CONFIG') ? profiles.faults : []),
   ];
   if (parsed.kind === 'faults') {
-    return faulty(...faults, ...furtherFaults({ env, network, profile }), ...findMissing());
+    return faulty(...faults, ...furtherFaults({ env, network, profiles }), ...findMissing());
   }
   const { config, warnings } = parsed.value;
-  const secrets = profile.kind === 'ok' ? readSecrets({ source: config.credentials, profile: profile.value }) : profile;
-  if (secrets.kind === 'faults' && secrets !== profile) faults.push(...secrets.faults);
+  const complete = profiles.kind === 'ok' ? withSecrets(profiles.value, config.credentials) : profiles;
+  if (complete.kind === 'faults' && complete !== profiles) faults.push(...complete.faults);
   const interfaces = observeInterfaces(config, network);
   if (interfaces.kind === 'faults') {
     return faulty(...faults, ...interfaces.faults, ...findMissing());
@@ -79,19 +85,41 @@ export async function setUpRouter(env: Environment): Promise<Parsed<RouterSetup>
     // Asking takes NET_ADMIN too; without it, silence means nothing.
     mayCheck ? findGateway(interfaces.value) : gateways[0],
   ]);
-  faults.push(...missing, ...rules.faults, ...(profile.kind === 'ok' ? remoteFaults(profile.value, config) : []));
+  faults.push(
+    ...missing,
+    ...rules.faults,
+    ...(profiles.kind === 'ok' ? profiles.value.flatMap((profile) => remoteFaults(profile, config)) : []),
+  );
   if (gateway === undefined) faults.push(silentGateway(interfaces.value));
-  if (faults.length > 0 || gateway === undefined || profile.kind === 'faults' || secrets.kind === 'faults') {
+  if (faults.length > 0 || gateway === undefined || complete.kind === 'faults') {
     return faulty(...faults);
   }
   return ok({
     config,
     warnings,
-    profile: profile.value,
-    secrets: secrets.value,
+    profiles: complete.value,
     facts: { ...known, uplink: { ...uplink, gateway }, canRejectBeforeRouting: rules.canRejectBeforeRouting },
     isClaimed: holdsAddress(network, config.gateway),
   });
+}
+
+/** Each profile with its secrets, or every fault, each once: profiles share the credentials of the settings. */
+function withSecrets(
+  [first, ...others]: readonly [Profile, ...Profile[]],
+  source: CredentialSource,
+): Parsed<RouterSetup['profiles']> {
+  const read = (profile: Profile) => ({ profile, secrets: readSecrets({ source, profile }) });
+  const all = [read(first), ...others.map(read)];
+  const faults = all.flatMap(({ secrets }) => (secrets.kind === 'faults' ? secrets.faults : []));
+  const [one, ...more] = all.flatMap(({ profile, secrets }) =>
+    secrets.kind === 'ok' ? { profile, secrets: secrets.value } : [],
+  );
+  if (faults.length === 0 && one !== undefined) return ok([one, ...more]);
+  return faulty(...faults.filter((fault, index) => faults.findIndex((other) => isSame(fault, other)) === index));
+}
+
+function isSame(one: Fault, other: Fault): boolean {
+  return one.name === other.name && one.problem === other.problem;
 }
 
 /** True when one of our interfaces has the address. */
@@ -128,11 +156,11 @@ export async function refreshFacts({
 function furtherFaults({
   env,
   network,
-  profile,
+  profiles,
 }: {
   readonly env: Environment;
   readonly network: ObservedNetwork;
-  readonly profile: Parsed<Profile>;
+  readonly profiles: Parsed<readonly [Profile, ...Profile[]]>;
 }): readonly Fault[] {
   const gateway = parseGateway(env.IP_ADDR?.trim() ?? '');
   const uplinkGateway = parseIpv4(env.UPLINK_GATEWAY?.trim() ?? '');
@@ -141,7 +169,7 @@ function furtherFaults({
   // Credentials by settings may be what is faulty; the file where everybody looks for them is not.
   const source = { kind: 'file', path: defaultCredentialsPath, required: false } as const;
   const isFile = !Object.keys(env).some((name) => name.startsWith('OPENVPN_') && env[name] !== '');
-  const secrets = profile.kind === 'ok' && isFile ? readSecrets({ source, profile: profile.value }) : undefined;
+  const secrets = profiles.kind === 'ok' && isFile ? withSecrets(profiles.value, source) : undefined;
   return [
     ...(gateway.kind === 'ok' && interfaces.kind === 'faults' ? interfaces.faults : []),
     ...(secrets?.kind === 'faults' ? secrets.faults : []),

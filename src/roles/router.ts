@@ -17,7 +17,7 @@ import { startProbe, type Target } from '../system/probe.ts';
 import { initialState, step, type TunnelEffect, type TunnelEvent, type TunnelState } from '../tunnel/machine.ts';
 import { type Endpoint, type Policy, renderEndpoint, renderPolicy, type TunnelLink } from '../tunnel/policy.ts';
 import { claimGateway, prepareClaim } from './router-gateway.ts';
-import { endpointSource, resolveRemotes } from './router-remotes.ts';
+import { listProfiles, resolveRemotes } from './router-remotes.ts';
 import { holdsAddress, type RouterSetup, refreshFacts, tunName } from './router-setup.ts';
 
 /** Three short processes each time: a thousandth of a small CPU. */
@@ -40,10 +40,9 @@ export interface Router {
  * @throws UnderbridgeError UB_ADDRESS_TAKEN, UB_APPLY, UB_EXEC when it cannot start.
  */
 export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log }): Promise<Router> {
-  const { config, profile, secrets } = setup;
+  const { config, profiles } = setup;
   let { facts } = setup;
-  const source = endpointSource(setup);
-  let state: TunnelState = initialState(source);
+  let state: TunnelState = initialState(listProfiles(setup), config);
   let sinceMs = Date.now();
   let isServing = setup.isClaimed;
   let process: OpenvpnProcess | undefined;
@@ -66,7 +65,7 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
 
   const dispatch = (event: TunnelEvent) => {
     const before = state;
-    const next = step(state, event);
+    const next = step(state, event, { nowMs: performance.now(), random: Math.random() });
     state = next.state;
     if (before.kind !== state.kind || isProven(before) !== isProven(state)) {
       sinceMs = Date.now();
@@ -85,7 +84,7 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
           .catch((error) => log.warn('flows were not forgotten', { reason: text(error) }));
         return;
       case 'resolve':
-        return void resolveSoon();
+        return void resolveSoon(effect);
       case 'start-openvpn':
         return void openSoon(effect);
       case 'release-hold':
@@ -99,9 +98,7 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
       case 'arm-timer': {
         const { timer: name, epoch, ms } = effect;
         clearTimeout(timer);
-        // Jitter, so that many routers do not come back to one server at the same moment.
-        const wait = name === 'retry' ? ms * (0.75 + Math.random() / 2) : ms;
-        timer = setTimeout(() => dispatch({ kind: 'timer', timer: name, epoch }), wait);
+        timer = setTimeout(() => dispatch({ kind: 'timer', timer: name, epoch }), ms);
         return;
       }
       case 'halt':
@@ -150,14 +147,15 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
     kernel = kernel.catch((error) => log.warn('the kernel was not looked at', { reason: text(error) }));
   };
 
-  const resolveSoon = async () => {
-    const { endpoints, problems } = await resolveRemotes(setup);
+  const resolveSoon = async ({ epoch, profileIndex }: Extract<TunnelEffect, { kind: 'resolve' }>) => {
+    const { endpoints, problems } = await resolveRemotes(setup, profileIndex);
     const [first, ...others] = endpoints;
-    if (first !== undefined) return dispatch({ kind: 'resolved', endpoints: [first, ...others] });
-    dispatch({ kind: 'resolve-failed', text: problems.join('; ') });
+    if (first !== undefined) return dispatch({ kind: 'resolved', epoch, endpoints: [first, ...others] });
+    dispatch({ kind: 'resolve-failed', epoch, text: problems.join('; ') });
   };
 
   const openSoon = async ({ epoch, endpoint }: Extract<TunnelEffect, { kind: 'start-openvpn' }>) => {
+    const { profile, secrets } = profiles[endpoint.profileIndex] ?? profiles[0];
     const remote = profile.remotes[endpoint.remoteIndex] ?? profile.remotes[0];
     try {
       await ending;
@@ -196,8 +194,8 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
     probe = startProbe({
       tun,
       target,
-      onOutcome: (outcome) => {
-        if (outcome === 'answered') return dispatch({ kind: 'probe-answered', epoch });
+      onAnswer: (clientPackets) => dispatch({ kind: 'probe-answered', epoch, clientPackets }),
+      onEnd: (outcome) => {
         const cause =
           outcome === 'dead'
             ? ({ code: 'tunnel-dead', text: 'the tunnel is connected, but nothing comes back through it' } as const)
@@ -267,7 +265,7 @@ function isProven(state: TunnelState): boolean {
 function logTransition(log: Log, state: TunnelState): void {
   switch (state.kind) {
     case 'blocked':
-      return log.warn('blocked', { cause: state.cause.code, reason: state.cause.text, retryMs: state.retryMs });
+      return log.warn('blocked', { cause: state.cause.code, reason: state.cause.text, ...retryOf(state) });
     case 'resolving':
       return log.info('resolving the names of the profile');
     case 'dialing':
@@ -283,6 +281,10 @@ function logTransition(log: Log, state: TunnelState): void {
     default:
       return assertNever(state);
   }
+}
+
+function retryOf({ retryAtMs }: Extract<TunnelState, { kind: 'blocked' }>): { readonly retryMs?: number } {
+  return retryAtMs === undefined ? {} : { retryMs: Math.round(retryAtMs - performance.now()) };
 }
 
 async function ensureTun(): Promise<void> {

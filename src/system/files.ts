@@ -11,38 +11,56 @@ export const configFolder = '/config';
 
 const maxFileBytes = 1024 * 1024;
 
-/** Reads the profile that CONFIG names, or the only one there is. Files it refers to must lie beside it. */
-export function readProfile({ names, folder }: { names: readonly string[]; folder: string }): Parsed<Profile> {
-  const path =
-    names[0] === undefined ? findOnlyProfile(folder) : ok(isAbsolute(names[0]) ? names[0] : join(folder, names[0]));
-  if (path.kind === 'faults') return path;
-  const read = readBytes(path.value);
+/** Reads the profiles that CONFIG names, in its order, or the only one there is. Files that one refers to must lie beside it. */
+export function readProfiles({
+  names,
+  folder,
+}: {
+  names: readonly string[];
+  folder: string;
+}): Parsed<readonly [Profile, ...Profile[]]> {
+  const paths = names.length === 0 ? findOnlyProfile(folder) : findProfiles(names, folder);
+  if (paths.kind === 'faults') return paths;
+  const parsed = paths.value.map((path) => readProfile(path, folder));
+  const faults = parsed.flatMap((profile) => (profile.kind === 'faults' ? profile.faults : []));
+  const [first, ...others] = parsed.flatMap((profile) => (profile.kind === 'ok' ? profile.value : []));
+  return faults.length > 0 || first === undefined ? faulty(...faults) : ok([first, ...others]);
+}
+
+function readProfile(path: string, folder: string): Parsed<Profile> {
+  const read = readBytes(path);
+  const fault = (problem: string, hint: string) => faulty({ name: 'CONFIG', value: path, problem, hint });
   if (read.kind === 'missing') {
-    return faulty({
-      name: 'CONFIG',
-      value: path.value,
-      problem: 'the profile is not there',
-      hint: `mount the folder with your profile at ${folder}${listProfiles(folder)}`,
-    });
+    return fault('the profile is not there', `mount the folder with your profile at ${folder}${listProfiles(folder)}`);
   }
   if (read.kind !== 'text') {
-    return faulty({
-      name: 'CONFIG',
-      value: path.value,
-      problem: `the profile cannot be read (${read.kind === 'unreadable' ? read.reason : 'it is elsewhere'})`,
-      hint: readableHint,
-    });
+    const reason = read.kind === 'unreadable' ? read.reason : 'it is elsewhere';
+    return fault(`the profile cannot be read (${reason})`, readableHint);
   }
-  if (read.bytes.every(isBlank)) {
-    return faulty({
-      name: 'CONFIG',
-      value: path.value,
-      problem: 'the profile is empty',
-      hint: 'download it again from your provider',
-    });
-  }
-  const home = dirname(path.value);
-  return parseProfile({ name: basename(path.value), bytes: read.bytes, readFile: (file) => readInside(home, file) });
+  if (read.bytes.every(isBlank)) return fault('the profile is empty', 'download it again from your provider');
+  const home = dirname(path);
+  return parseProfile({ name: basename(path), bytes: read.bytes, readFile: (file) => readInside(home, file) });
+}
+
+/** Paths of profiles in their order, each once; a folder stands for its profiles by name. */
+function findProfiles(names: readonly string[], folder: string): Parsed<readonly string[]> {
+  const found = names.map((name): Parsed<readonly string[]> => {
+    const path = isAbsolute(name) ? join(name) : join(folder, name);
+    if (!isFolder(path)) return ok([path]);
+    const profiles = profilesIn(path).map((profile) => join(path, profile));
+    return profiles.length > 0 ? ok(profiles) : faulty(noProfile(path, 'put your profiles into it'));
+  });
+  const faults = found.flatMap((paths) => (paths.kind === 'faults' ? paths.faults : []));
+  if (faults.length > 0) return faulty(...faults);
+  return ok([...new Set(found.flatMap((paths) => (paths.kind === 'ok' ? paths.value : [])))]);
+}
+
+function isFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+}
+
+function noProfile(folder: string, hint: string): Fault {
+  return { name: 'CONFIG', problem: `there is no .ovpn or .conf file in ${folder}`, hint };
 }
 
 const readableHint = 'make it readable for root in the container, or add the capability DAC_READ_SEARCH';
@@ -51,24 +69,18 @@ function isBlank(byte: number): boolean {
   return byte <= 0x20;
 }
 
-function findOnlyProfile(folder: string): Parsed<string> {
+function findOnlyProfile(folder: string): Parsed<readonly string[]> {
   const profiles = profilesIn(folder);
   const [only, ...others] = profiles;
-  if (only === undefined) {
-    return faulty({
-      name: 'CONFIG',
-      problem: `there is no .ovpn or .conf file in ${folder}`,
-      hint: `mount the folder with your profile at ${folder}`,
-    });
-  }
+  if (only === undefined) return faulty(noProfile(folder, `mount the folder with your profile at ${folder}`));
   if (others.length > 0) {
     return faulty({
       name: 'CONFIG',
       problem: `there is more than one profile in ${folder}: ${profiles.join(', ')}`,
-      hint: `say which, for example CONFIG=${only}`,
+      hint: `say which, for example CONFIG=${only}, or CONFIG=${folder} for all of them in this order`,
     });
   }
-  return ok(join(folder, only));
+  return ok([join(folder, only)]);
 }
 
 function profilesIn(folder: string): readonly string[] {

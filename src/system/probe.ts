@@ -14,7 +14,8 @@ export type Target =
   /** Nothing is known to answer: what arrives is the only proof, and OpenVPN's own ping ends a dead tunnel. */
   | { readonly kind: 'none' };
 
-export type ProbeOutcome = 'answered' | 'dead' | 'device-gone';
+/** Why a probe ended by itself. */
+export type ProbeEnd = 'dead' | 'device-gone';
 
 const idleMs = 1_500;
 /** So many packets in one look are flows of clients: a few may as well be errors about them, or the probe's own. */
@@ -33,11 +34,14 @@ const missesUntilDead = 3;
 export function startProbe({
   tun,
   target,
-  onOutcome,
+  onAnswer,
+  onEnd,
 }: {
   readonly tun: TunnelLink;
   readonly target: Target;
-  readonly onOutcome: (outcome: ProbeOutcome) => void;
+  /** Something came back; so many packets of clients with it since the last answer. */
+  readonly onAnswer: (clientPackets: number) => void;
+  readonly onEnd: (end: ProbeEnd) => void;
 }): { readonly stop: () => void } {
   let timer: NodeJS.Timeout | undefined;
   let isStopped = false;
@@ -50,8 +54,8 @@ export function startProbe({
   const again = (ms: number) => {
     if (!isStopped) timer = setTimeout(() => void watch(), ms);
   };
-  const report = (outcome: ProbeOutcome) => {
-    if (!isStopped) onOutcome(outcome);
+  const report = (end: ProbeEnd) => {
+    if (!isStopped) onEnd(end);
   };
   /** Packets since the last look; undefined when the device is gone, or another one. */
   const look = async (): Promise<number | undefined> => {
@@ -61,18 +65,18 @@ export function startProbe({
     before = seen;
     return packets;
   };
-  const prove = () => {
+  const prove = (clientPackets: number) => {
     misses = 0;
-    report('answered');
+    if (!isStopped) onAnswer(clientPackets);
     again(idleMs);
   };
   const watch = async (): Promise<void> => {
     const packets = await look();
     if (isStopped) return;
     if (packets === undefined) return report('device-gone');
-    if (target.kind === 'none') return packets > 0 ? prove() : again(idleMs);
+    if (target.kind === 'none') return packets > 0 ? prove(packets) : again(idleMs);
     const startMs = performance.now();
-    if (hasAnswered && packets >= busyPackets && startMs - askedMs < busyAskMs) return prove();
+    if (hasAnswered && packets >= busyPackets && startMs - askedMs < busyAskMs) return prove(packets);
     askedMs = startMs;
     const isAnswered = await ask({ tun, target, waitMs });
     // Looked at again, so that answers and errors of this probe are not taken for traffic by the next look.
@@ -82,10 +86,10 @@ export function startProbe({
       hasAnswered = true;
       const tookMs = performance.now() - startMs;
       waitMs = Math.min(answerMs.most, Math.max(answerMs.least, 3 * tookMs));
-      return prove();
+      return prove(packets);
     }
-    if (hasAnswered && (meanwhile ?? 0) >= busyPackets) return prove();
-    if (target.kind === 'peer' && !hasAnswered) return packets > 0 ? prove() : again(idleMs);
+    if (hasAnswered && (meanwhile ?? 0) >= busyPackets) return prove(packets);
+    if (target.kind === 'peer' && !hasAnswered) return packets > 0 ? prove(packets) : again(idleMs);
     misses += 1;
     if (misses >= missesUntilDead) return report('dead');
     again(0);

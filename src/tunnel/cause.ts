@@ -17,7 +17,9 @@ export type CauseCode =
   | 'tunnel-dead'
   | 'tun-gone'
   | 'address-conflict'
-  | 'apply-failed';
+  | 'apply-failed'
+  /** Not a failure: a profile that stands before the one in use is tried again. */
+  | 'failback';
 
 /**
  * Wait before the next attempt, in milliseconds: the first, and the most. What heals by itself is tried again quickly;
@@ -43,4 +45,9 @@ function backoffRange(code: CauseCode): { readonly firstMs: number; readonly mos
 export function backoffMs({ code, failures }: { code: CauseCode; failures: number }): number {
   const { firstMs, mostMs } = backoffRange(code);
   return Math.min(mostMs, firstMs * 2 ** Math.min(failures - 1, 20));
+}
+
+/** True for what every server of a profile would say again: the next profile is worth more than the next remote. */
+export function isOfWholeProfile(code: CauseCode): boolean {
+  return code === 'auth-failed' || code === 'option-error';
 }

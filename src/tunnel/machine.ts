@@ -1,20 +1,44 @@
 import { assertNever } from '../errors.ts';
-import { backoffMs, type Cause } from './cause.ts';
-import type { Endpoint, Policy, ResolverScope, TunnelLink } from './policy.ts';
+import type { Cause } from './cause.ts';
+import {
+  authLimit,
+  chooseFailback,
+  chooseProfile,
+  endsRound,
+  type FailoverSettings,
+  jittered,
+  type ListedProfile,
+  type Moment,
+  newRecord,
+  type OneOrMore,
+  type ProfileRecord,
+  recordFailure,
+  recordSuccess,
+  waitFor,
+} from './failover.ts';
+import type { Endpoint, Policy, TunnelLink } from './policy.ts';
 import { renderEndpoint } from './policy.ts';
 
 /**
- * One tunnel as a pure machine: (state, event) → {state, effects}.
+ * One tunnel as a pure machine: (state, event, moment) → {state, effects}.
  *
  * Two promises hold in every reachable state and are tested as properties: hold is released only after the policy for
  * that very endpoint was confirmed in the kernel, and `forward` is asked for only in `up`.
  */
 export type TunnelState =
-  | { readonly kind: 'blocked'; readonly course: Course; readonly cause: Cause; readonly retryMs: number }
+  | Blocked
   | { readonly kind: 'resolving'; readonly course: Course }
   | Dialing
   | Up
   | { readonly kind: 'stopping' };
+
+export interface Blocked {
+  readonly kind: 'blocked';
+  readonly course: Course;
+  readonly cause: Cause;
+  /** When the next attempt begins; absent before the start, and after every profile was given up. */
+  readonly retryAtMs?: number;
+}
 
 export interface Dialing {
   readonly kind: 'dialing';
@@ -37,6 +61,9 @@ export interface Up {
   readonly isForwarding: boolean;
   /** A probe came back through the tunnel. */
   readonly isProven: boolean;
+  /** When this link was proven, and when clients last used it. */
+  readonly provenMs: number;
+  readonly busyMs: number;
 }
 
 /** Where the attempts stand. */
@@ -49,30 +76,27 @@ export interface Course {
   readonly failures: number;
   /** Why the last attempt failed, until a tunnel works again. */
   readonly lastCause?: Cause;
-  /** Endpoints still to be tried in this round. */
+  /** The profile whose turn it is, and its endpoints that are still to be tried in this round. */
+  readonly profileIndex: number;
   readonly waiting: readonly Endpoint[];
-  readonly source: EndpointSource;
+  /** In the order of CONFIG. */
+  readonly profiles: OneOrMore<ProfileRecord>;
+  readonly settings: FailoverSettings;
 }
-
-/** Where a round's endpoints come from: a profile of addresses, or names that are looked up before every round. */
-export type EndpointSource =
-  | { readonly kind: 'addresses'; readonly endpoints: OneOrMore<Endpoint> }
-  | { readonly kind: 'names'; readonly scope: ResolverScope };
-
-type OneOrMore<T> = readonly [T, ...T[]];
 
 export type TunnelEvent =
   | { readonly kind: 'start' }
   | { readonly kind: 'policy-confirmed'; readonly policy: Policy }
   | { readonly kind: 'policy-failed'; readonly policy: Policy; readonly text: string }
-  | { readonly kind: 'resolved'; readonly endpoints: OneOrMore<Endpoint> }
-  | { readonly kind: 'resolve-failed'; readonly text: string }
+  | { readonly kind: 'resolved'; readonly epoch: number; readonly endpoints: OneOrMore<Endpoint> }
+  | { readonly kind: 'resolve-failed'; readonly epoch: number; readonly text: string }
   | { readonly kind: 'held'; readonly epoch: number }
   | { readonly kind: 'answered'; readonly epoch: number }
   | { readonly kind: 'connected'; readonly epoch: number; readonly tun: TunnelLink }
   /** OpenVPN gave the connection up, or its process ended. */
   | { readonly kind: 'failed'; readonly epoch: number; readonly cause: Cause }
-  | { readonly kind: 'probe-answered'; readonly epoch: number }
+  /** `clientPackets`: what else has come through the tunnel since the last answer. */
+  | { readonly kind: 'probe-answered'; readonly epoch: number; readonly clientPackets: number }
   | { readonly kind: 'timer'; readonly timer: TimerName; readonly epoch: number }
   | { readonly kind: 'stop' };
 
@@ -80,7 +104,7 @@ export type TimerName = 'retry' | 'contact' | 'handshake';
 
 export type TunnelEffect =
   | { readonly kind: 'apply'; readonly policy: Policy }
-  | { readonly kind: 'resolve' }
+  | { readonly kind: 'resolve'; readonly epoch: number; readonly profileIndex: number }
   | { readonly kind: 'start-openvpn'; readonly epoch: number; readonly endpoint: Endpoint }
   | { readonly kind: 'release-hold'; readonly epoch: number }
   | { readonly kind: 'end-openvpn' }
@@ -106,14 +130,18 @@ export const contactMs = 4_000;
 /** Time from the first answer to a configured tunnel; 10 % loss needed up to 6.1 s. */
 export const handshakeMs = 20_000;
 
+/** So few packets between two answers may be errors, strays and late answers of resolvers; more are clients at work. */
+const idlePackets = 4;
+
 /** The state before `start`. */
-export function initialState(source: EndpointSource): TunnelState {
-  const course = { epoch: 0, attempts: 0, failures: 0, waiting: [], source };
-  return { kind: 'blocked', course, cause: { code: 'starting', text: 'the router is starting' }, retryMs: 0 };
+export function initialState([first, ...others]: OneOrMore<ListedProfile>, settings: FailoverSettings): TunnelState {
+  const profiles: OneOrMore<ProfileRecord> = [newRecord(first), ...others.map(newRecord)];
+  const course = { epoch: 0, attempts: 0, failures: 0, profileIndex: 0, waiting: [], profiles, settings };
+  return { kind: 'blocked', course, cause: { code: 'starting', text: 'the router is starting' } };
 }
 
 /** The next state, and what has to be done for it. */
-export function step(state: TunnelState, event: TunnelEvent): Step {
+export function step(state: TunnelState, event: TunnelEvent, at: Moment): Step {
   if (state.kind === 'stopping') return stay(state);
   if (event.kind === 'stop') {
     return {
@@ -121,18 +149,18 @@ export function step(state: TunnelState, event: TunnelEvent): Step {
       effects: [{ kind: 'apply', policy: { kind: 'lockdown' } }, { kind: 'stop-probe' }, { kind: 'end-openvpn' }],
     };
   }
-  if (event.kind === 'policy-failed') return policyFailed(state, event);
+  if (event.kind === 'policy-failed') return policyFailed(state, event, at);
   if ('epoch' in event && event.epoch !== state.course.epoch) return stay(state);
   switch (state.kind) {
     case 'blocked':
       if (event.kind === 'start') return nextAttempt(state.course);
       return event.kind === 'timer' && event.timer === 'retry' ? nextAttempt(state.course) : stay(state);
     case 'resolving':
-      return whileResolving(state, event);
+      return whileResolving(state, event, at);
     case 'dialing':
-      return whileDialing(state, event);
+      return whileDialing(state, event, at);
     case 'up':
-      return whileUp(state, event);
+      return whileUp(state, event, at);
     default:
       return assertNever(state);
   }
@@ -141,32 +169,33 @@ export function step(state: TunnelState, event: TunnelEvent): Step {
 function policyFailed(
   state: Exclude<TunnelState, { kind: 'stopping' }>,
   { policy, text }: Extract<TunnelEvent, { kind: 'policy-failed' }>,
+  at: Moment,
 ): Step {
   if (policy.kind === 'lockdown') return { state, effects: [{ kind: 'halt', text }] };
-  return block(state.course, { code: 'apply-failed', text: `the kernel did not take the rules: ${text}` });
+  return block(state.course, { code: 'apply-failed', text: `the kernel did not take the rules: ${text}` }, at);
 }
 
-function whileResolving(state: Extract<TunnelState, { kind: 'resolving' }>, event: TunnelEvent): Step {
+function whileResolving(state: Extract<TunnelState, { kind: 'resolving' }>, event: TunnelEvent, at: Moment): Step {
   switch (event.kind) {
     case 'policy-confirmed':
-      return event.policy.kind === 'resolve' ? { state, effects: [{ kind: 'resolve' }] } : stay(state);
+      return event.policy.kind === 'resolve' ? resolve(state) : stay(state);
     case 'resolved':
       return dial(state.course, event.endpoints);
     case 'resolve-failed':
-      return block(state.course, { code: 'resolve-failed', text: event.text });
+      return block(state.course, { code: 'resolve-failed', text: event.text }, at);
     default:
       return stay(state);
   }
 }
 
-function whileDialing(state: Dialing, event: TunnelEvent): Step {
+function whileDialing(state: Dialing, event: TunnelEvent, at: Moment): Step {
   switch (event.kind) {
     case 'policy-confirmed':
       return event.policy === state.policy ? release({ ...state, isPolicyConfirmed: true }) : stay(state);
     case 'held':
       // A second hold is OpenVPN starting over by itself; we start it anew instead.
       if (state.phase !== 'preparing') {
-        return block(state.course, { code: 'openvpn-restarted', text: 'OpenVPN gave up the connection' });
+        return block(state.course, { code: 'openvpn-restarted', text: 'OpenVPN gave up the connection' }, at);
       }
       return release({ ...state, isHeld: true });
     case 'answered':
@@ -180,38 +209,36 @@ function whileDialing(state: Dialing, event: TunnelEvent): Step {
       const { course, endpoint } = state;
       const { tun } = event;
       return {
-        state: { kind: 'up', course, endpoint, tun, isForwarding: false, isProven: false },
+        state: { kind: 'up', course, endpoint, tun, isForwarding: false, isProven: false, provenMs: 0, busyMs: 0 },
         effects: [{ kind: 'apply', policy: { kind: 'forward', endpoint, tun } }],
       };
     }
     case 'failed':
-      return block(state.course, event.cause);
+      return block(state.course, event.cause, at);
     case 'timer':
-      return dialTimer(state, event.timer);
+      return dialTimer(state, event.timer, at);
     default:
       return stay(state);
   }
 }
 
-function dialTimer(state: Dialing, timer: TimerName): Step {
+function dialTimer(state: Dialing, timer: TimerName, at: Moment): Step {
   const server = renderEndpoint(state.endpoint);
   if (timer === 'contact' && state.phase !== 'handshaking') {
     const cause: Cause =
       state.phase === 'preparing'
         ? { code: 'openvpn-exited', text: 'OpenVPN did not report for work' }
         : { code: 'server-silent', text: `${server} does not answer` };
-    return block(state.course, cause);
+    return block(state.course, cause, at);
   }
   if (timer === 'handshake' && state.phase === 'handshaking') {
-    return block(state.course, {
-      code: 'handshake-timeout',
-      text: `${server} answered, but the handshake did not finish in ${handshakeMs / 1000} s`,
-    });
+    const text = `${server} answered, but the handshake did not finish in ${handshakeMs / 1000} s`;
+    return block(state.course, { code: 'handshake-timeout', text }, at);
   }
   return stay(state);
 }
 
-function whileUp(state: Up, event: TunnelEvent): Step {
+function whileUp(state: Up, event: TunnelEvent, at: Moment): Step {
   switch (event.kind) {
     case 'policy-confirmed':
       return event.policy.kind === 'forward' && event.policy.tun === state.tun
@@ -222,8 +249,7 @@ function whileUp(state: Up, event: TunnelEvent): Step {
         : stay(state);
     case 'probe-answered':
       // One that was sent through the link before this one proves nothing of it.
-      if (!state.isForwarding) return stay(state);
-      return stay({ ...state, isProven: true, course: worked(state.course) });
+      return state.isForwarding ? proven(state, event, at) : stay(state);
     case 'connected': {
       // The server changed the tunnel under us (PUSH_UPDATE, a new address): same endpoint, new link.
       const { endpoint } = state;
@@ -234,9 +260,9 @@ function whileUp(state: Up, event: TunnelEvent): Step {
       };
     }
     case 'held':
-      return block(state.course, { code: 'openvpn-restarted', text: 'OpenVPN gave up the connection' });
+      return block(state.course, { code: 'openvpn-restarted', text: 'OpenVPN gave up the connection' }, at);
     case 'failed':
-      return block(state.course, event.cause);
+      return block(state.course, event.cause, at);
     default:
       return stay(state);
   }
@@ -255,12 +281,44 @@ function release(state: Dialing): Step {
   };
 }
 
+function resolve(state: Extract<TunnelState, { kind: 'resolving' }>): Step {
+  const { epoch, profileIndex } = state.course;
+  return { state, effects: [{ kind: 'resolve', epoch, profileIndex }] };
+}
+
+/** A probe came back: what failed before is forgotten, and a better profile may have its turn again. */
+function proven(
+  state: Up,
+  { clientPackets }: Extract<TunnelEvent, { kind: 'probe-answered' }>,
+  { nowMs, random }: Moment,
+): Step {
+  const provenMs = state.isProven ? state.provenMs : nowMs;
+  const busyMs = clientPackets > idlePackets ? nowMs : state.busyMs;
+  const course = worked(state.course, nowMs - provenMs);
+  const { profiles, profileIndex, settings } = course;
+  const { failback } = settings;
+  const better = chooseFailback({ profiles, profileIndex, failback, provenMs, busyMs, nowMs });
+  if (better === undefined) return stay({ ...state, isProven: true, provenMs, busyMs, course });
+  return leave({
+    course: { ...course, profileIndex: better, waiting: [] },
+    cause: {
+      code: 'failback',
+      text: `${profiles[better]?.name} is tried again, as it stands before ${profileOf(course).name}`,
+    },
+    retry: { waitMs: jittered(failbackMs, { nowMs, random }), nowMs },
+  });
+}
+
+/** Time to take the tunnel down in order. */
+const failbackMs = 250;
+
 function nextAttempt(course: Course): Step {
+  const { source } = profileOf(course);
   if (isNonEmpty(course.waiting)) return dial(course, course.waiting);
-  if (course.source.kind === 'addresses') return dial(course, course.source.endpoints);
+  if (source.kind === 'addresses') return dial(course, source.endpoints);
   return {
     state: { kind: 'resolving', course },
-    effects: [{ kind: 'apply', policy: { kind: 'resolve', scope: course.source.scope } }],
+    effects: [{ kind: 'apply', policy: { kind: 'resolve', scope: source.scope } }],
   };
 }
 
@@ -285,25 +343,70 @@ function dial(course: Course, [endpoint, ...waiting]: OneOrMore<Endpoint>): Step
   };
 }
 
-function block(course: Course, cause: Cause): Step {
-  const failures = course.failures + 1;
+/** An attempt failed: the next endpoint of the profile, or the next profile, after a wait. */
+function block(course: Course, cause: Cause, at: Moment): Step {
+  const { settings, profileIndex } = course;
+  const isRoundOver = endsRound({ cause, waiting: course.waiting, profiles: course.profiles });
+  const { authRetry } = settings;
+  const record = recordFailure({ record: profileOf(course), cause, isRoundOver, authRetry, at });
+  const profiles = withProfile(course, record);
+  const failed = { ...course, profiles, failures: course.failures + 1, lastCause: cause };
+  const isDone = isRoundOver || record.isGivenUp;
+  const next = isDone ? chooseProfile(profiles, at.nowMs) : profileIndex;
+  if (next === undefined) {
+    const end = `after ${authLimit} refused logins nothing is tried again until the router is started anew`;
+    return leave({ course: failed, cause: { ...cause, text: `${cause.text}; ${end}` } });
+  }
+  const waitMs = waitFor({ record: profiles[next] ?? record, isSame: next === profileIndex, at });
+  return leave({
+    course: { ...failed, profileIndex: next, waiting: isDone ? [] : course.waiting },
+    cause,
+    retry: { waitMs, nowMs: at.nowMs },
+  });
+}
+
+/** Locks down and ends what runs. */
+function leave({
+  course,
+  cause,
+  retry,
+}: {
+  readonly course: Course;
+  readonly cause: Cause;
+  /** Absent: there is nothing left to try. */
+  readonly retry?: { readonly waitMs: number; readonly nowMs: number };
+}): Step {
   // A new epoch makes every event of the old process, probe and timer stale.
   const epoch = course.epoch + 1;
-  const retryMs = backoffMs({ code: cause.code, failures });
+  const state: Blocked = { kind: 'blocked', course: { ...course, epoch }, cause };
+  const effects: readonly TunnelEffect[] = [
+    { kind: 'apply', policy: { kind: 'lockdown' } },
+    { kind: 'stop-probe' },
+    { kind: 'end-openvpn' },
+    { kind: 'forget-flows' },
+  ];
+  if (retry === undefined) return { state, effects };
+  const { waitMs, nowMs } = retry;
   return {
-    state: { kind: 'blocked', course: { ...course, epoch, failures, lastCause: cause }, cause, retryMs },
-    effects: [
-      { kind: 'apply', policy: { kind: 'lockdown' } },
-      { kind: 'stop-probe' },
-      { kind: 'end-openvpn' },
-      { kind: 'forget-flows' },
-      { kind: 'arm-timer', timer: 'retry', epoch, ms: retryMs },
-    ],
+    state: { ...state, retryAtMs: nowMs + waitMs },
+    effects: [...effects, { kind: 'arm-timer', timer: 'retry', epoch, ms: waitMs }],
   };
 }
 
-function worked({ lastCause: _, ...course }: Course): Course {
-  return { ...course, failures: 0 };
+function worked(course: Course, workedMs: number): Course {
+  const { lastCause: _, ...rest } = course;
+  return { ...rest, failures: 0, profiles: withProfile(course, recordSuccess(profileOf(course), workedMs)) };
+}
+
+/** The profile whose turn it is. */
+function profileOf({ profiles, profileIndex }: Course): ProfileRecord {
+  return profiles[profileIndex] ?? profiles[0];
+}
+
+function withProfile({ profiles, profileIndex }: Course, record: ProfileRecord): OneOrMore<ProfileRecord> {
+  const [first, ...others] = profiles;
+  const place = (known: ProfileRecord, index: number) => (index === profileIndex ? record : known);
+  return [place(first, 0), ...others.map((known, index) => place(known, index + 1))];
 }
 
 function stay(state: TunnelState): Step {

@@ -5,7 +5,8 @@ export interface Endpoint {
   readonly address: Ipv4;
   readonly port: Port;
   readonly transport: 'udp' | 'tcp';
-  /** Index of the profile's remote that it came from. */
+  /** Index of the profile in the order of CONFIG, and of its remote that this came from. */
+  readonly profileIndex: number;
   readonly remoteIndex: number;
 }
 

@@ -14,6 +14,9 @@ export const addresses = {
   routerUplink: '198.51.100.2',
   isp: '198.51.100.1',
   server: '203.0.113.10',
+  /** The provider's other servers. */
+  secondServer: '203.0.113.11',
+  thirdServer: '203.0.113.12',
   /** Behind the VPN: a host, and a resolver that gives itself away. */
   web: '10.99.0.80',
   resolver: '10.99.0.53',
@@ -43,6 +46,11 @@ export interface ServerOptions {
   readonly transport?: 'udp' | 'tcp';
   /** Network and mask of the tunnel. */
   readonly subnet?: readonly [string, string];
+  /** One of the provider's addresses, and a device of its own, where several servers run at a time. */
+  readonly address?: string;
+  readonly device?: string;
+  /** Comes last, so that it wins. */
+  readonly extra?: readonly string[];
 }
 
 export interface RunningServer {
@@ -136,6 +144,8 @@ async function wire({
   await isp.run('sysctl', '-qw', 'net.ipv4.ip_forward=1');
   // As in our Compose files: nothing is forwarded until the router says so.
   await router.run('sysctl', '-qw', 'net.ipv4.ip_forward=0');
+  for (const address of [addresses.secondServer, addresses.thirdServer])
+    await server.run('ip', 'addr', 'add', `${address}/24`, 'dev', 'eth0');
   await server.run('ip', 'addr', 'add', `${addresses.web}/32`, 'dev', 'lo');
   await server.run('ip', 'addr', 'add', `${addresses.resolver}/32`, 'dev', 'lo');
   const rules = `
@@ -168,7 +178,7 @@ function startPeers({ server, client, other }: Readonly<Record<'server' | 'clien
       '--no-hosts',
       '--conf-file=/dev/null',
       '--bind-interfaces',
-      '--except-interface=tun0',
+      '--except-interface=tun*',
     ],
     ...[`--listen-address=${addresses.resolver}`, `--address=/who-answers.test/${addresses.resolver}`],
   );
@@ -199,7 +209,9 @@ async function startServer({
       'server',
       '--tls-server',
       '--dev',
-      'tun0',
+      options.device ?? 'tun0',
+      '--local',
+      options.address ?? addresses.server,
       '--topology',
       'subnet',
       '--proto',
@@ -229,6 +241,7 @@ async function startServer({
       '1',
     ],
     ...['--push', `dhcp-option DNS ${addresses.resolver}`, '--push', 'redirect-gateway def1'],
+    ...(options.extra ?? []),
   ];
   const running = server.start({ cwd: pki.folder }, 'openvpn', ...args);
   await running.says('Initialization Sequence Completed');

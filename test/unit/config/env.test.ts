@@ -35,6 +35,8 @@ describe('the environment', () => {
       config: {
         gateway: { address: '172.22.0.1', prefixBits: 24 },
         profileNames: ['openvpn_config_filename.ovpn'],
+        failback: { kind: 'idle' },
+        authRetry: 'slow',
         dns: { kind: 'servers', servers: ['1.1.1.1'] },
         forwards: [
           {

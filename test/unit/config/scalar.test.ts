@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import {
   parseChoice,
+  parseFailback,
   parseMss,
   parseProfileNames,
   parseSecretPath,
@@ -51,6 +52,15 @@ describe('CONFIG', () => {
 
   it('refuses NUL and other control characters', () => {
     assert.equal(problemOf(parseProfileNames('a\0.ovpn')), 'holds a control character');
+  });
+});
+
+describe('FAILBACK', () => {
+  it('is idle, off or a number of minutes', () => {
+    assert.deepEqual(valueFrom(parseFailback('Idle')), { kind: 'idle' });
+    assert.deepEqual(valueFrom(parseFailback('off')), { kind: 'off' });
+    assert.deepEqual(valueFrom(parseFailback('30')), { kind: 'after', ms: 1_800_000 });
+    for (const text of ['0', '-1', '1.5', '30m', 'never', '10081']) faultsOf(parseFailback(text));
   });
 });
 

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { type HealthReport, reportHealth, type Snapshot } from '../../../src/health/report.ts';
-import { initialState, step, type TunnelEvent, type TunnelState } from '../../../src/tunnel/machine.ts';
-import { endpoint, tunnelLink } from '../tunnel/endpoints.ts';
-import { anySource, anyWalk, walk } from '../tunnel/walk.ts';
+import { step, type TunnelEvent, type TunnelState } from '../../../src/tunnel/machine.ts';
+import { endpoint, moment, startWith, tunnelLink } from '../tunnel/endpoints.ts';
+import { anyStart, anyWalk, walk } from '../tunnel/walk.ts';
 
 const server = endpoint(10);
 const tun = tunnelLink(2);
@@ -15,8 +15,8 @@ const since = '2026-01-02T03:04:05.678Z';
 const forwarded: TunnelEvent = { kind: 'policy-confirmed', policy: { kind: 'forward', endpoint: server, tun } };
 
 function after(...events: readonly TunnelEvent[]): TunnelState {
-  const start = initialState({ kind: 'addresses', endpoints: [server] });
-  return events.reduce((state, event) => step(state, event).state, start);
+  const start = startWith([{ kind: 'addresses', endpoints: [server] }]);
+  return events.reduce((state, event) => step(state, event, moment()).state, start);
 }
 
 /** What a started attempt sees until its server has set the tunnel up. */
@@ -30,7 +30,7 @@ function connect(dialing: TunnelState): TunnelState {
     { kind: 'answered', epoch },
     { kind: 'connected', epoch, tun },
   ];
-  return events.reduce((state, event) => step(state, event).state, dialing as TunnelState);
+  return events.reduce((state, event) => step(state, event, moment()).state, dialing as TunnelState);
 }
 
 function report(tunnel: TunnelState, isServing = true): HealthReport {
@@ -61,8 +61,8 @@ describe('the health report', () => {
   });
 
   it('of a router that resolves has no remote yet', () => {
-    const names = initialState({ kind: 'names', scope: { kind: 'any' } });
-    assert.deepEqual(report(step(names, { kind: 'start' }).state), {
+    const names = startWith([{ kind: 'names', scope: { kind: 'any' } }]);
+    assert.deepEqual(report(step(names, { kind: 'start' }, moment()).state), {
       ...{ healthy: false, ready: true, state: 'resolving', since, attempts: 0, failures: 0 },
     });
   });
@@ -72,9 +72,9 @@ describe('the health report', () => {
     const up = { ready: true, state: 'up', since, attempts: 1, failures: 0, remote: '198.51.100.10:1194/udp' };
     assert.deepEqual(report(connected), { ...up, healthy: false });
     const exit = { exitInterface: 'tun0', tunnelAddress: '10.8.0.2' };
-    const forwarding = step(connected, forwarded).state;
+    const forwarding = step(connected, forwarded, moment()).state;
     assert.deepEqual(report(forwarding), { ...up, ...exit, healthy: false });
-    const proven = step(forwarding, { kind: 'probe-answered', epoch: 1 }).state;
+    const proven = step(forwarding, { kind: 'probe-answered', epoch: 1, clientPackets: 0 }, moment()).state;
     assert.deepEqual(report(proven), { ...up, ...exit, healthy: true });
   });
 
@@ -130,8 +130,8 @@ describe('the body of /healthz', () => {
 
 function overWalks(check: (snapshot: Snapshot) => void) {
   fc.assert(
-    fc.property(anySource, anyWalk, fc.boolean(), (source, happenings, isServing) => {
-      for (const { after: tunnel } of walk({ source, happenings, confirmations: 'doubtful' })) {
+    fc.property(anyStart, anyWalk, fc.boolean(), (start, happenings, isServing) => {
+      for (const { after: tunnel } of walk({ start, happenings, confirmations: 'doubtful' })) {
         check({ tunnel, sinceMs, isServing });
       }
     }),

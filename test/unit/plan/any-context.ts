@@ -72,6 +72,7 @@ const anyEndpoint: fc.Arbitrary<Endpoint> = plainRecord({
   address: anyAddress,
   port: anyPort,
   transport: anyTransport,
+  profileIndex: fc.nat({ max: 7 }),
   remoteIndex: fc.nat({ max: 63 }),
 });
 

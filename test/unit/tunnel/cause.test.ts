@@ -18,6 +18,7 @@ const rangesMs: Readonly<Record<CauseCode, readonly [number, number]>> = {
   'tun-gone': [250, 2_000],
   'address-conflict': [5_000, 60_000],
   'apply-failed': [250, 5_000],
+  failback: [250, 2_000],
 };
 
 const codes = Object.keys(rangesMs) as CauseCode[];

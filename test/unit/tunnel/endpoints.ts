@@ -1,4 +1,6 @@
 import { type IfName, type Ipv4, type Port, parseIfName, parseIpv4, parsePort } from '../../../src/net/address.ts';
+import type { EndpointSource, FailoverSettings, Moment } from '../../../src/tunnel/failover.ts';
+import { initialState, type TunnelState } from '../../../src/tunnel/machine.ts';
 import type { Endpoint, TunnelLink } from '../../../src/tunnel/policy.ts';
 
 /** An address that a test states as text. */
@@ -16,7 +18,32 @@ export function port(number: number): Port {
 
 /** A VPN server, told by the last number of its address. */
 export function endpoint(last: number, overrides: Partial<Endpoint> = {}): Endpoint {
-  return { address: ipv4(`198.51.100.${last}`), port: port(1194), transport: 'udp', remoteIndex: 0, ...overrides };
+  return {
+    address: ipv4(`198.51.100.${last}`),
+    port: port(1194),
+    transport: 'udp',
+    profileIndex: 0,
+    remoteIndex: 0,
+    ...overrides,
+  };
+}
+
+/** What the router does unless it is told otherwise. */
+export const defaults: FailoverSettings = { failback: { kind: 'idle' }, authRetry: 'slow' };
+
+/** A moment without jitter. */
+export function moment(nowMs = 0): Moment {
+  return { nowMs, random: 0.5 };
+}
+
+/** The start of a router with these profiles, `1.ovpn` first. */
+export function startWith(
+  [first, ...others]: readonly [EndpointSource, ...EndpointSource[]],
+  settings: Partial<FailoverSettings> = {},
+): TunnelState {
+  const listed = (source: EndpointSource, index: number) => ({ name: `${index + 1}.ovpn`, source });
+  const profiles = [listed(first, 0), ...others.map((source, index) => listed(source, index + 1))] as const;
+  return initialState(profiles, { ...defaults, ...settings });
 }
 
 /** A tunnel as a server set it up, told by the last number of its address. */

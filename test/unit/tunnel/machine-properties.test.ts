@@ -2,18 +2,19 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { backoffMs } from '../../../src/tunnel/cause.ts';
+import { authLimit, steadyMs } from '../../../src/tunnel/failover.ts';
 import type { TunnelEffect, TunnelEvent, TunnelState } from '../../../src/tunnel/machine.ts';
 import type { Policy } from '../../../src/tunnel/policy.ts';
-import { anySource, anyWalk, type Turn, type World, walk } from './walk.ts';
+import { anyStart, anyWalk, type Turn, type World, walk } from './walk.ts';
 
 type Confirmations = Parameters<typeof walk>[0]['confirmations'];
 
 /** Checks every turn of every walk. `check` is made anew for each walk, so that it may remember. */
 function always(confirmations: Confirmations, makeCheck: () => (turn: Turn) => void) {
   fc.assert(
-    fc.property(anySource, anyWalk, (source, happenings) => {
+    fc.property(anyStart, anyWalk, (start, happenings) => {
       const check = makeCheck();
-      for (const turn of walk({ source, happenings, confirmations })) check(turn);
+      for (const turn of walk({ start, happenings, confirmations })) check(turn);
     }),
     { numRuns: 1_000 },
   );
@@ -190,13 +191,16 @@ describe('OpenVPN', () => {
 
 describe('the wait before the next attempt', () => {
   it('is never nothing and never above the cap of its cause', () => {
-    always('doubtful', () => ({ after, effects }) => {
+    always('doubtful', () => ({ nowMs, after, effects }) => {
       for (const effect of effects) {
         if (effect.kind !== 'arm-timer') continue;
         assert.ok(effect.ms > 0);
         if (effect.timer !== 'retry') continue;
-        assert.ok(after.kind === 'blocked' && after.retryMs === effect.ms);
-        assert.ok(effect.ms <= backoffMs({ code: after.cause.code, failures: 1_000 }));
+        assert.ok(after.kind === 'blocked' && after.retryAtMs === nowMs + effect.ms);
+        // Another profile may have to rest for longer than the one that failed.
+        const caps = [after.cause.code, 'auth-failed' as const].map((code) => backoffMs({ code, failures: 1_000 }));
+        const isLocked = after.course.profiles.some(({ refusals }) => refusals >= authLimit);
+        assert.ok(effect.ms <= 1.25 * (isLocked ? 600_000 : Math.max(...caps)));
       }
     });
   });
@@ -205,6 +209,45 @@ describe('the wait before the next attempt', () => {
     always('doubtful', () => ({ before, event, after }) => {
       if (before.kind !== 'blocked' || after.kind === 'blocked' || after.kind === 'stopping') return;
       assert.ok(event.kind === 'start' || (event.kind === 'timer' && event.timer === 'retry'));
+    });
+  });
+});
+
+describe('a list of profiles', () => {
+  it('is left for an earlier profile only by a tunnel that has worked for a minute, and if it is idle, that long', () => {
+    always('doubtful', () => {
+      let provenMs = 0;
+      let busyMs = 0;
+      return ({ nowMs, before, event, after }) => {
+        if (event.kind === 'probe-answered' && before.kind === 'up' && event.epoch === before.course.epoch) {
+          if (!before.isProven) provenMs = nowMs;
+          if (event.clientPackets > 4) busyMs = nowMs;
+        }
+        if (after.kind !== 'blocked' || before.kind !== 'up' || after.cause.code !== 'failback') return;
+        const { settings, profileIndex } = before.course;
+        assert.ok(after.course.profileIndex < profileIndex);
+        assert.notEqual(settings.failback.kind, 'off');
+        assert.ok(nowMs - provenMs >= steadyMs);
+        if (settings.failback.kind === 'idle') assert.ok(nowMs - busyMs >= steadyMs);
+        if (settings.failback.kind === 'after') assert.ok(nowMs - provenMs >= settings.failback.ms);
+      };
+    });
+  });
+
+  it('dials only endpoints of the profile whose turn it is', () => {
+    always('honest', () => ({ after, effects }) => {
+      for (const effect of effects) {
+        if (effect.kind !== 'resolve') continue;
+        assert.ok(after.kind === 'resolving' && effect.profileIndex === after.course.profileIndex);
+      }
+    });
+  });
+
+  it('never comes back to a profile that was given up', () => {
+    always('doubtful', () => ({ after }) => {
+      if (after.kind === 'stopping' || after.kind === 'blocked') return;
+      const record = after.course.profiles[after.course.profileIndex];
+      assert.equal(record?.isGivenUp, false);
     });
   });
 });
@@ -231,7 +274,8 @@ describe('the course', () => {
   it('gets a new epoch with every attempt and every failure, so that nothing old is heard again', () => {
     always('doubtful', () => ({ before, event, after, effects }) => {
       if (before.kind === 'stopping' || after.kind === 'stopping') return;
-      const isFailure = after.kind === 'blocked' && after.course.failures > before.course.failures;
+      const isFailure =
+        after.kind === 'blocked' && (before.kind !== 'blocked' || after.course.failures > before.course.failures);
       const isStart = effects.some(({ kind }) => kind === 'start-openvpn');
       if (isFailure || isStart) assert.ok(after.course.epoch > before.course.epoch, event.kind);
       else assert.equal(after.course.epoch, before.course.epoch);
@@ -270,8 +314,8 @@ describe('a stop', () => {
 describe('the walks', () => {
   it('get into every state, and every kind of event and effect happens', () => {
     const seen = new Set<string>();
-    for (const [source, happenings] of fc.sample(fc.tuple(anySource, anyWalk), { numRuns: 300, seed: 1 })) {
-      for (const { event, after, effects } of walk({ source, happenings, confirmations: 'honest' })) {
+    for (const [start, happenings] of fc.sample(fc.tuple(anyStart, anyWalk), { numRuns: 300, seed: 1 })) {
+      for (const { event, after, effects } of walk({ start, happenings, confirmations: 'honest' })) {
         seen.add(after.kind).add(event.kind);
         for (const { kind } of effects) seen.add(kind);
         if (after.kind === 'up' && after.isForwarding && after.isProven) seen.add('proven');
@@ -297,9 +341,11 @@ function policyOf(state: TunnelState): Policy {
     case 'blocked':
     case 'stopping':
       return { kind: 'lockdown' };
-    case 'resolving':
-      if (state.course.source.kind !== 'names') assert.fail('addresses are not resolved');
-      return { kind: 'resolve', scope: state.course.source.scope };
+    case 'resolving': {
+      const source = state.course.profiles[state.course.profileIndex]?.source;
+      if (source?.kind !== 'names') assert.fail('addresses are not resolved');
+      return { kind: 'resolve', scope: source.scope };
+    }
     case 'dialing':
       return { kind: 'dial', endpoint: state.endpoint };
     case 'up':
@@ -311,9 +357,10 @@ function policyOf(state: TunnelState): Policy {
 function hasPromise(state: TunnelState, { timer, probe, lookUps, isWantedSettled }: Readonly<World>): boolean {
   switch (state.kind) {
     case 'blocked':
+      if (state.course.profiles.every(({ isGivenUp }) => isGivenUp)) return true;
       return timer?.timer === 'retry' && timer.epoch === state.course.epoch;
     case 'resolving':
-      return !isWantedSettled || lookUps > 0;
+      return !isWantedSettled || lookUps.includes(state.course.epoch);
     case 'dialing': {
       const awaited = state.phase === 'handshaking' ? 'handshake' : 'contact';
       return timer?.timer === awaited && timer.epoch === state.course.epoch;

@@ -1,18 +1,17 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { Cause } from '../../../src/tunnel/cause.ts';
+import { type EndpointSource, steadyMs } from '../../../src/tunnel/failover.ts';
 import {
   contactMs,
-  type EndpointSource,
   handshakeMs,
-  initialState,
   step,
   type TunnelEffect,
   type TunnelEvent,
   type TunnelState,
 } from '../../../src/tunnel/machine.ts';
 import type { Policy } from '../../../src/tunnel/policy.ts';
-import { endpoint, tunnelLink } from './endpoints.ts';
+import { endpoint, moment, startWith, tunnelLink } from './endpoints.ts';
 
 const [first, second] = [endpoint(1), endpoint(2)];
 const addresses: EndpointSource = { kind: 'addresses', endpoints: [first, second] };
@@ -38,13 +37,13 @@ const events = {
   }),
   'lockdown failed': () => ({ kind: 'policy-failed', policy: { kind: 'lockdown' }, text: 'no room' }),
   'dial failed': () => ({ kind: 'policy-failed', policy: { kind: 'dial', endpoint: first }, text: 'no room' }),
-  resolved: () => ({ kind: 'resolved', endpoints: [first, second] }),
-  'resolve-failed': () => ({ kind: 'resolve-failed', text: 'vpn.example cannot be resolved (ENOTFOUND)' }),
+  resolved: (epoch) => ({ kind: 'resolved', epoch, endpoints: [first, second] }),
+  'resolve-failed': (epoch) => ({ kind: 'resolve-failed', epoch, text: 'vpn.example cannot be resolved (ENOTFOUND)' }),
   held: (epoch) => ({ kind: 'held', epoch }),
   answered: (epoch) => ({ kind: 'answered', epoch }),
   connected: (epoch) => ({ kind: 'connected', epoch, tun }),
   failed: (epoch) => ({ kind: 'failed', epoch, cause: silence }),
-  'probe-answered': (epoch) => ({ kind: 'probe-answered', epoch }),
+  'probe-answered': (epoch) => ({ kind: 'probe-answered', epoch, clientPackets: 0 }),
   'retry timer': (epoch) => ({ kind: 'timer', timer: 'retry', epoch }),
   'contact timer': (epoch) => ({ kind: 'timer', timer: 'contact', epoch }),
   'handshake timer': (epoch) => ({ kind: 'timer', timer: 'handshake', epoch }),
@@ -121,7 +120,7 @@ describe('the tunnel machine', () => {
       for (const event of eventNames) {
         for (const offset of [-2, -1, 1]) {
           const stale: TunnelEvent = events[event](epochOf(state) + offset, dialOf(state));
-          if ('epoch' in stale) assert.deepEqual(step(state, stale), { state, effects: [] });
+          if ('epoch' in stale) assert.deepEqual(step(state, stale, moment()), { state, effects: [] });
         }
       }
     });
@@ -175,8 +174,8 @@ describe('an attempt', () => {
     const { state } = happen(again.state, 'held');
     assert.deepEqual(dialIn(earlier.effects), dialIn(again.effects));
     const late: TunnelEvent = { kind: 'policy-confirmed', policy: dialIn(earlier.effects) };
-    assert.deepEqual(step(state, late), { state, effects: [] });
-    const confirmed = step(state, { kind: 'policy-confirmed', policy: dialIn(again.effects) });
+    assert.deepEqual(step(state, late, moment()), { state, effects: [] });
+    const confirmed = step(state, { kind: 'policy-confirmed', policy: dialIn(again.effects) }, moment());
     assert.equal(`${nameOf(confirmed.state)}: ${listOf(confirmed.effects)}`, release);
   });
 
@@ -203,23 +202,27 @@ describe('an attempt', () => {
 });
 
 describe('the count of failures', () => {
-  it('makes the wait grow until a probe comes back', () => {
+  it('makes the wait grow until a tunnel has worked for a minute', () => {
     const waits: number[] = [];
     let state = reach(addresses, 'start').state;
-    for (const event of ['failed', 'failed', 'failed', 'failed', 'failed', 'probe-answered', 'failed'] as const) {
-      state = event === 'failed' ? happen(state, event).state : prove(state);
-      if (state.kind !== 'blocked') continue;
-      waits.push(state.retryMs);
-      state = happen(state, 'retry timer').state;
-    }
-    assert.deepEqual(waits, [250, 500, 1_000, 1_000, 1_000, 250]);
+    const fail = () => {
+      const { state: blocked, effects } = happen(state, 'failed');
+      waits.push(...effects.flatMap((effect) => (effect.kind === 'arm-timer' ? [effect.ms] : [])));
+      state = happen(blocked, 'retry timer').state;
+    };
+    for (let round = 0; round < 5; round += 1) fail();
+    state = happen(prove(state), 'probe-answered', steadyMs - 1).state;
+    fail();
+    state = happen(prove(state), 'probe-answered', steadyMs).state;
+    fail();
+    assert.deepEqual(waits, [250, 500, 1_000, 1_000, 1_000, 1_000, 250]);
   });
 
   it('is not forgotten by a mere connection', () => {
     const only: EndpointSource = { kind: 'addresses', endpoints: [first] };
     const [, ...up] = courses.forwarding.path;
     const { state } = reach(only, 'start', 'failed', 'retry timer', ...up, 'failed');
-    assert.ok(state.kind === 'blocked' && state.course.failures === 2 && state.retryMs === 500);
+    assert.ok(state.kind === 'blocked' && state.course.failures === 2 && state.retryAtMs === 500);
   });
 
   it('goes with the last cause, which stays until the tunnel is proven', () => {
@@ -236,19 +239,19 @@ describe('a server that changes the tunnel while it is up', () => {
   it('gets the new link into the kernel, and a new proof', () => {
     const { state } = arrive('proven');
     const moved = tunnelLink(9);
-    const next = step(state, { kind: 'connected', epoch: epochOf(state), tun: moved });
+    const next = step(state, { kind: 'connected', epoch: epochOf(state), tun: moved }, moment());
     assert.deepEqual(next.effects.at(-1), { kind: 'apply', policy: { kind: 'forward', endpoint: first, tun: moved } });
-    const { state: late } = step(next.state, events['forward confirmed']());
+    const { state: late } = step(next.state, events['forward confirmed'](), moment());
     assert.ok(late.kind === 'up' && !late.isForwarding, 'a confirmation of the old link does not count');
   });
 
   it('is not proven by an answer that came before the kernel forwards by the new link', () => {
     const { state } = arrive('proven');
     const moved = tunnelLink(9);
-    const changed = step(state, { kind: 'connected', epoch: epochOf(state), tun: moved }).state;
+    const changed = step(state, { kind: 'connected', epoch: epochOf(state), tun: moved }, moment()).state;
     assert.deepEqual(happen(changed, 'probe-answered'), { state: changed, effects: [] });
     const policy: Policy = { kind: 'forward', endpoint: first, tun: moved };
-    const forwarding = step(changed, { kind: 'policy-confirmed', policy });
+    const forwarding = step(changed, { kind: 'policy-confirmed', policy }, moment());
     assert.ok(forwarding.state.kind === 'up' && forwarding.state.isForwarding && !forwarding.state.isProven);
     assert.deepEqual(forwarding.effects, [{ kind: 'start-probe', epoch: epochOf(state), endpoint: first, tun: moved }]);
     const { state: proven } = happen(forwarding.state, 'probe-answered');
@@ -263,7 +266,7 @@ function arrive(name: StateName) {
 
 function reach(source: EndpointSource, ...path: readonly EventName[]) {
   return path.reduce((reached, event) => happen(reached.state, event), {
-    state: initialState(source),
+    state: startWith([source]),
     effects: [] as readonly TunnelEffect[],
   });
 }
@@ -283,8 +286,8 @@ function prove(dialing: TunnelState): TunnelState {
   return proven;
 }
 
-function happen(state: TunnelState, event: EventName) {
-  return step(state, events[event](epochOf(state), dialOf(state)));
+function happen(state: TunnelState, event: EventName, nowMs = 0) {
+  return step(state, events[event](epochOf(state), dialOf(state)), moment(nowMs));
 }
 
 /** The very policy that an attempt asked for; where there is no attempt, one that it could have asked for. */

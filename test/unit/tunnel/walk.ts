@@ -1,8 +1,7 @@
 import fc from 'fast-check';
 import type { CauseCode } from '../../../src/tunnel/cause.ts';
+import type { EndpointSource, FailoverSettings } from '../../../src/tunnel/failover.ts';
 import {
-  type EndpointSource,
-  initialState,
   step,
   type TimerName,
   type TunnelEffect,
@@ -10,7 +9,7 @@ import {
   type TunnelState,
 } from '../../../src/tunnel/machine.ts';
 import type { Endpoint, Policy, TunnelLink } from '../../../src/tunnel/policy.ts';
-import { endpoint, tunnelLink } from './endpoints.ts';
+import { endpoint, startWith, tunnelLink } from './endpoints.ts';
 
 /** What may happen next, told apart from the state that the machine will be in by then. */
 export interface Happening {
@@ -19,6 +18,9 @@ export interface Happening {
   readonly epochOffset: number;
   /** Chooses among what the happening leaves open: an endpoint, a cause, how far back. */
   readonly choice: number;
+  /** Time since the happening before. */
+  readonly afterMs: number;
+  readonly random: number;
 }
 
 const happenings = [
@@ -34,19 +36,36 @@ export const anyWalk: fc.Arbitrary<readonly Happening[]> = fc
       what: fc.oneof(fc.constant('all goes well' as const), fc.constantFrom(...happenings)),
       epochOffset: fc.oneof({ weight: 5, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.integer() }),
       choice: fc.nat({ max: 7 }),
+      afterMs: fc.oneof(fc.constantFrom(0, 1_500, 61_000), fc.nat({ max: 1_000_000 })),
+      random: fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
     }),
     { maxLength: 100, size: 'max' },
   )
-  .map((walk) => [{ what: 'start', epochOffset: 0, choice: 0 }, ...walk]);
+  .map((walk) => [{ what: 'start', epochOffset: 0, choice: 0, afterMs: 0, random: 0 }, ...walk]);
 
-export const anySource: fc.Arbitrary<EndpointSource> = fc.constantFrom<EndpointSource>(
+const anySource: fc.Arbitrary<EndpointSource> = fc.constantFrom<EndpointSource>(
   { kind: 'addresses', endpoints: [endpoint(1)] },
   { kind: 'addresses', endpoints: [endpoint(1), endpoint(2), endpoint(1)] },
   { kind: 'names', scope: { kind: 'any' } },
 );
 
+/** One profile, or several in an order, with every setting of it. */
+export const anyStart: fc.Arbitrary<TunnelState> = fc
+  .record({
+    first: anySource,
+    others: fc.array(anySource, { maxLength: 2 }),
+    failback: fc.constantFrom<FailoverSettings['failback']>(
+      { kind: 'idle' },
+      { kind: 'off' },
+      { kind: 'after', ms: 90_000 },
+    ),
+    authRetry: fc.constantFrom('slow' as const, 'stop' as const),
+  })
+  .map(({ first, others, ...settings }) => startWith([first, ...others], settings));
+
 /** One event, and the world around it after its effects were taken up. */
 export interface Turn {
+  readonly nowMs: number;
   readonly before: TunnelState;
   readonly event: TunnelEvent;
   readonly after: TunnelState;
@@ -60,7 +79,8 @@ export interface World {
   /** The last policy that was asked for, and whether the kernel has answered for it. */
   wanted: Policy | undefined;
   isWantedSettled: boolean;
-  lookUps: number;
+  /** Epochs of the look-ups that have not ended, oldest first. */
+  lookUps: number[];
   /** The role has one timer for all names. */
   timer: { readonly timer: TimerName; readonly epoch: number } | undefined;
   probe: { readonly epoch: number; readonly endpoint: Endpoint; readonly tun: TunnelLink } | undefined;
@@ -78,27 +98,29 @@ export interface World {
  * `doubtful` confirmations the kernel's answers also come twice, late, and for what nobody asked.
  */
 export function* walk({
-  source,
+  start,
   happenings: chosen,
   confirmations,
 }: {
-  readonly source: EndpointSource;
+  readonly start: TunnelState;
   readonly happenings: readonly Happening[];
   readonly confirmations: 'honest' | 'doubtful';
 }): Generator<Turn> {
-  let state = initialState(source);
+  let state = start;
+  let nowMs = 0;
   const world: World = {
-    ...{ kernelPolicy: { kind: 'lockdown' }, wanted: undefined, isWantedSettled: true, lookUps: 0 },
+    ...{ kernelPolicy: { kind: 'lockdown' }, wanted: undefined, isWantedSettled: true, lookUps: [] },
     ...{ timer: undefined, probe: undefined, inFlight: undefined, queue: [], history: [] },
   };
   for (const happening of chosen) {
+    nowMs += happening.afterMs;
     const event = eventOf(happening, { state, world, confirmations });
     if (event === undefined) continue;
     const before = state;
-    const { state: after, effects } = step(before, event);
+    const { state: after, effects } = step(before, event, { nowMs, random: happening.random });
     state = after;
     for (const effect of effects) takeUp(effect, world);
-    yield { before, event, after, effects, world };
+    yield { nowMs, before, event, after, effects, world };
     // The process ends, and its network namespace with it.
     if (effects.some(({ kind }) => kind === 'halt')) return;
   }
@@ -142,7 +164,7 @@ function eventOf(
     case 'failed':
       return { kind: 'failed', epoch, cause: { code: causeCodes[choice] ?? 'server-silent', text: 'it failed' } };
     case 'probe answered':
-      return { kind: 'probe-answered', epoch };
+      return { kind: 'probe-answered', epoch, clientPackets: choice * 3 };
     case 'armed timer': {
       const { timer } = world;
       world.timer = undefined;
@@ -175,10 +197,14 @@ function settle(world: World, outcome: 'policy-confirmed' | 'policy-failed'): Tu
   return outcome === 'policy-confirmed' ? { kind: outcome, policy } : { kind: outcome, policy, text: 'no room' };
 }
 
-function lookUp(world: World, outcome: TunnelEvent): TunnelEvent | undefined {
-  if (world.lookUps === 0) return undefined;
-  world.lookUps -= 1;
-  return outcome;
+type LookUpEvent = Extract<TunnelEvent, { kind: 'resolved' | 'resolve-failed' }>;
+
+function lookUp(
+  world: World,
+  outcome: { [K in LookUpEvent['kind']]: Omit<Extract<LookUpEvent, { kind: K }>, 'epoch'> }[LookUpEvent['kind']],
+): TunnelEvent | undefined {
+  const epoch = world.lookUps.shift();
+  return epoch === undefined ? undefined : { ...outcome, epoch };
 }
 
 /** What a tunnel that works would see next. */
@@ -208,7 +234,7 @@ function takeUp(effect: TunnelEffect, world: World): void {
       world.history.push(effect.policy);
       return;
     case 'resolve':
-      world.lookUps += 1;
+      world.lookUps.push(effect.epoch);
       return;
     case 'arm-timer':
       world.timer = { timer: effect.timer, epoch: effect.epoch };
