@@ -16,7 +16,7 @@ const IPV6 = drop('the router carries no IPv6 in the tunnel');
 const WINDOWS = drop('it is for Windows only');
 const REMOVED = drop('OpenVPN 2.6 or 2.7 no longer knows it, and works without it');
 const NO_EFFECT = drop('it has no effect on a client of OpenVPN 2.6 or 2.7');
-const PROXY = drop('it is about a proxy, and the profile names none');
+const PROXY = drop('the router decides how long a proxy is waited for');
 
 /**
  * What is the router's own business, or means nothing on this system. Profiles of real providers are full of it.
@@ -164,7 +164,5 @@ export const DROPPED_OPTIONS: Readonly<Record<string, OptionRule>> = {
 
   'http-proxy-retry': PROXY,
   'http-proxy-timeout': PROXY,
-  'http-proxy-option': PROXY,
-  'http-proxy-user-pass': PROXY,
   'socks-proxy-retry': PROXY,
 };

@@ -41,13 +41,19 @@ export function embedMaterial(input: {
 
 /** Reads `auth-user-pass` in its three forms: alone, with a file, inline. */
 export function readCredentials(draft: Draft, option: OptionLine): void {
+  const credentials = readPair(draft, option);
+  if (credentials !== undefined) draft.credentials = credentials;
+}
+
+/** User name and password on two lines, inline or in the file that the option names first. */
+export function readPair(draft: Draft, option: OptionLine): { username: string; password: string } | undefined {
   const [path] = option.parameters;
   let text = option.inline;
   if (text === undefined && path !== undefined && path !== 'stdin' && path !== 'username-only') {
     const read = draft.readFile(path);
     if (read.kind === 'unreadable') {
       report(draft, option, `names a file that cannot be read: ${read.reason}`, 'make the file readable');
-      return;
+      return undefined;
     }
     // Not a fault: most profiles name a file of somebody else's machine, and the router asks its own settings.
     if (read.kind === 'outside') ignore(draft, option, 'its file is outside of the folder of the profile');
@@ -57,14 +63,14 @@ export function readCredentials(draft: Draft, option: OptionLine): void {
       if (text === undefined) report(draft, option, 'names a file that is not UTF-8 text', 'save the file as UTF-8');
     }
   }
-  if (text === undefined) return;
+  if (text === undefined) return undefined;
   const [username = '', password = ''] = text.split('\n').map((line) => line.replace(/\r$/, ''));
   const lineOf = (row: number): number => (option.inline === undefined ? option.line : option.line + row);
   const sound = [
     isSound(draft, { ...option, line: lineOf(1) }, { secret: username, what: 'user name' }),
     isSound(draft, { ...option, line: lineOf(2) }, { secret: password, what: 'password' }),
   ];
-  if (sound.every(Boolean)) draft.credentials = { username, password };
+  return sound.every(Boolean) ? { username, password } : undefined;
 }
 
 /** Reads the file that `askpass` names. */

@@ -4,6 +4,7 @@ import { lexOptions, type OptionLine } from './option-lexer.ts';
 import type { OptionRule } from './option-rule.ts';
 import { knownOptions, ruleOf } from './option-rules.ts';
 import { type BlockDraft, type Draft, ignore, isControlKey, pass, report } from './profile-draft.ts';
+import { finishProxy, readProxyOption } from './profile-proxies.ts';
 import { readRemoteOption } from './profile-remotes.ts';
 import { gluedInto, joinedNames } from './run-together.ts';
 
@@ -46,13 +47,18 @@ function admit(draft: Draft, option: OptionLine, place: { rule: OptionRule; bloc
   if (rule.kind === 'material') {
     embedMaterial({ draft, option, rule, ...(block === undefined ? {} : { block }) });
   } else if (rule.kind === 'read') {
-    if (rule.scope === 'remote') readRemoteOption(draft, option, block);
+    if (isProxyOption(option.name)) readProxyOption(draft, option, block);
+    else if (rule.scope === 'remote') readRemoteOption(draft, option, block);
     else readHere(draft, option);
   } else if (option.name === 'compress' && option.parameters[0] === 'migrate') {
     ignore(draft, option, 'it has no effect on a client of OpenVPN 2.6 or 2.7');
   } else {
     pass({ draft, option, source: option, block });
   }
+}
+
+function isProxyOption(name: string): boolean {
+  return name.startsWith('http-proxy') || name.startsWith('socks-proxy');
 }
 
 /** Options that the router itself understands. */
@@ -120,7 +126,8 @@ function readConnection(draft: Draft, option: OptionLine): void {
   const { remotes } = draft;
   const lexed = lexOptions({ file: draft.file, text: option.inline ?? '', firstLine: option.line + 1 });
   draft.faults.push(...lexed.faults);
-  const block: BlockDraft = { defaults: remotes.defaults, options: [] };
+  const proxy = { ...remotes.proxy, rows: [...remotes.proxy.rows] };
+  const block: BlockDraft = { defaults: remotes.defaults, options: [], proxy };
   const faultsBefore = draft.faults.length;
   for (const line of lexed.lines) readOption(draft, line, block);
   if (block.remote === undefined) {
@@ -130,7 +137,9 @@ function readConnection(draft: Draft, option: OptionLine): void {
   remotes.inheritedByBlocks = remotes.inherited.length;
   // Without a key of its own a block has the profile's key and direction (options_postprocess_mutate_ce).
   const ownKey = block.options.some((own) => isControlKey(own.name) && own.inline !== undefined);
+  const finished = finishProxy(block.proxy);
   remotes.blocks.push({
+    ...(finished === undefined ? {} : { proxy: finished }),
     host: block.remote.host,
     ...block.defaults,
     line: block.remote.option.line,
@@ -205,7 +214,7 @@ function fits(draft: Draft, option: OptionLine, rule: Exclude<OptionRule, { kind
     const takesBlock =
       rule.kind === 'material' ||
       (rule.kind === 'pass' && rule.block === true) ||
-      ['connection', 'auth-user-pass'].includes(option.name);
+      ['connection', 'auth-user-pass', 'http-proxy-user-pass'].includes(option.name);
     if (!takesBlock) report(draft, option, 'takes no inline block', `write ${option.name} on one line`);
     return takesBlock;
   }

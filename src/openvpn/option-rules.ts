@@ -17,5 +17,12 @@ export function knownOptions(): readonly string[] {
 
 /** True for an option whose parameters may hold a secret, so that only its name may be shown. */
 export function hidesParameters(name: string): boolean {
-  return ['auth-token', 'auth-token-user', 'setenv', 'setenv-safe', 'http-proxy-user-pass'].includes(name);
+  return [
+    'auth-token',
+    'auth-token-user',
+    'setenv',
+    'setenv-safe',
+    'http-proxy-user-pass',
+    'http-proxy-option',
+  ].includes(name);
 }

@@ -4,7 +4,7 @@ import { type BodyFlaw, findBodyFlaw, MAX_BODY_LINE_BYTES } from './option-body.
 import type { OptionLine } from './option-lexer.ts';
 import { MAX_ROW_BYTES, renderOptionRow } from './option-row.ts';
 import { hidesParameters, ruleOf } from './option-rules.ts';
-import type { FileRead, IgnoredOption, Profile, ProfileOption, ProfileRemote } from './profile-model.ts';
+import type { FileRead, IgnoredOption, Profile, ProfileOption, ProfileProxy, ProfileRemote } from './profile-model.ts';
 
 /** A profile while it is read. It never leaves `parseProfile`. */
 export interface Draft {
@@ -45,9 +45,17 @@ interface ListedRemote {
   readonly transport?: ProfileRemote['transport'];
 }
 
+/** A proxy while its lines are read, in any order. */
+export interface ProxyDraft {
+  found?: Omit<ProfileProxy, 'rows' | 'credentials'> & { readonly line: number };
+  credentials?: NonNullable<ProfileProxy['credentials']>;
+  readonly rows: ProfileOption[];
+}
+
 /** A `<connection>` block while it is read. */
 export interface BlockDraft {
   defaults: RemoteDefaults;
+  readonly proxy: ProxyDraft;
   remote?: ListedRemote;
   readonly options: ProfileOption[];
 }
@@ -55,6 +63,7 @@ export interface BlockDraft {
 /** The remotes while the profile is read. */
 export interface RemotesDraft {
   defaults: RemoteDefaults;
+  readonly proxy: ProxyDraft;
   /** Options of the profile that hold for each remote. */
   readonly inherited: ProfileOption[];
   readonly listed: ListedRemote[];

@@ -18,6 +18,20 @@ export interface ProfileRemote {
   readonly line: number;
   /** Options that hold for this remote only: those of its `<connection>` block, and the profile's own of that kind. */
   readonly options: readonly ProfileOption[];
+  /** What it is reached by. */
+  readonly proxy?: ProfileProxy;
+}
+
+/** A proxy between the router and a server. It looks the server's name up, and only TCP goes through it. */
+export interface ProfileProxy {
+  readonly kind: 'http' | 'socks';
+  readonly host: string;
+  readonly port: Port;
+  /** How to log in to an HTTP proxy, where there is a login. `auto`: as it asks. */
+  readonly method?: 'auto' | 'basic' | 'ntlm' | 'ntlm2';
+  readonly credentials?: { readonly username: string; readonly password: string };
+  /** Its `http-proxy-option` lines. */
+  readonly rows: readonly ProfileOption[];
 }
 
 /** A line that does not reach OpenVPN, and why. */

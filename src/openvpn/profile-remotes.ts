@@ -4,6 +4,7 @@ import { isHostAddress } from './host-address.ts';
 import type { OptionLine } from './option-lexer.ts';
 import { type BlockDraft, type Draft, ignore, report } from './profile-draft.ts';
 import type { ProfileRemote } from './profile-model.ts';
+import { finishProxy } from './profile-proxies.ts';
 
 /** Reads `remote`, `proto`, `port`, `rport` and `proto-force`, in the profile or in a block. */
 export function readRemoteOption(draft: Draft, option: OptionLine, block?: BlockDraft): void {
@@ -21,15 +22,8 @@ export function readRemoteOption(draft: Draft, option: OptionLine, block?: Block
     if (port !== undefined) place.defaults = { ...place.defaults, port };
     return;
   }
-  const host = first.replace(/^\[(.*)\]$/, '$1');
-  if (!isHost(host)) {
-    report(draft, option, 'names no host', 'write a host name or an address after remote');
-    return;
-  }
-  if (ipaddr.isValid(host) && !isHostAddress(host)) {
-    report(draft, option, 'has an address that no server can have', 'write the address or the name of the VPN server');
-    return;
-  }
+  const host = readHost(draft, option);
+  if (host === undefined) return;
   const port = portText === undefined ? undefined : readPort(draft, option, portText);
   const transport = protoText === undefined ? undefined : readTransport(draft, option, protoText);
   if ((portText !== undefined && port === undefined) || (protoText !== undefined && transport === undefined)) return;
@@ -47,6 +41,20 @@ export function readRemoteOption(draft: Draft, option: OptionLine, block?: Block
     block.remote = remote;
     block.defaults = { port: port ?? block.defaults.port, transport: transport ?? block.defaults.transport };
   }
+}
+
+/** The host that an option names first; reports what no server can be reached by. */
+export function readHost(draft: Draft, option: OptionLine): string | undefined {
+  const host = (option.parameters[0] ?? '').replace(/^\[(.*)\]$/, '$1');
+  if (!isHost(host)) {
+    report(draft, option, 'names no host', `write a host name or an address after ${option.name}`);
+    return undefined;
+  }
+  if (ipaddr.isValid(host) && !isHostAddress(host)) {
+    report(draft, option, 'has an address that no server can have', 'write the address or the name of the server');
+    return undefined;
+  }
+  return host;
 }
 
 /** The remotes in the order of the profile, each once. */
@@ -79,6 +87,7 @@ export function finishRemotes(draft: Draft): readonly ProfileRemote[] {
 
 function listedRemotes(draft: Draft): readonly ProfileRemote[] {
   const { defaults, inherited, listed } = draft.remotes;
+  const proxy = finishProxy(draft.remotes.proxy);
   // Lines outside of blocks hold for every remote, whatever their order: OpenVPN makes its list at the end.
   return listed.map(({ option, host, port, transport }) => ({
     host,
@@ -86,6 +95,7 @@ function listedRemotes(draft: Draft): readonly ProfileRemote[] {
     transport: transport ?? defaults.transport,
     line: option.line,
     options: inherited,
+    ...(proxy === undefined ? {} : { proxy }),
   }));
 }
 
@@ -112,7 +122,8 @@ function isSame(one: ProfileRemote, other: ProfileRemote): boolean {
   );
 }
 
-function readPort(draft: Draft, option: OptionLine, text: string): Port | undefined {
+/** The port that an option has; reports what is none. */
+export function readPort(draft: Draft, option: OptionLine, text: string): Port | undefined {
   const port = parsePort(text);
   if (port === undefined) report(draft, option, 'has no port from 1 to 65535', 'write the port as a number');
   return port;

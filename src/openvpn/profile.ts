@@ -7,7 +7,8 @@ import { readOption } from './option-reader.ts';
 import { MAX_ROW_BYTES, renderOptionRow } from './option-row.ts';
 import { checkProfile, checkRemotes } from './profile-checks.ts';
 import { type Draft, isControlKey } from './profile-draft.ts';
-import type { FileRead, Profile, ProfileOption, ProfileRemote } from './profile-model.ts';
+import type { FileRead, Profile, ProfileOption, ProfileProxy, ProfileRemote } from './profile-model.ts';
+import { checkProxy } from './profile-proxies.ts';
 import { finishRemotes } from './profile-remotes.ts';
 import { decodeText } from './profile-text.ts';
 
@@ -52,13 +53,22 @@ export function parseProfile(input: {
     skipUnknown: false,
     filtersPass: true,
     remoteOrder: 'listed',
-    remotes: { defaults: { port: 1194 as Port, transport: 'udp' }, inherited: [], listed: [], blocks: [] },
+    remotes: {
+      defaults: { port: 1194 as Port, transport: 'udp' },
+      inherited: [],
+      listed: [],
+      blocks: [],
+      proxy: { rows: [] },
+    },
   };
   for (const line of lexed.lines) readOption(draft, line);
 
   const remotes = finishRemotes(draft);
   checkProfile(draft);
-  for (const remote of remotes) checkRemotes(draft, remote);
+  for (const remote of remotes) {
+    checkRemotes(draft, remote);
+    checkProxy(draft, remote);
+  }
   const [first, ...rest] = remotes;
   if (draft.faults.length > 0 || first === undefined) return faulty(...ordered(draft));
   return ok({
@@ -76,7 +86,8 @@ export function parseProfile(input: {
 /**
  * The text that OpenVPN reads, on its standard input: it holds the private key and must not touch a disk.
  *
- * It has exactly one `remote`, with the literal `address`, and no hostname.
+ * It has exactly one `remote`. The literal `address` is of the server, or of the proxy that leads to it; behind a proxy
+ * the server may have a name, which OpenVPN hands to the proxy as it is.
  *
  * @throws UnderbridgeError UB_INTERNAL when `address` is no literal IPv4 or IPv6 address, or when OpenVPN could read a
  * row or a body as something else; `parseProfile` makes no such profile.
@@ -85,8 +96,33 @@ export function renderProfile(input: { profile: Profile; remote: ProfileRemote; 
   const { profile, remote, address } = input;
   const own = remote.options.some((option) => isControlKey(option.name));
   const options = [...profile.options.filter((option) => !own || !isControlKey(option.name)), ...remote.options];
-  const endpoint = [address, `${remote.port}`, protocolOf(remote, address)];
-  return [...options.map(renderOption), renderRow({ name: 'remote', parameters: endpoint })].join('');
+  const { proxy } = remote;
+  const server = [proxy === undefined ? address : remote.host, `${remote.port}`, protocolOf(remote, address)];
+  const rows = [...(proxy === undefined ? [] : proxyRows(proxy, address)), { name: 'remote', parameters: server }];
+  return [...options.map(renderOption), ...rows.map(renderRow)].join('');
+}
+
+/** User name and password of a proxy are asked for over the management connection. */
+function proxyRows(
+  { kind, port, method, credentials, rows }: ProfileProxy,
+  address: string,
+): readonly Pick<ProfileOption, 'name' | 'parameters'>[] {
+  if (kind === 'socks') {
+    const login = credentials === undefined ? [] : ['stdin'];
+    return [{ name: 'socks-proxy', parameters: [address, `${port}`, ...login] }];
+  }
+  const login = credentials === undefined ? [] : method === 'auto' ? ['auto'] : ['stdin', method ?? 'basic'];
+  return [{ name: 'http-proxy', parameters: [address, `${port}`, ...login] }, ...rows];
+}
+
+/** Where OpenVPN's packets go: to the server, or to the proxy that leads there. */
+export function firstHop({
+  proxy,
+  host,
+  port,
+  transport,
+}: ProfileRemote): Pick<ProfileRemote, 'host' | 'port' | 'transport'> {
+  return proxy === undefined ? { host, port, transport } : { host: proxy.host, port: proxy.port, transport: 'tcp' };
 }
 
 /**

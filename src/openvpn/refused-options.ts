@@ -15,7 +15,6 @@ const CONTROL = refuse('would set up a way to control OpenVPN that is not the ro
 const SERVER = refuse('makes OpenVPN a server', 'use the profile that is made for a client');
 const LAYER_2 = refuse('is about Ethernet frames, which cannot be routed', 'ask for a profile with `dev tun`');
 const COMMAND = refuse('is a command and not part of a connection', 'remove the line');
-const PROXY = refuse('names a proxy, which is not supported yet', 'use a remote that is reached directly');
 
 /** What would run code, read or write foreign files, hand over control, or make this something else than a client. */
 export const REFUSED_OPTIONS: Readonly<Record<string, OptionRule>> = {
@@ -84,9 +83,7 @@ export const REFUSED_OPTIONS: Readonly<Record<string, OptionRule>> = {
     'checks the name of the server in a way that OpenVPN 2.4 removed',
     'write verify-x509-name NAME name instead, so that the check is not lost',
   ),
-  'http-proxy': PROXY,
-  'http-proxy-override': PROXY,
-  'socks-proxy': PROXY,
+  'http-proxy-override': CONTROL,
 
   server: SERVER,
   'server-ipv6': SERVER,

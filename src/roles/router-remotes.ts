@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { contains, parseIpv4 } from '../net/address.ts';
-import type { Profile } from '../openvpn/profile.ts';
+import { firstHop, type Profile } from '../openvpn/profile.ts';
 import { resolveHost } from '../system/resolve.ts';
 import type { EndpointSource, ListedProfile, OneOrMore } from '../tunnel/failover.ts';
 import type { Endpoint, ResolverScope } from '../tunnel/policy.ts';
@@ -28,9 +28,9 @@ function endpointSource(profile: Profile, profileIndex: number): EndpointSource 
 
 function literalEndpoints(profile: Profile, profileIndex: number): readonly Endpoint[] {
   const endpoints = profile.remotes.flatMap((remote, remoteIndex) => {
-    const address = parseIpv4(remote.host);
-    if (address === undefined) return [];
-    return [{ address, port: remote.port, transport: remote.transport, profileIndex, remoteIndex }];
+    const { host, port, transport } = firstHop(remote);
+    const address = parseIpv4(host);
+    return address === undefined ? [] : [{ address, port, transport, profileIndex, remoteIndex }];
   });
   return profile.remoteOrder === 'random' ? shuffle(endpoints) : endpoints;
 }
@@ -52,11 +52,11 @@ export async function resolveRemotes(
   const { profile } = profiles[profileIndex] ?? profiles[0];
   const found = await Promise.all(
     profile.remotes.map(async (remote, remoteIndex) => {
-      const resolution = await resolveHost(remote.host);
+      const { host, port, transport } = firstHop(remote);
+      const resolution = await resolveHost(host);
       if (resolution.kind === 'problem') return resolution.text;
       const addresses = resolution.addresses.filter((address) => !contains(config.gateway, address));
-      if (addresses.length === 0) return `${remote.host} is inside the isolated network`;
-      const { port, transport } = remote;
+      if (addresses.length === 0) return `${host} is inside the isolated network`;
       return addresses.map((address) => ({ address, port, transport, profileIndex, remoteIndex }));
     }),
   );

@@ -14,7 +14,7 @@ import {
   renderCidr,
   renderSubnet,
 } from '../net/address.ts';
-import type { Profile, ProfileRemote } from '../openvpn/profile.ts';
+import { firstHop, type Profile, type ProfileRemote } from '../openvpn/profile.ts';
 import type { RouterFacts } from '../plan/facts.ts';
 import { findInterfaces, type RouterInterfaces } from '../plan/interfaces.ts';
 import { planRouter } from '../plan/router.ts';
@@ -255,13 +255,14 @@ function silentGateway({ uplink, gateways }: RouterInterfaces): Fault {
 
 function remoteFaults(profile: Profile, config: RouterConfig): readonly Fault[] {
   return profile.remotes.flatMap((remote: ProfileRemote) => {
-    if (profile.remotes.every(({ host }) => isIPv6(host))) return [ipv6Fault(profile, remote)];
-    const address = parseIpv4(remote.host);
+    const { host } = firstHop(remote);
+    if (profile.remotes.every((each) => isIPv6(firstHop(each).host))) return [ipv6Fault(profile, { ...remote, host })];
+    const address = parseIpv4(host);
     if (address === undefined || !contains(config.gateway, address)) return [];
     return [
       {
         name: `${profile.name}:${remote.line}`,
-        value: remote.host,
+        value: host,
         problem: `the VPN server is inside the isolated network ${renderSubnet(config.gateway)}`,
         hint: 'use an address that the uplink reaches, or another subnet for the isolated network',
       },

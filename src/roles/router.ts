@@ -167,8 +167,9 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
         epoch,
         tunName,
         args: (managementSocket) => renderArguments({ profile, managementSocket, tunName }),
+        server: renderEndpoint(endpoint),
         profileText: renderProfile({ profile, remote, address: endpoint.address }),
-        secrets,
+        secrets: remote.proxy?.credentials === undefined ? secrets : { ...secrets, proxy: remote.proxy.credentials },
         log,
         onEvent: (event) => dispatch(checkLink({ event: { ...event, epoch }, endpoint, config, facts })),
       });

@@ -29,6 +29,8 @@ export type OpenvpnEvent =
 export interface OpenvpnSecrets {
   readonly credentials?: { readonly username: string; readonly password: string };
   readonly keyPassphrase?: string;
+  /** What the proxy in front of the server asks for. */
+  readonly proxy?: { readonly username: string; readonly password: string };
 }
 
 export interface OpenvpnProcess {
@@ -75,6 +77,7 @@ export function startOpenvpn({
   tunName,
   args,
   profileText,
+  server,
   secrets,
   log,
   onEvent,
@@ -84,6 +87,8 @@ export function startOpenvpn({
   readonly tunName: IfName;
   readonly args: (managementSocket: string) => readonly string[];
   readonly profileText: string;
+  /** The server or proxy that it talks to, for sentences. */
+  readonly server: string;
   readonly secrets: OpenvpnSecrets;
   readonly log: Log;
   readonly onEvent: (event: OpenvpnEvent) => void;
@@ -100,7 +105,7 @@ export function startOpenvpn({
   const fail = (code: Cause['code'], text: string) => emit({ kind: 'failed', cause: { code, text } });
   // A command fails only when the process or the connection goes, and that is reported when it happens.
   const ignore = () => undefined;
-  const receive = createReceiver({ tunName, secrets, log, emit, fail, client: () => client });
+  const receive = createReceiver({ tunName, server, secrets, log, emit, fail, client: () => client });
 
   const listener = createServer((socket) => {
     listener.close();
@@ -181,6 +186,7 @@ function isProblem(line: string): boolean {
 /** Turns what OpenVPN says into the machine's events, and answers its questions. */
 function createReceiver({
   tunName,
+  server,
   secrets,
   log,
   emit,
@@ -188,6 +194,7 @@ function createReceiver({
   client,
 }: {
   readonly tunName: IfName;
+  readonly server: string;
   readonly secrets: OpenvpnSecrets;
   readonly log: Log;
   readonly emit: (event: OpenvpnEvent) => void;
@@ -197,6 +204,14 @@ function createReceiver({
   const pushReplies = createPushReplyCollector();
   let pushed: readonly string[] = [];
   let lastError: string | undefined;
+  let hasToldProxy = secrets.proxy === undefined;
+  /** The answer of a proxy that lets nobody through; the first 407 only asks for the login that follows. */
+  const refusedByProxy = (message: string): string | undefined => {
+    if (/Proxy-Authorization$/.test(message)) hasToldProxy = true;
+    const [, answer] = /^HTTP proxy returned: '(HTTP\/\S+ ([345]\d\d).*)'$/.exec(message) ?? [];
+    if (answer !== undefined) return hasToldProxy || !answer.includes(' 407') ? answer : undefined;
+    return /^(?:recv_socks_reply|socks_username_password_auth|socks_handshake): (.*)$/.exec(message)?.[1];
+  };
   // What cannot be sent is reported without its value; a connection that went is reported by itself.
   const refuse = (error: unknown) => {
     if (error instanceof ManagementError && error.code === 'MGMT_PARAMETER') {
@@ -205,10 +220,11 @@ function createReceiver({
   };
 
   const answerPassword = (realm: string, wantsUsername: boolean) => {
-    const { credentials, keyPassphrase } = secrets;
+    const { keyPassphrase } = secrets;
+    const credentials = realm === 'Auth' ? secrets.credentials : realm.endsWith(' Proxy') ? secrets.proxy : undefined;
     if (realm === 'Private Key' && keyPassphrase !== undefined) {
       void client()?.password(realm, keyPassphrase).catch(refuse);
-    } else if (realm === 'Auth' && credentials !== undefined) {
+    } else if (credentials !== undefined) {
       if (wantsUsername) void client()?.username(realm, credentials.username).catch(refuse);
       void client()?.password(realm, credentials.password).catch(refuse);
     } else {
@@ -240,6 +256,8 @@ function createReceiver({
         if (event.message.startsWith('MANAGEMENT: ')) return;
         log.debug('openvpn', { flags: event.flags, message: event.message });
         pushed = pushReplies.push(event)?.options ?? pushed;
+        const refusal = refusedByProxy(event.message);
+        if (refusal !== undefined) return fail('proxy-refused', `the proxy ${server} answered: ${refusal}`);
         // N: non-fatal error, F: fatal. Warnings come with every start and say nothing of why it failed.
         if (/[NF]/.test(event.flags)) lastError = event.message;
         return;

@@ -10,6 +10,7 @@ export type Resolution =
 
 const answerMs = 2_000;
 const tries = 2;
+const deadlineMs = 8_000;
 
 /**
  * Looks a host up in /etc/hosts, then by the servers of /etc/resolv.conf. Not getaddrinfo: that blocks a thread for up
@@ -21,12 +22,17 @@ export async function resolveHost(host: string): Promise<Resolution> {
   if (isIPv6(host)) return { kind: 'problem', text: `${host} is an IPv6 address, which is not supported yet` };
   const listed = existsSync('/etc/hosts') ? findInHosts(readFileSync('/etc/hosts', 'utf8'), host) : [];
   if (listed.length > 0) return { kind: 'addresses', addresses: listed };
+  const resolver = new Resolver({ timeout: answerMs, tries });
+  // Each server gets its tries, and a long list of dead ones would hold up the next profile.
+  const deadline = setTimeout(() => resolver.cancel(), deadlineMs);
   try {
-    const answers = await new Resolver({ timeout: answerMs, tries }).resolve4(host);
+    const answers = await resolver.resolve4(host);
     return { kind: 'addresses', addresses: answers.flatMap((address) => parseIpv4(address) ?? []) };
   } catch (error) {
     if (!(error instanceof Error && 'code' in error)) throw error;
     return { kind: 'problem', text: `${host} cannot be resolved (${error.code})` };
+  } finally {
+    clearTimeout(deadline);
   }
 }
 

@@ -10,6 +10,7 @@ export type CauseCode =
   | 'server-silent'
   | 'handshake-timeout'
   | 'auth-failed'
+  | 'proxy-refused'
   | 'option-error'
   | 'openvpn-exited'
   | 'openvpn-restarted'
@@ -28,6 +29,7 @@ export type CauseCode =
 function backoffRange(code: CauseCode): { readonly firstMs: number; readonly mostMs: number } {
   switch (code) {
     case 'auth-failed':
+    case 'proxy-refused':
     case 'option-error':
     case 'address-conflict':
       return { firstMs: 5_000, mostMs: 60_000 };

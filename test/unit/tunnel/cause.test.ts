@@ -10,6 +10,7 @@ const rangesMs: Readonly<Record<CauseCode, readonly [number, number]>> = {
   'server-silent': [250, 1_000],
   'handshake-timeout': [250, 2_000],
   'auth-failed': [5_000, 60_000],
+  'proxy-refused': [5_000, 60_000],
   'option-error': [5_000, 60_000],
   'openvpn-exited': [250, 2_000],
   'openvpn-restarted': [250, 2_000],
