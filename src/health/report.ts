@@ -1,4 +1,4 @@
-import type { Cause } from '../tunnel/cause.ts';
+import { type Cause, hintOf } from '../tunnel/cause.ts';
 import type { TunnelState } from '../tunnel/machine.ts';
 import { renderEndpoint } from '../tunnel/policy.ts';
 
@@ -20,7 +20,7 @@ export interface HealthReport {
   /** ISO 8601 in UTC. */
   readonly since: string;
   /** Why there is no tunnel, or why the last attempt failed; absent once a tunnel is proven. */
-  readonly cause?: Cause;
+  readonly cause?: Cause & { readonly hint: string };
   /** `address:port/transport` of the VPN server that is used or tried. */
   readonly remote?: string;
   /** The interface that clients leave by, while they do. */
@@ -45,10 +45,10 @@ export function reportHealth({ tunnel, sinceMs, isServing }: Snapshot): HealthRe
   };
   if (tunnel.kind === 'stopping') return base;
   const { attempts, failures, lastCause } = tunnel.course;
-  const counted = { ...base, attempts, failures, ...(lastCause === undefined ? {} : { cause: lastCause }) };
+  const counted = { ...base, attempts, failures, ...(lastCause === undefined ? {} : { cause: explained(lastCause) }) };
   switch (tunnel.kind) {
     case 'blocked':
-      return { ...counted, cause: tunnel.cause };
+      return { ...counted, cause: explained(tunnel.cause) };
     case 'resolving':
       return counted;
     case 'dialing':
@@ -60,4 +60,8 @@ export function reportHealth({ tunnel, sinceMs, isServing }: Snapshot): HealthRe
         ...(tunnel.isForwarding ? { exitInterface: tunnel.tun.name, tunnelAddress: tunnel.tun.address } : {}),
       };
   }
+}
+
+function explained(cause: Cause): Cause & { readonly hint: string } {
+  return { ...cause, hint: hintOf(cause.code) };
 }

@@ -1,4 +1,4 @@
-import { type Draft, isControlKey } from './profile-draft.ts';
+import { type Draft, isControlKey, report } from './profile-draft.ts';
 import type { ProfileRemote } from './profile-model.ts';
 
 /**
@@ -25,6 +25,28 @@ export function checkProfile(draft: Draft): void {
   } else if (!has('cert', 'key', 'pkcs12', 'auth-user-pass', 'secret', 'server', 'tls-server')) {
     const hint = 'add auth-user-pass, or the blocks <cert> and <key>';
     fault('has nothing that the server would know its client by', hint);
+  }
+}
+
+/** Every data cipher of OpenVPN 2.6 and 2.7 with OpenSSL, the old ones too, which a build may lack. */
+const knownCipher =
+  /^(?:(?:AES|ARIA|CAMELLIA)-(?:128|192|256)-(?:CBC|CFB|CFB1|CFB8|GCM|OFB)|CHACHA20-POLY1305|SM4-(?:CBC|CFB|GCM|OFB)|(?:BF|CAST5|IDEA|RC2|RC2-40|RC2-64|SEED|DES|DES-EDE|DES-EDE3|DESX)(?:-(?:CBC|CFB|CFB1|CFB8|OFB))?|NONE|DEFAULT)$/i;
+
+/** What OpenVPN would say only once it runs: a cipher that it does not know, a key that it cannot open. */
+export function checkMaterial(draft: Draft): void {
+  for (const option of draft.options) {
+    if (!['cipher', 'data-ciphers', 'data-ciphers-fallback'].includes(option.name)) continue;
+    const names = (option.parameters[0] ?? '').split(':');
+    // A question mark says: only if it is known.
+    const unknown = names.find((name) => !name.startsWith('?') && !knownCipher.test(name));
+    if (unknown === undefined) continue;
+    const hint = 'write AES-256-GCM, or what the provider says';
+    report(draft, option, 'names a cipher that OpenVPN does not know', hint);
+  }
+  const key = draft.options.find(({ name }) => name === 'key');
+  if (key?.inline?.includes('ENCRYPTED') === true && draft.keyPassphrase === undefined) {
+    const hint = 'write the passphrase into a file beside the profile, and name it: askpass FILE';
+    report(draft, key, 'has a passphrase, and none is given', hint);
   }
 }
 

@@ -27,8 +27,8 @@ export interface ProfileProxy {
   readonly kind: 'http' | 'socks';
   readonly host: string;
   readonly port: Port;
-  /** How to log in to an HTTP proxy, where there is a login. `auto`: as it asks. */
-  readonly method?: 'auto' | 'basic' | 'ntlm' | 'ntlm2';
+  /** How to log in to an HTTP proxy, where there is a login. */
+  readonly method?: 'basic' | 'ntlm' | 'ntlm2';
   readonly credentials?: { readonly username: string; readonly password: string };
   /** Its `http-proxy-option` lines. */
   readonly rows: readonly ProfileOption[];

@@ -36,7 +36,8 @@ function readHttpProxy(draft: Draft, option: OptionLine, proxy: ProxyDraft): voi
   const host = readHost(draft, option);
   const port = readPort(draft, option, portText);
   if (host === undefined || port === undefined) return;
-  // The first answer of `auto` takes 2 s more: OpenVPN reads a refusal to its end.
+  // OpenVPN would ask for a login in the middle of connecting, and there the answer took it 2 s and more to hear. So it
+  // is told at once, in the way that nearly every proxy takes.
   const isAuto = third === 'auto' || third === 'auto-nct';
   const isFile = third !== undefined && !isAuto && third !== 'none';
   const method = methods.find((known) => known === fourth);
@@ -46,7 +47,7 @@ function readHttpProxy(draft: Draft, option: OptionLine, proxy: ProxyDraft): voi
   }
   const credentials = isFile ? readPair(draft, { ...option, parameters: [third] }) : undefined;
   if (credentials !== undefined) proxy.credentials = credentials;
-  proxy.found = { kind: 'http', host, port, line: option.line, method: isAuto ? 'auto' : (method ?? 'basic') };
+  proxy.found = { kind: 'http', host, port, line: option.line, method: method ?? 'basic' };
 }
 
 function readSocksProxy(draft: Draft, option: OptionLine, proxy: ProxyDraft): void {

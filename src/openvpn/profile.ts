@@ -5,7 +5,7 @@ import { findBodyFlaw } from './option-body.ts';
 import { lexOptions } from './option-lexer.ts';
 import { readOption } from './option-reader.ts';
 import { MAX_ROW_BYTES, renderOptionRow } from './option-row.ts';
-import { checkProfile, checkRemotes } from './profile-checks.ts';
+import { checkMaterial, checkProfile, checkRemotes } from './profile-checks.ts';
 import { type Draft, isControlKey } from './profile-draft.ts';
 import type { FileRead, Profile, ProfileOption, ProfileProxy, ProfileRemote } from './profile-model.ts';
 import { checkProxy } from './profile-proxies.ts';
@@ -65,6 +65,7 @@ export function parseProfile(input: {
 
   const remotes = finishRemotes(draft);
   checkProfile(draft);
+  checkMaterial(draft);
   for (const remote of remotes) {
     checkRemotes(draft, remote);
     checkProxy(draft, remote);
@@ -111,7 +112,7 @@ function proxyRows(
     const login = credentials === undefined ? [] : ['stdin'];
     return [{ name: 'socks-proxy', parameters: [address, `${port}`, ...login] }];
   }
-  const login = credentials === undefined ? [] : method === 'auto' ? ['auto'] : ['stdin', method ?? 'basic'];
+  const login = credentials === undefined ? [] : ['stdin', method ?? 'basic'];
   return [{ name: 'http-proxy', parameters: [address, `${port}`, ...login] }, ...rows];
 }
 

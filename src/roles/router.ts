@@ -14,6 +14,7 @@ import type { Log } from '../system/log.ts';
 import { makeRunFolder, type OpenvpnProcess, openvpnUid, startOpenvpn } from '../system/openvpn.ts';
 import { openTunDevice } from '../system/prerequisites.ts';
 import { startProbe, type Target } from '../system/probe.ts';
+import { hintOf } from '../tunnel/cause.ts';
 import { initialState, step, type TunnelEffect, type TunnelEvent, type TunnelState } from '../tunnel/machine.ts';
 import { type Endpoint, type Policy, renderEndpoint, renderPolicy, type TunnelLink } from '../tunnel/policy.ts';
 import { claimGateway, prepareClaim } from './router-gateway.ts';
@@ -167,7 +168,7 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
         epoch,
         tunName,
         args: (managementSocket) => renderArguments({ profile, managementSocket, tunName }),
-        server: renderEndpoint(endpoint),
+        context: { profile, remote, server: renderEndpoint(endpoint) },
         profileText: renderProfile({ profile, remote, address: endpoint.address }),
         secrets: remote.proxy?.credentials === undefined ? secrets : { ...secrets, proxy: remote.proxy.credentials },
         log,
@@ -266,7 +267,12 @@ function isProven(state: TunnelState): boolean {
 function logTransition(log: Log, state: TunnelState): void {
   switch (state.kind) {
     case 'blocked':
-      return log.warn('blocked', { cause: state.cause.code, reason: state.cause.text, ...retryOf(state) });
+      return log.warn('blocked', {
+        cause: state.cause.code,
+        reason: state.cause.text,
+        hint: hintOf(state.cause.code),
+        ...retryOf(state),
+      });
     case 'resolving':
       return log.info('resolving the names of the profile');
     case 'dialing':

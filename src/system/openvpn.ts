@@ -11,6 +11,14 @@ import {
 } from 'node-openvpn-mgmt';
 import { UnderbridgeError } from '../errors.ts';
 import type { IfName } from '../net/address.ts';
+import {
+  explainLine,
+  explainRefusal,
+  explainRestart,
+  explainUnanswered,
+  type FailureContext,
+  killedBy,
+} from '../openvpn/failure.ts';
 import { parseTunnelLink } from '../openvpn/link.ts';
 import type { Cause } from '../tunnel/cause.ts';
 import type { TunnelLink } from '../tunnel/policy.ts';
@@ -23,7 +31,9 @@ export const openvpnUid = 975;
 export type OpenvpnEvent =
   | { readonly kind: 'held' }
   | { readonly kind: 'answered' }
+  | { readonly kind: 'verified' }
   | { readonly kind: 'connected'; readonly tun: TunnelLink }
+  | { readonly kind: 'suspected'; readonly cause: Cause }
   | { readonly kind: 'failed'; readonly cause: Cause };
 
 export interface OpenvpnSecrets {
@@ -77,7 +87,7 @@ export function startOpenvpn({
   tunName,
   args,
   profileText,
-  server,
+  context,
   secrets,
   log,
   onEvent,
@@ -87,8 +97,8 @@ export function startOpenvpn({
   readonly tunName: IfName;
   readonly args: (managementSocket: string) => readonly string[];
   readonly profileText: string;
-  /** The server or proxy that it talks to, for sentences. */
-  readonly server: string;
+  /** What the attempt is about, to tell why it failed. */
+  readonly context: FailureContext;
   readonly secrets: OpenvpnSecrets;
   readonly log: Log;
   readonly onEvent: (event: OpenvpnEvent) => void;
@@ -102,10 +112,10 @@ export function startOpenvpn({
   const emit = (event: OpenvpnEvent) => {
     if (!isEnding) onEvent(event);
   };
-  const fail = (code: Cause['code'], text: string) => emit({ kind: 'failed', cause: { code, text } });
+  const fail = (cause: Cause) => emit({ kind: 'failed', cause });
   // A command fails only when the process or the connection goes, and that is reported when it happens.
   const ignore = () => undefined;
-  const receive = createReceiver({ tunName, server, secrets, log, emit, fail, client: () => client });
+  const receive = createReceiver({ tunName, context, secrets, log, emit, fail, client: () => client });
 
   const listener = createServer((socket) => {
     listener.close();
@@ -114,9 +124,10 @@ export function startOpenvpn({
     // Before the first hold is released, so that no state and no push reply is missed.
     void client.stateOn().catch(ignore);
     void client.logOn().catch(ignore);
-    void client.closed.then(() => fail('openvpn-exited', lastProblem ?? 'OpenVPN ended'));
+    // How the process ended says more than that its connection is gone.
+    void client.closed.then(() => sleep(exitMs)).then(() => fail(exit(lastProblem ?? 'OpenVPN ended')));
   });
-  listener.on('error', (error) => fail('openvpn-exited', `the management socket failed: ${error.message}`));
+  listener.on('error', (error) => fail(exit(`the management socket failed: ${error.message}`)));
   listener.listen(socketPath);
   chmodSync(socketPath, 0o660);
 
@@ -137,8 +148,9 @@ export function startOpenvpn({
       if (client === undefined) log.debug('openvpn output', { line });
     }
     const { exitCode, signal } = await child;
-    const code = lastProblem?.startsWith('Options error') ? 'option-error' : 'openvpn-exited';
-    fail(code, lastProblem ?? `OpenVPN ended (${signal ?? `exit code ${exitCode}`})`);
+    const problem = lastProblem === undefined ? undefined : explainLine(lastProblem, context);
+    if (signal !== undefined) fail(killedBy(signal));
+    else fail(problem ?? exit(lastProblem ?? `OpenVPN ended (exit code ${exitCode})`));
     listener.close();
   })();
 
@@ -176,6 +188,13 @@ const asOpenvpn = [
   '--',
 ] as const;
 
+/** Time for a process to be gone after its management connection. */
+const exitMs = 200;
+
+function exit(text: string): Cause {
+  return { code: text.startsWith('Options error') ? 'option-error' : 'openvpn-exited', text };
+}
+
 function isProblem(line: string): boolean {
   return (
     /^(Options error|Exiting due to fatal error|ERROR|Cannot|setpriv:)/.test(line.trim()) &&
@@ -186,7 +205,7 @@ function isProblem(line: string): boolean {
 /** Turns what OpenVPN says into the machine's events, and answers its questions. */
 function createReceiver({
   tunName,
-  server,
+  context,
   secrets,
   log,
   emit,
@@ -194,28 +213,31 @@ function createReceiver({
   client,
 }: {
   readonly tunName: IfName;
-  readonly server: string;
+  readonly context: FailureContext;
   readonly secrets: OpenvpnSecrets;
   readonly log: Log;
   readonly emit: (event: OpenvpnEvent) => void;
-  readonly fail: (code: Cause['code'], text: string) => void;
+  readonly fail: (cause: Cause) => void;
   readonly client: () => ManagementClient | undefined;
 }): (event: ManagementEvent) => void {
   const pushReplies = createPushReplyCollector();
   let pushed: readonly string[] = [];
-  let lastError: string | undefined;
+  /** What the lines so far say of a failure: the first one, because those that follow are consequences. */
+  let explained: Cause | undefined;
+  let isUp = false;
   let hasToldProxy = secrets.proxy === undefined;
   /** The answer of a proxy that lets nobody through; the first 407 only asks for the login that follows. */
   const refusedByProxy = (message: string): string | undefined => {
     if (/Proxy-Authorization$/.test(message)) hasToldProxy = true;
-    const [, answer] = /^HTTP proxy returned: '(HTTP\/\S+ ([345]\d\d).*)'$/.exec(message) ?? [];
+    const [, answer] = /^HTTP proxy returned: '(HTTP\/\S+ [345]\d\d.*)'$/.exec(message) ?? [];
     if (answer !== undefined) return hasToldProxy || !answer.includes(' 407') ? answer : undefined;
     return /^(?:recv_socks_reply|socks_username_password_auth|socks_handshake): (.*)$/.exec(message)?.[1];
   };
   // What cannot be sent is reported without its value; a connection that went is reported by itself.
   const refuse = (error: unknown) => {
     if (error instanceof ManagementError && error.code === 'MGMT_PARAMETER') {
-      fail('auth-failed', 'the user name or password holds something that cannot be sent to OpenVPN');
+      const text = 'the user name or password holds something that cannot be sent to OpenVPN';
+      fail({ code: 'auth-failed', text });
     }
   };
 
@@ -228,8 +250,23 @@ function createReceiver({
       if (wantsUsername) void client()?.username(realm, credentials.username).catch(refuse);
       void client()?.password(realm, credentials.password).catch(refuse);
     } else {
-      fail('auth-failed', `OpenVPN asks for a password (${realm}) that was not given`);
+      fail(explainUnanswered(realm, context));
     }
+  };
+
+  const readLog = (message: string) => {
+    const refusal = refusedByProxy(message);
+    if (refusal !== undefined) {
+      return fail({ code: 'proxy-refused', text: `the proxy ${context.server} answered: ${refusal}` });
+    }
+    if (message.startsWith('VERIFY OK: depth=0')) return emit({ kind: 'verified' });
+    const meaning = explainLine(message, context);
+    // A tunnel that is up outlives a moment without a way; whether it does, the probe knows.
+    if (meaning === undefined || (isUp && meaning.code === 'unreachable')) return;
+    explained ??= meaning;
+    emit({ kind: 'suspected', cause: explained });
+    // What the network says of a packet is true at once; OpenVPN would go on sending.
+    if (/^(read|write) (UDP|TCP)/.test(message)) fail(explained);
   };
 
   return (event) => {
@@ -238,17 +275,15 @@ function createReceiver({
         return emit({ kind: 'held' });
       case 'password-need':
         return answerPassword(event.realm, event.wants !== 'password');
-      case 'verification-failed': {
-        const reason = event.reason === undefined ? '' : `: ${event.reason}`;
-        return fail('auth-failed', `the server did not take the credentials (${event.realm})${reason}`);
-      }
+      case 'verification-failed':
+        return fail(explainRefusal(event, context));
       case 'state':
         log.debug('openvpn state', { state: event.name, detail: event.detail });
         if (event.name === 'AUTH' || event.name === 'GET_CONFIG' || event.name === 'ASSIGN_IP') {
           return emit({ kind: 'answered' });
         }
         if (event.name === 'RECONNECTING' || event.name === 'EXITING') {
-          return fail('openvpn-restarted', lastError ?? `OpenVPN gave up the connection (${event.detail})`);
+          return fail(explained ?? explainRestart(event.detail, context));
         }
         return;
       case 'log': {
@@ -256,23 +291,22 @@ function createReceiver({
         if (event.message.startsWith('MANAGEMENT: ')) return;
         log.debug('openvpn', { flags: event.flags, message: event.message });
         pushed = pushReplies.push(event)?.options ?? pushed;
-        const refusal = refusedByProxy(event.message);
-        if (refusal !== undefined) return fail('proxy-refused', `the proxy ${server} answered: ${refusal}`);
-        // N: non-fatal error, F: fatal. Warnings come with every start and say nothing of why it failed.
-        if (/[NF]/.test(event.flags)) lastError = event.message;
-        return;
+        return readLog(event.message);
       }
-      case 'notify':
-        return event.type.startsWith('server-pushed')
-          ? fail('server-closed', `the server closed the connection (${event.type})`)
-          : undefined;
+      case 'notify': {
+        if (!event.type.startsWith('server-pushed')) return;
+        const said = event.text === '' ? event.type : `${event.type}: ${event.text}`;
+        return fail({ code: 'server-closed', text: `${context.server} told us to go (${said})` });
+      }
       case 'fatal':
-        return fail('openvpn-exited', event.message);
+        return fail(explained ?? explainLine(event.message, context) ?? exit(event.message));
       case 'updown': {
         if (event.phase !== 'UP') return;
+        isUp = true;
+        explained = undefined;
         const tun = parseTunnelLink({ name: tunName, env: event.env, pushed });
         return tun === undefined
-          ? fail('option-error', 'the server gave no IPv4 address')
+          ? fail({ code: 'option-error', text: `${context.server} gave no IPv4 address` })
           : emit({ kind: 'connected', tun });
       }
       default:

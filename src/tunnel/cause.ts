@@ -4,23 +4,42 @@ export interface Cause {
   readonly text: string;
 }
 
-export type CauseCode =
-  | 'starting'
-  | 'resolve-failed'
-  | 'server-silent'
-  | 'handshake-timeout'
-  | 'auth-failed'
-  | 'proxy-refused'
-  | 'option-error'
-  | 'openvpn-exited'
-  | 'openvpn-restarted'
-  | 'server-closed'
-  | 'tunnel-dead'
-  | 'tun-gone'
-  | 'address-conflict'
-  | 'apply-failed'
+export type CauseCode = keyof typeof hints;
+
+/** What to do about it, one clause for each cause; where nothing has to be done, what happens by itself. */
+const hints = {
+  starting: 'wait a moment',
+  'resolve-failed': 'see whether the resolvers of /etc/resolv.conf answer, or use a profile with addresses',
+  'server-silent':
+    'see whether the server is up and no firewall drops the packets; a wrong tls-auth or tls-crypt key looks the same',
+  'server-refuses': 'see whether the server runs, and whether port and protocol of the profile are right',
+  unreachable: "see whether the uplink's network has a way out (UPLINK_GATEWAY), and whether the address is right",
+  'handshake-timeout': 'a lossy link or a small MTU may swallow large packets: try tun-mtu or another remote',
+  'tls-mismatch': 'download the profile again: its TLS versions, ciphers or keys are not those of the server',
+  'wrong-ca': 'download the profile again: its <ca> is of another provider, or an old one',
+  'certificate-expired': 'tell the provider, and see whether the clock of this machine is right',
+  'certificate-refused': 'see whether remote and verify-x509-name of the profile are of the same server',
+  'auth-failed': 'check user name and password, and whether the account is paid and free',
+  'login-deferred': 'the server is busy; it is tried again',
+  'key-passphrase': 'put the right passphrase into the file that askpass names',
+  'proxy-refused': 'check user name and password of the proxy, and whether it lets this server through',
+  'option-error': 'correct or remove the line of the profile',
+  'openvpn-exited': 'see the log at LOG_LEVEL=debug',
+  'openvpn-killed': 'a new one is started; see whether the machine is out of memory',
+  'openvpn-restarted': 'see the log at LOG_LEVEL=debug',
+  'server-closed': 'the next attempt begins at once; the server may be restarting',
+  'tunnel-dead': 'a new tunnel is made; if it happens again and again, try another server or HEALTH_PROBE',
+  'tun-gone': 'a new device is made; see who deletes it',
+  'address-conflict': 'give the isolated network or the uplink another subnet',
+  'apply-failed': 'see whether another program changes firewall or routes of this container',
   /** Not a failure: a profile that stands before the one in use is tried again. */
-  | 'failback';
+  failback: 'nothing has to be done; FAILBACK says when it happens',
+} as const;
+
+/** What to do about a cause, one clause without a full stop. */
+export function hintOf(code: CauseCode): string {
+  return hints[code];
+}
 
 /**
  * Wait before the next attempt, in milliseconds: the first, and the most. What heals by itself is tried again quickly;
@@ -30,12 +49,20 @@ function backoffRange(code: CauseCode): { readonly firstMs: number; readonly mos
   switch (code) {
     case 'auth-failed':
     case 'proxy-refused':
+    case 'key-passphrase':
     case 'option-error':
     case 'address-conflict':
+    case 'wrong-ca':
+    case 'certificate-expired':
+    case 'certificate-refused':
+    case 'tls-mismatch':
       return { firstMs: 5_000, mostMs: 60_000 };
     case 'apply-failed':
       return { firstMs: 250, mostMs: 5_000 };
+    case 'login-deferred':
+      return { firstMs: 3_000, mostMs: 60_000 };
     case 'server-silent':
+    case 'server-refuses':
       // The attempt itself took seconds; a short wait uses a returning server soon.
       return { firstMs: 250, mostMs: 1_000 };
     default:
@@ -51,5 +78,5 @@ export function backoffMs({ code, failures }: { code: CauseCode; failures: numbe
 
 /** True for what every server of a profile would say again: the next profile is worth more than the next remote. */
 export function isOfWholeProfile(code: CauseCode): boolean {
-  return code === 'auth-failed' || code === 'option-error';
+  return code === 'auth-failed' || code === 'key-passphrase' || code === 'option-error';
 }

@@ -59,6 +59,8 @@ export const steadyMs = 60_000;
 const slowAuthMs = 600_000;
 /** The wait before the first attempt at another profile. */
 const changeMs = 250;
+/** The longest wait before the next server of the same profile. */
+const nextServerMs = 1_000;
 const firstCoolMs = 30_000;
 const mostCoolMs = 900_000;
 
@@ -89,7 +91,10 @@ export function recordFailure({
   const failures = record.failures + 1;
   const refusals = record.refusals + (cause.code === 'auth-failed' ? 1 : 0);
   const isLocked = cause.code === 'auth-failed' && refusals >= authLimit;
-  const restMs = jittered(isLocked ? slowAuthMs : backoffMs({ code: cause.code, failures }), at);
+  const backoff = isLocked ? slowAuthMs : backoffMs({ code: cause.code, failures });
+  // What is wrong with one server need not be wrong with the next one.
+  const isNextFree = !isRoundOver && !isOfWholeProfile(cause.code);
+  const restMs = jittered(isNextFree ? Math.min(backoff, nextServerMs) : backoff, at);
   const rounds = record.rounds + (isRoundOver ? 1 : 0);
   const coolMs = Math.max(restMs, Math.min(mostCoolMs, firstCoolMs * 2 ** Math.min(rounds - 1, 20)));
   return {

@@ -49,7 +49,9 @@ export interface Dialing {
   readonly isPolicyConfirmed: boolean;
   /** OpenVPN waits for our word. */
   readonly isHeld: boolean;
-  readonly phase: 'preparing' | 'contacting' | 'handshaking';
+  /** `greeting`: the server has answered; `handshaking`: and its certificate was accepted. */
+  readonly suspicion?: Cause;
+  readonly phase: 'preparing' | 'contacting' | 'greeting' | 'handshaking';
 }
 
 export interface Up {
@@ -93,6 +95,10 @@ export type TunnelEvent =
   | { readonly kind: 'held'; readonly epoch: number }
   | { readonly kind: 'answered'; readonly epoch: number }
   | { readonly kind: 'connected'; readonly epoch: number; readonly tun: TunnelLink }
+  /** The server's certificate was accepted. */
+  | { readonly kind: 'verified'; readonly epoch: number }
+  /** What OpenVPN said would explain a failure, if it comes to one: a stranger's packet may be behind it. */
+  | { readonly kind: 'suspected'; readonly epoch: number; readonly cause: Cause }
   /** OpenVPN gave the connection up, or its process ended. */
   | { readonly kind: 'failed'; readonly epoch: number; readonly cause: Cause }
   /** `clientPackets`: what else has come through the tunnel since the last answer. */
@@ -127,7 +133,9 @@ export interface Step {
 
 /** Time a server has for its first answer. OpenVPN sends at 0, 1 and 3 s with `--tls-timeout 1`. */
 export const contactMs = 4_000;
-/** Time from the first answer to a configured tunnel; 10 % loss needed up to 6.1 s. */
+/** Time from the first answer to the server's certificate: a server that does not like our TLS says nothing more. */
+export const greetingMs = 10_000;
+/** Time from there to a configured tunnel; with 10 % loss all of it needed up to 6.1 s. */
 export const handshakeMs = 20_000;
 
 /** So few packets between two answers may be errors, strays and late answers of resolvers; more are clients at work. */
@@ -200,10 +208,10 @@ function whileDialing(state: Dialing, event: TunnelEvent, at: Moment): Step {
       return release({ ...state, isHeld: true });
     case 'answered':
       if (state.phase !== 'contacting') return stay(state);
-      return {
-        state: { ...state, phase: 'handshaking' },
-        effects: [{ kind: 'arm-timer', timer: 'handshake', epoch: state.course.epoch, ms: handshakeMs }],
-      };
+      return handshake({ ...state, phase: 'greeting' }, greetingMs);
+    case 'verified':
+      if (state.phase !== 'contacting' && state.phase !== 'greeting') return stay(state);
+      return handshake({ ...state, phase: 'handshaking' }, handshakeMs);
     case 'connected': {
       if (state.phase === 'preparing') return stay(state);
       const { course, endpoint } = state;
@@ -213,6 +221,8 @@ function whileDialing(state: Dialing, event: TunnelEvent, at: Moment): Step {
         effects: [{ kind: 'apply', policy: { kind: 'forward', endpoint, tun } }],
       };
     }
+    case 'suspected':
+      return state.suspicion === undefined ? stay({ ...state, suspicion: event.cause }) : stay(state);
     case 'failed':
       return block(state.course, event.cause, at);
     case 'timer':
@@ -222,14 +232,22 @@ function whileDialing(state: Dialing, event: TunnelEvent, at: Moment): Step {
   }
 }
 
+function handshake(state: Dialing, ms: number): Step {
+  return { state, effects: [{ kind: 'arm-timer', timer: 'handshake', epoch: state.course.epoch, ms }] };
+}
+
 function dialTimer(state: Dialing, timer: TimerName, at: Moment): Step {
   const server = renderEndpoint(state.endpoint);
-  if (timer === 'contact' && state.phase !== 'handshaking') {
+  if (timer === 'contact' && (state.phase === 'preparing' || state.phase === 'contacting')) {
     const cause: Cause =
       state.phase === 'preparing'
         ? { code: 'openvpn-exited', text: 'OpenVPN did not report for work' }
-        : { code: 'server-silent', text: `${server} does not answer` };
+        : (state.suspicion ?? { code: 'server-silent', text: `${server} does not answer` });
     return block(state.course, cause, at);
+  }
+  if (timer === 'handshake' && state.phase === 'greeting') {
+    const text = `${server} answered, but broke off TLS before it showed its certificate`;
+    return block(state.course, state.suspicion ?? { code: 'tls-mismatch', text }, at);
   }
   if (timer === 'handshake' && state.phase === 'handshaking') {
     const text = `${server} answered, but the handshake did not finish in ${handshakeMs / 1000} s`;

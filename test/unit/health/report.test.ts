@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { type HealthReport, reportHealth, type Snapshot } from '../../../src/health/report.ts';
+import { hintOf } from '../../../src/tunnel/cause.ts';
 import { step, type TunnelEvent, type TunnelState } from '../../../src/tunnel/machine.ts';
 import { endpoint, moment, startWith, tunnelLink } from '../tunnel/endpoints.ts';
 import { anyStart, anyWalk, walk } from '../tunnel/walk.ts';
@@ -9,6 +10,7 @@ import { anyStart, anyWalk, walk } from '../tunnel/walk.ts';
 const server = endpoint(10);
 const tun = tunnelLink(2);
 const silence = { code: 'server-silent', text: '198.51.100.10:1194/udp does not answer' } as const;
+const explained = { ...silence, hint: hintOf('server-silent') };
 const sinceMs = Date.UTC(2026, 0, 2, 3, 4, 5, 678);
 const since = '2026-01-02T03:04:05.678Z';
 
@@ -41,14 +43,14 @@ describe('the health report', () => {
   it('of a router that just starts says so', () => {
     assert.deepEqual(report(after(), false), {
       ...{ healthy: false, ready: false, state: 'blocked', since, attempts: 0, failures: 0 },
-      cause: { code: 'starting', text: 'the router is starting' },
+      cause: { code: 'starting', text: 'the router is starting', hint: hintOf('starting') },
     });
   });
 
   it('of a blocked router says why', () => {
     const state = after({ kind: 'start' }, { kind: 'failed', epoch: 1, cause: silence });
     assert.deepEqual(report(state), {
-      ...{ healthy: false, ready: true, state: 'blocked', since, attempts: 1, failures: 1, cause: silence },
+      ...{ healthy: false, ready: true, state: 'blocked', since, attempts: 1, failures: 1, cause: explained },
     });
   });
 
@@ -56,7 +58,7 @@ describe('the health report', () => {
     const retry: TunnelEvent = { kind: 'timer', timer: 'retry', epoch: 2 };
     assert.deepEqual(report(after({ kind: 'start' }, { kind: 'failed', epoch: 1, cause: silence }, retry)), {
       ...{ healthy: false, ready: true, state: 'dialing', since, attempts: 2, failures: 1 },
-      ...{ cause: silence, remote: '198.51.100.10:1194/udp' },
+      ...{ cause: explained, remote: '198.51.100.10:1194/udp' },
     });
   });
 
@@ -114,7 +116,7 @@ describe('the body of /healthz', () => {
   it('has fields of known names and shapes, so that nothing else finds a way in', () => {
     overWalks((snapshot) => {
       const { cause, ...fields } = JSON.parse(JSON.stringify(reportHealth(snapshot)));
-      if (cause !== undefined) assert.deepEqual(Object.keys(cause).sort(), ['code', 'text']);
+      if (cause !== undefined) assert.deepEqual(Object.keys(cause).sort(), ['code', 'hint', 'text']);
       for (const [name, value] of Object.entries(fields)) {
         assert.match(`${value}`, known[name as keyof typeof known] ?? assert.fail(`${name} is not a known field`));
       }

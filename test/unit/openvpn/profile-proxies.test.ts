@@ -31,7 +31,7 @@ describe('a proxy of a profile', () => {
     assert.deepEqual(profileOf(...http).remotes[0].proxy?.credentials, { username: 'alice', password: 'secret word' });
     assert.deepEqual(rendered(...http)[0], 'http-proxy 198.51.100.9 8080 stdin basic');
     const asked = rendered(remote, 'http-proxy 192.0.2.1 8080 auto', ...login)[0];
-    assert.equal(asked, 'http-proxy 198.51.100.9 8080 auto');
+    assert.equal(asked, 'http-proxy 198.51.100.9 8080 stdin basic');
     assert.deepEqual(
       rendered(remote, 'http-proxy 192.0.2.1 8080 none ntlm2', ...login)[0],
       'http-proxy 198.51.100.9 8080 stdin ntlm2',

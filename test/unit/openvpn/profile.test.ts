@@ -71,6 +71,8 @@ const malicious: readonly (readonly [line: string, problem: string])[] = [
   ['http-proxy 192.0.2.1 8080 auto kerberos', 'names a way to log in that OpenVPN does not know'],
   ['setenv GENERIC_CONFIG', 'says that this profile cannot be used as it is'],
   ['remote vpn.example.net 0', 'has no port from 1 to 65535'],
+  ['cipher AES-257-GCM', 'names a cipher that OpenVPN does not know'],
+  ['data-ciphers AES-256-GCM:?NEW-1:NEW-2', 'names a cipher that OpenVPN does not know'],
   ['remote vpn.example.net 443proto udp', 'has the option proto run into it'],
   ['remote vpn.example.net 443 sctp', 'names no transport that OpenVPN knows'],
   ['remote $(id) 443', 'names no host'],
@@ -164,9 +166,9 @@ test('wraps a PKCS#12 block that is one long line of base64', () => {
 });
 
 test('refuses a row that is too long only under the name that OpenVPN gets', () => {
-  const longest = 254 - 'data-ciphers '.length;
-  understood(parseText(withLines(`ncp-ciphers ${'A'.repeat(longest)}`)));
-  const [fault = ''] = faults(`ncp-ciphers ${'A'.repeat(longest + 1)}`);
+  const longest = 254 - 'data-ciphers ?'.length;
+  understood(parseText(withLines(`ncp-ciphers ?${'A'.repeat(longest)}`)));
+  const [fault = ''] = faults(`ncp-ciphers ?${'A'.repeat(longest + 1)}`);
   assert.match(fault, /^test\.ovpn:7 \| .* \| is longer than the 254 bytes that OpenVPN reads$/);
 });
 

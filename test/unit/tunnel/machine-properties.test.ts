@@ -323,7 +323,17 @@ describe('the walks', () => {
     }
     const expected: readonly (TunnelState['kind'] | TunnelEvent['kind'] | TunnelEffect['kind'] | 'proven')[] = [
       ...(['blocked', 'resolving', 'dialing', 'up', 'proven', 'stopping'] as const),
-      ...(['start', 'policy-confirmed', 'policy-failed', 'resolved', 'resolve-failed', 'held', 'answered'] as const),
+      ...([
+        'start',
+        'policy-confirmed',
+        'policy-failed',
+        'resolved',
+        'resolve-failed',
+        'held',
+        'answered',
+        'verified',
+        'suspected',
+      ] as const),
       ...(['connected', 'failed', 'probe-answered', 'timer', 'stop', 'apply', 'resolve', 'start-openvpn'] as const),
       ...(['release-hold', 'end-openvpn', 'forget-flows', 'start-probe', 'stop-probe', 'arm-timer', 'halt'] as const),
     ];
@@ -362,7 +372,8 @@ function hasPromise(state: TunnelState, { timer, probe, lookUps, isWantedSettled
     case 'resolving':
       return !isWantedSettled || lookUps.includes(state.course.epoch);
     case 'dialing': {
-      const awaited = state.phase === 'handshaking' ? 'handshake' : 'contact';
+      const hasAnswered = state.phase === 'greeting' || state.phase === 'handshaking';
+      const awaited = hasAnswered ? 'handshake' : 'contact';
       return timer?.timer === awaited && timer.epoch === state.course.epoch;
     }
     case 'up':

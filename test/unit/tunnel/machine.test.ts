@@ -4,6 +4,7 @@ import type { Cause } from '../../../src/tunnel/cause.ts';
 import { type EndpointSource, steadyMs } from '../../../src/tunnel/failover.ts';
 import {
   contactMs,
+  greetingMs,
   handshakeMs,
   step,
   type TunnelEffect,
@@ -41,7 +42,9 @@ const events = {
   'resolve-failed': (epoch) => ({ kind: 'resolve-failed', epoch, text: 'vpn.example cannot be resolved (ENOTFOUND)' }),
   held: (epoch) => ({ kind: 'held', epoch }),
   answered: (epoch) => ({ kind: 'answered', epoch }),
+  verified: (epoch) => ({ kind: 'verified', epoch }),
   connected: (epoch) => ({ kind: 'connected', epoch, tun }),
+  suspected: (epoch) => ({ kind: 'suspected', epoch, cause: silence }),
   failed: (epoch) => ({ kind: 'failed', epoch, cause: silence }),
   'probe-answered': (epoch) => ({ kind: 'probe-answered', epoch, clientPackets: 0 }),
   'retry timer': (epoch) => ({ kind: 'timer', timer: 'retry', epoch }),
@@ -53,7 +56,7 @@ const events = {
 type EventName = keyof typeof events;
 const eventNames = Object.keys(events) as EventName[];
 
-const dialUp = ['start', 'held', 'dial confirmed', 'answered', 'connected'] as const;
+const dialUp = ['start', 'held', 'dial confirmed', 'answered', 'verified', 'connected'] as const;
 const course = (source: EndpointSource, ...path: readonly EventName[]) => ({ source, path });
 
 /** Each state, by the events that lead there from the start. */
@@ -66,7 +69,8 @@ const courses = {
   'preparing, confirmed': course(addresses, 'start', 'dial confirmed'),
   'preparing, held': course(addresses, 'start', 'held'),
   contacting: course(addresses, 'start', 'dial confirmed', 'held'),
-  handshaking: course(addresses, 'start', 'held', 'dial confirmed', 'answered'),
+  greeting: course(addresses, 'start', 'held', 'dial confirmed', 'answered'),
+  handshaking: course(addresses, 'start', 'held', 'dial confirmed', 'answered', 'verified'),
   up: course(addresses, ...dialUp),
   forwarding: course(addresses, ...dialUp, 'forward confirmed'),
   proven: course(addresses, ...dialUp, 'forward confirmed', 'probe-answered'),
@@ -85,7 +89,7 @@ const always = {
   stop: 'stopping: apply lockdown, stop-probe, end-openvpn',
 };
 const wait = { ...always, start: dial, 'retry timer': dial };
-const give = { ...always, failed: block, 'contact timer': block };
+const give = { ...always, failed: block, 'contact timer': block, suspected: 'SAME: nothing' };
 const carry = { ...always, failed: block, held: block, connected: 'up: stop-probe, apply forward' };
 
 /** State × event → next state and effects, in their order. What is not listed changes nothing and does nothing. */
@@ -97,8 +101,30 @@ const table: Readonly<Record<StateName, Partial<Record<EventName, string>>>> = {
   preparing: { ...give, 'dial confirmed': 'preparing, confirmed: nothing', held: 'preparing, held: nothing' },
   'preparing, confirmed': { ...give, held: release },
   'preparing, held': { ...give, 'dial confirmed': release },
-  contacting: { ...give, held: block, answered: 'handshaking: arm handshake', connected: 'up: apply forward' },
-  handshaking: { ...always, failed: block, held: block, 'handshake timer': block, connected: 'up: apply forward' },
+  contacting: {
+    ...give,
+    held: block,
+    answered: 'greeting: arm handshake',
+    verified: 'handshaking: arm handshake',
+    connected: 'up: apply forward',
+  },
+  greeting: {
+    ...always,
+    suspected: 'SAME: nothing',
+    failed: block,
+    held: block,
+    'handshake timer': block,
+    verified: 'handshaking: arm handshake',
+    connected: 'up: apply forward',
+  },
+  handshaking: {
+    ...always,
+    suspected: 'SAME: nothing',
+    failed: block,
+    held: block,
+    'handshake timer': block,
+    connected: 'up: apply forward',
+  },
   up: { ...carry, 'forward confirmed': 'forwarding: start-probe' },
   forwarding: { ...carry, 'forward confirmed': 'forwarding: start-probe', 'probe-answered': 'proven: nothing' },
   proven: { ...carry, 'forward confirmed': 'proven: start-probe' },
@@ -134,8 +160,12 @@ describe('an attempt', () => {
     const contact = { kind: 'arm-timer', timer: 'contact', epoch, ms: contactMs };
     assert.deepEqual(armed('start'), contact);
     assert.deepEqual(armed('start', 'dial confirmed', 'held'), contact);
-    const handshake = { kind: 'arm-timer', timer: 'handshake', epoch, ms: handshakeMs };
-    assert.deepEqual(armed('start', 'dial confirmed', 'held', 'answered'), handshake);
+    const greeting = { kind: 'arm-timer', timer: 'handshake', epoch, ms: greetingMs };
+    assert.deepEqual(armed('start', 'dial confirmed', 'held', 'answered'), greeting);
+    assert.deepEqual(armed('start', 'dial confirmed', 'held', 'answered', 'verified'), {
+      ...greeting,
+      ms: handshakeMs,
+    });
   });
 
   it('says what went wrong in one sentence', () => {
@@ -150,6 +180,10 @@ describe('an attempt', () => {
     );
     assert.equal(
       cause('held', 'dial confirmed', 'answered', 'handshake timer'),
+      'tls-mismatch: 198.51.100.1:1194/udp answered, but broke off TLS before it showed its certificate',
+    );
+    assert.equal(
+      cause('held', 'dial confirmed', 'answered', 'verified', 'handshake timer'),
       'handshake-timeout: 198.51.100.1:1194/udp answered, but the handshake did not finish in 20 s',
     );
     assert.equal(
@@ -157,6 +191,17 @@ describe('an attempt', () => {
       'openvpn-restarted: OpenVPN gave up the connection',
     );
     assert.equal(cause('dial failed'), 'apply-failed: the kernel did not take the rules: no room');
+  });
+
+  it('takes what OpenVPN said for the reason, once a deadline has passed', () => {
+    const suspicion: Cause = { code: 'tls-mismatch', text: 'another key' };
+    const { state } = reach(addresses, 'start', 'held', 'dial confirmed');
+    const suspected = step(state, { kind: 'suspected', epoch: 1, cause: suspicion }, moment());
+    assert.deepEqual(suspected.effects, []);
+    const { state: later } = step(suspected.state, { kind: 'suspected', epoch: 1, cause: silence }, moment());
+    const { state: blocked } = happen(later, 'contact timer');
+    assert.ok(blocked.kind === 'blocked');
+    assert.deepEqual(blocked.cause, suspicion);
   });
 
   it('remembers the very policy that it asks for', () => {

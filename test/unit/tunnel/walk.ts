@@ -26,7 +26,19 @@ export interface Happening {
 const happenings = [
   ...['all goes well', 'kernel takes up', 'kernel confirms', 'kernel refuses'],
   ...['old policy confirmed', 'strange policy confirmed', 'names resolved', 'names not resolved'],
-  ...['held', 'answered', 'connected', 'failed', 'probe answered', 'armed timer', 'any timer', 'start', 'stop'],
+  ...[
+    'held',
+    'answered',
+    'verified',
+    'suspected',
+    'connected',
+    'failed',
+    'probe answered',
+    'armed timer',
+    'any timer',
+    'start',
+    'stop',
+  ],
 ] as const;
 
 /** A way through the life of a tunnel; half of the time all goes well, so that it gets somewhere. */
@@ -159,6 +171,10 @@ function eventOf(
       return { kind: 'held', epoch };
     case 'answered':
       return { kind: 'answered', epoch };
+    case 'verified':
+      return { kind: 'verified', epoch };
+    case 'suspected':
+      return { kind: 'suspected', epoch, cause: { code: 'unreachable', text: 'no way' } };
     case 'connected':
       return { kind: 'connected', epoch, tun: tunnelLink(choice + 2) };
     case 'failed':
@@ -217,7 +233,9 @@ function whatGoesWell(state: TunnelState, { inFlight, isWantedSettled }: World):
     case 'resolving':
       return 'names resolved';
     case 'dialing':
-      return ({ preparing: 'held', contacting: 'answered', handshaking: 'connected' } as const)[state.phase];
+      return ({ preparing: 'held', contacting: 'answered', greeting: 'verified', handshaking: 'connected' } as const)[
+        state.phase
+      ];
     case 'up':
       return 'probe answered';
     case 'stopping':
