@@ -1,4 +1,5 @@
 import { type Cause, hintOf } from '../tunnel/cause.ts';
+import type { ProfileRecord } from '../tunnel/failover.ts';
 import type { TunnelState } from '../tunnel/machine.ts';
 import { renderEndpoint } from '../tunnel/policy.ts';
 
@@ -7,6 +8,8 @@ export interface Snapshot {
   readonly tunnel: TunnelState;
   /** When the tunnel's state last changed its kind, or was proven, in milliseconds since the epoch. */
   readonly sinceMs: number;
+  /** This moment by the machine's clock, and by the calendar in milliseconds since the epoch. */
+  readonly now: { readonly clockMs: number; readonly calendarMs: number };
   /** The gateway address is claimed, so clients get answers. */
   readonly isServing: boolean;
 }
@@ -21,6 +24,10 @@ export interface HealthReport {
   readonly since: string;
   /** Why there is no tunnel, or why the last attempt failed; absent once a tunnel is proven. */
   readonly cause?: Cause & { readonly hint: string };
+  /** The profile that is used, tried or waited for. */
+  readonly profile?: string;
+  /** When the next attempt begins, ISO 8601 in UTC; absent while one runs, and when nothing is tried any more. */
+  readonly nextTry?: string;
   /** `address:port/transport` of the VPN server that is used or tried. */
   readonly remote?: string;
   /** The interface that clients leave by, while they do. */
@@ -30,13 +37,26 @@ export interface HealthReport {
   readonly attempts?: number;
   /** Failed attempts since the tunnel last worked. */
   readonly failures?: number;
+  /** Every profile in the order of CONFIG. */
+  readonly profiles?: readonly ProfileReport[];
+}
+
+/** What the attempts at one profile have come to. */
+export interface ProfileReport {
+  readonly name: string;
+  /** `cooling`: others come first; `given-up`: not tried until the router is started anew. */
+  readonly state: 'in-use' | 'trying' | 'ready' | 'cooling' | 'given-up';
+  /** Failed attempts in a row; a tunnel that works makes them forgotten within seconds. */
+  readonly failures: number;
+  /** Until when others come first, ISO 8601 in UTC. */
+  readonly coolsUntil?: string;
 }
 
 /**
  * Healthy: clients are forwarded and a probe has come back through this tunnel. Ready: the gateway address is
  * served, by the tunnel or by an immediate error.
  */
-export function reportHealth({ tunnel, sinceMs, isServing }: Snapshot): HealthReport {
+export function reportHealth({ tunnel, sinceMs, isServing, now }: Snapshot): HealthReport {
   const base = {
     healthy: tunnel.kind === 'up' && tunnel.isForwarding && tunnel.isProven,
     ready: isServing && tunnel.kind !== 'stopping',
@@ -44,11 +64,22 @@ export function reportHealth({ tunnel, sinceMs, isServing }: Snapshot): HealthRe
     since: new Date(sinceMs).toISOString(),
   };
   if (tunnel.kind === 'stopping') return base;
-  const { attempts, failures, lastCause } = tunnel.course;
-  const counted = { ...base, attempts, failures, ...(lastCause === undefined ? {} : { cause: explained(lastCause) }) };
+  const { attempts, failures, lastCause, profiles, profileIndex } = tunnel.course;
+  const counted = {
+    ...base,
+    attempts,
+    failures,
+    profile: (profiles[profileIndex] ?? profiles[0]).name,
+    profiles: profiles.map((record, index) => reportProfile(record, { tunnel, isInTurn: index === profileIndex, now })),
+    ...(lastCause === undefined ? {} : { cause: explained(lastCause) }),
+  };
   switch (tunnel.kind) {
     case 'blocked':
-      return { ...counted, cause: explained(tunnel.cause) };
+      return {
+        ...counted,
+        cause: explained(tunnel.cause),
+        ...(tunnel.retryAtMs === undefined ? {} : { nextTry: calendarTime(tunnel.retryAtMs, now) }),
+      };
     case 'resolving':
       return counted;
     case 'dialing':
@@ -64,4 +95,20 @@ export function reportHealth({ tunnel, sinceMs, isServing }: Snapshot): HealthRe
 
 function explained(cause: Cause): Cause & { readonly hint: string } {
   return { ...cause, hint: hintOf(cause.code) };
+}
+
+function reportProfile(
+  { name, failures, isGivenUp, coolUntilMs }: ProfileRecord,
+  { tunnel, isInTurn, now }: Pick<Snapshot, 'now' | 'tunnel'> & { readonly isInTurn: boolean },
+): ProfileReport {
+  const base = { name, failures };
+  if (isGivenUp) return { ...base, state: 'given-up' };
+  if (isInTurn) return { ...base, state: tunnel.kind === 'up' ? 'in-use' : 'trying' };
+  if (coolUntilMs <= now.clockMs) return { ...base, state: 'ready' };
+  return { ...base, state: 'cooling', coolsUntil: calendarTime(coolUntilMs, now) };
+}
+
+/** A moment of the machine's clock, which begins anywhere and is never set, by the calendar. */
+function calendarTime(clockMs: number, now: Snapshot['now']): string {
+  return new Date(now.calendarMs + clockMs - now.clockMs).toISOString();
 }

@@ -15,7 +15,14 @@ import { makeRunFolder, type OpenvpnProcess, openvpnUid, startOpenvpn } from '..
 import { openTunDevice } from '../system/prerequisites.ts';
 import { startProbe, type Target } from '../system/probe.ts';
 import { hintOf } from '../tunnel/cause.ts';
-import { initialState, step, type TunnelEffect, type TunnelEvent, type TunnelState } from '../tunnel/machine.ts';
+import {
+  type Course,
+  initialState,
+  step,
+  type TunnelEffect,
+  type TunnelEvent,
+  type TunnelState,
+} from '../tunnel/machine.ts';
 import { type Endpoint, type Policy, renderEndpoint, renderPolicy, type TunnelLink } from '../tunnel/policy.ts';
 import { claimGateway, prepareClaim } from './router-gateway.ts';
 import { listProfiles, resolveRemotes } from './router-remotes.ts';
@@ -207,7 +214,13 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
     });
   };
 
-  const health = () => reportHealth({ tunnel: state, sinceMs, isServing });
+  const health = () =>
+    reportHealth({
+      tunnel: state,
+      sinceMs,
+      isServing,
+      now: { clockMs: performance.now(), calendarMs: Date.now() },
+    });
 
   const listen = () => serveHealth({ ...config.healthAddress, report: health });
   // An address that is ours only after the claim cannot be listened on before it.
@@ -276,7 +289,11 @@ function logTransition(log: Log, state: TunnelState): void {
     case 'resolving':
       return log.info('resolving the names of the profile');
     case 'dialing':
-      return log.info('dialing', { remote: renderEndpoint(state.endpoint), attempt: state.course.attempts });
+      return log.info('dialing', {
+        profile: profileNameOf(state.course),
+        remote: renderEndpoint(state.endpoint),
+        attempt: state.course.attempts,
+      });
     case 'up':
       return log.info(state.isProven ? 'tunnel proven' : 'tunnel up', {
         remote: renderEndpoint(state.endpoint),
@@ -292,6 +309,10 @@ function logTransition(log: Log, state: TunnelState): void {
 
 function retryOf({ retryAtMs }: Extract<TunnelState, { kind: 'blocked' }>): { readonly retryMs?: number } {
   return retryAtMs === undefined ? {} : { retryMs: Math.round(retryAtMs - performance.now()) };
+}
+
+function profileNameOf({ profiles, profileIndex }: Course): string {
+  return (profiles[profileIndex] ?? profiles[0]).name;
 }
 
 async function ensureTun(): Promise<void> {

@@ -38,7 +38,7 @@ export interface FailoverSettings {
 
 /** What the attempts at one profile have come to. */
 export interface ProfileRecord extends ListedProfile {
-  /** Failed attempts in a row; a tunnel has to work for a minute to make them forgotten. */
+  /** Failed attempts in a row; each answer to a probe halves them. */
   readonly failures: number;
   /** Rounds in a row in which no endpoint gave a tunnel that lasted. */
   readonly rounds: number;
@@ -108,10 +108,14 @@ export function recordFailure({
   };
 }
 
-/** What is left of a record while its tunnel works: everything at first, nothing once it is steady. */
+/**
+ * What is left of a record at each answer to a probe: half of the failures, so that a server that comes and goes is not
+ * asked as quickly as one that failed once; and nothing once the tunnel is steady.
+ */
 export function recordSuccess(record: ProfileRecord, workedMs: number): ProfileRecord {
   if (workedMs >= steadyMs) return newRecord(record);
-  return record.refusals === 0 ? record : { ...record, refusals: 0 };
+  if (record.failures === 0 && record.refusals === 0) return record;
+  return { ...record, refusals: 0, failures: Math.floor(record.failures / 2) };
 }
 
 /** True when a round of `profileIndex` ends with this failure. */

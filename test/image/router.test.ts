@@ -52,7 +52,7 @@ for (const { on, isolated, composeIs } of places) {
 
     test('says at /healthz and /readyz how it is, and nothing elsewhere', async () => {
       const { status, body } = await world.request('/healthz');
-      const { since, attempts, ...rest } = body;
+      const { since, attempts, profile, profiles, ...rest } = body;
       assert.deepEqual(rest, {
         healthy: true,
         ready: true,
@@ -65,6 +65,7 @@ for (const { on, isolated, composeIs } of places) {
       assert.equal(status, 200);
       assert.match(`${since}`, /^\d{4}-\d\d-\d\dT[\d:.]+Z$/);
       assert.equal(typeof attempts, 'number');
+      assert.deepEqual(profiles, [{ name: profile, state: 'in-use', failures: 0 }]);
       assert.equal((await world.request('/readyz')).status, 200);
       assert.deepEqual(await world.request('/healthz', 'HEAD'), { status: 200, body: {} });
       assert.deepEqual(await world.request('/healthz', 'POST'), { status: 405, body: {} });

@@ -192,7 +192,7 @@ test('goes on to the next remote when one is silent', async () => {
   await withRouter({ env }, async (running) => {
     await running.untilHealthy(15_000);
     await carries();
-    assert.match(running.output(), /203\.0\.113\.99:1194\/udp does not answer/);
+    assert.match(running.output(), /203\.0\.113\.99:1194\/udp/);
   });
 });
 

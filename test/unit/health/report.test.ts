@@ -12,6 +12,7 @@ const tun = tunnelLink(2);
 const silence = { code: 'server-silent', text: '198.51.100.10:1194/udp does not answer' } as const;
 const explained = { ...silence, hint: hintOf('server-silent') };
 const sinceMs = Date.UTC(2026, 0, 2, 3, 4, 5, 678);
+const now = { clockMs: 0, calendarMs: sinceMs };
 const since = '2026-01-02T03:04:05.678Z';
 
 const forwarded: TunnelEvent = { kind: 'policy-confirmed', policy: { kind: 'forward', endpoint: server, tun } };
@@ -36,7 +37,8 @@ function connect(dialing: TunnelState): TunnelState {
 }
 
 function report(tunnel: TunnelState, isServing = true): HealthReport {
-  return reportHealth({ tunnel, sinceMs, isServing });
+  const { profiles: _, profile: __, ...rest } = reportHealth({ tunnel, sinceMs, isServing, now });
+  return rest;
 }
 
 describe('the health report', () => {
@@ -51,6 +53,7 @@ describe('the health report', () => {
     const state = after({ kind: 'start' }, { kind: 'failed', epoch: 1, cause: silence });
     assert.deepEqual(report(state), {
       ...{ healthy: false, ready: true, state: 'blocked', since, attempts: 1, failures: 1, cause: explained },
+      nextTry: '2026-01-02T03:04:05.928Z',
     });
   });
 
@@ -78,6 +81,21 @@ describe('the health report', () => {
     assert.deepEqual(report(forwarding), { ...up, ...exit, healthy: false });
     const proven = step(forwarding, { kind: 'probe-answered', epoch: 1, clientPackets: 0 }, moment()).state;
     assert.deepEqual(report(proven), { ...up, ...exit, healthy: true });
+  });
+
+  it('tells each profile of a list: which is tried, which cools down and until when', () => {
+    const [a, b] = [endpoint(1), endpoint(2, { profileIndex: 1 })];
+    const sources = [a, b].map((one) => ({ kind: 'addresses', endpoints: [one] }) as const);
+    const start = startWith([sources[0] ?? assert.fail(), ...sources.slice(1)]);
+    const dialing = step(start, { kind: 'start' }, moment()).state;
+    const tunnel = step(dialing, { kind: 'failed', epoch: 1, cause: silence }, moment()).state;
+    const { profile, profiles, nextTry } = reportHealth({ tunnel, sinceMs, isServing: true, now });
+    assert.equal(profile, '2.ovpn');
+    assert.equal(nextTry, '2026-01-02T03:04:05.928Z');
+    assert.deepEqual(profiles, [
+      { name: '1.ovpn', state: 'cooling', failures: 1, coolsUntil: '2026-01-02T03:04:35.678Z' },
+      { name: '2.ovpn', state: 'trying', failures: 0 },
+    ]);
   });
 
   it('of a stopping router is neither healthy nor ready', () => {
@@ -111,12 +129,20 @@ describe('the body of /healthz', () => {
     tunnelAddress: /^[\d.]+$/,
     attempts: /^\d+$/,
     failures: /^\d+$/,
+    profile: /^\d\.ovpn$/,
+    nextTry: /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/,
   };
 
   it('has fields of known names and shapes, so that nothing else finds a way in', () => {
     overWalks((snapshot) => {
-      const { cause, ...fields } = JSON.parse(JSON.stringify(reportHealth(snapshot)));
+      const { cause, profiles, ...fields } = JSON.parse(JSON.stringify(reportHealth(snapshot)));
       if (cause !== undefined) assert.deepEqual(Object.keys(cause).sort(), ['code', 'hint', 'text']);
+      for (const profile of profiles ?? []) {
+        assert.deepEqual(
+          Object.keys(profile).filter((name) => !['name', 'state', 'failures', 'coolsUntil'].includes(name)),
+          [],
+        );
+      }
       for (const [name, value] of Object.entries(fields)) {
         assert.match(`${value}`, known[name as keyof typeof known] ?? assert.fail(`${name} is not a known field`));
       }
@@ -125,7 +151,10 @@ describe('the body of /healthz', () => {
 
   it('says nothing of what the server pushed, or of the profile', () => {
     overWalks((snapshot) => {
-      assert.doesNotMatch(JSON.stringify(reportHealth(snapshot)), /pushedDns|peer|mtuBytes|source|scope|waiting|epoch/);
+      assert.doesNotMatch(
+        JSON.stringify(reportHealth(snapshot)),
+        /pushedDns|peer|mtuBytes|source|scope|waiting|epoch|restUntilMs|refusals/,
+      );
     });
   });
 });
@@ -134,7 +163,7 @@ function overWalks(check: (snapshot: Snapshot) => void) {
   fc.assert(
     fc.property(anyStart, anyWalk, fc.boolean(), (start, happenings, isServing) => {
       for (const { after: tunnel } of walk({ start, happenings, confirmations: 'doubtful' })) {
-        check({ tunnel, sinceMs, isServing });
+        check({ tunnel, sinceMs, isServing, now });
       }
     }),
   );

@@ -1,0 +1,66 @@
+// What every failure costs: time to notice and to heal, packets of clients that leaked, and the sentence that people
+// get. Then many reconnects, with what the router holds before and after. Root and network namespaces; no engine.
+// `npm run bench:recovery -- [--reconnects N] [--only WORDS]`
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { failures, makeCauseLab, provoke } from '../kernel/lab/causes.ts';
+import { countHoldings, type Holdings, reconnect } from '../kernel/lab/reconnects.ts';
+import { makeWorld, type World } from '../kernel/lab/world.ts';
+
+const { values } = parseArgs({
+  options: { reconnects: { type: 'string', default: '1000' }, only: { type: 'string', default: '' } },
+});
+const reconnects = Number(values.reconnects);
+
+const world = await makeWorld();
+try {
+  await measureFailures(world, values.only);
+  if (reconnects > 0) await measureReconnects(world, reconnects);
+} finally {
+  await world.remove();
+}
+
+async function measureFailures(lab: World, only: string): Promise<void> {
+  const causes = await makeCauseLab(lab);
+  say('| What happens | cause | noticed | healed | leaked | sentence |');
+  say('| --- | --- | --- | --- | --- | --- |');
+  for (const failure of failures.filter(({ name }) => name.includes(only))) {
+    const { cause, noticedMs, healedMs, leaked } = await provoke(causes, failure);
+    const healed = healedMs === undefined ? 'by hand' : `${healedMs} ms`;
+    say(`| ${failure.name} | \`${cause.code}\` | ${noticedMs} ms | ${healed} | ${leaked} | ${cause.text} |`);
+    if (leaked > 0) process.exitCode = 1;
+  }
+}
+
+async function measureReconnects(lab: World, times: number): Promise<void> {
+  const server = await lab.startServer();
+  const router = lab.startRouter();
+  try {
+    await router.untilHealthy();
+    // Heaps and caches fill first.
+    await reconnect(lab, router, Math.min(50, times));
+    await sleep(2_000);
+    const before = await countHoldings(lab, router);
+    const fromMs = performance.now();
+    await reconnect(lab, router, times);
+    const eachMs = (performance.now() - fromMs) / times;
+    await sleep(2_000);
+    const after = await countHoldings(lab, router);
+    say(`\n${times} reconnects, ${Math.round(eachMs)} ms each:\n`);
+    say('| | before | after |');
+    say('| --- | --- | --- |');
+    for (const name of Object.keys(before) as (keyof Holdings)[]) say(`| ${name} | ${before[name]} | ${after[name]} |`);
+    const isSame = Object.entries(before).every(
+      ([name, value]) => name === 'residentBytes' || value === after[name as keyof Holdings],
+    );
+    if (!isSame) process.exitCode = 1;
+  } finally {
+    await router.stop();
+    await server.stop();
+  }
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
