@@ -197,7 +197,7 @@ function firewallFault(problem: string): Fault {
   return {
     name: 'nftables',
     problem: `the kernel does not take the firewall's rules (${problem})`,
-    hint: 'Linux 4.18 or later with nf_tables, nft_fib, nft_ct, nft_nat and nft_masq is needed; load the modules on the host',
+    hint: 'Linux 4.18 or later with nf_tables, nft_ct, nft_nat and nft_masq is needed; load the modules on the host',
   };
 }
 
