@@ -18,7 +18,7 @@ import type { Profile, ProfileRemote } from '../openvpn/profile.ts';
 import type { RouterFacts } from '../plan/facts.ts';
 import { findInterfaces, type RouterInterfaces } from '../plan/interfaces.ts';
 import { planRouter } from '../plan/router.ts';
-import { sampleEndpoint, sampleTunnel } from '../plan/sample.ts';
+import { sampleEndpoint, sampleFacts, sampleTunnel } from '../plan/sample.ts';
 import { configFolder, readProfile, readSecrets } from '../system/files.ts';
 import { changeNetwork, type ObservedNetwork } from '../system/iproute.ts';
 import { observeNeighbour, solicit } from '../system/neighbour.ts';
@@ -45,40 +45,33 @@ export interface RouterSetup {
  * address.
  */
 export async function setUpRouter(env: Environment): Promise<Parsed<RouterSetup>> {
+  // The tools run while settings and files are read.
+  const observing = changeNetwork([]);
   const parsed = parseRouterConfig(env);
-  const network = await changeNetwork([]);
+  const missing = findMissing();
+  const mayChange = !missing.some(({ value }) => value === 'NET_ADMIN');
+  const checking = parsed.kind === 'ok' && mayChange ? checkRules(parsed.value.config) : noRules;
   const names =
     parsed.kind === 'ok' ? parsed.value.config.profileNames : [env.CONFIG ?? ''].filter((name) => name !== '');
   const profile = readProfile({ names, folder: configFolder });
+  const [network, rules] = await Promise.all([observing, checking]);
   const faults = [
     ...(parsed.kind === 'faults' ? parsed.faults : []),
     ...(profile.kind === 'faults' && !mentions(parsed, 'CONFIG') ? profile.faults : []),
   ];
   if (parsed.kind === 'faults') {
-    return faulty(...faults, ...furtherFaults({ env, network, profile }), ...findMissing());
+    return faulty(...faults, ...furtherFaults({ env, network, profile }), ...missing);
   }
   const { config, warnings } = parsed.value;
   const secrets = profile.kind === 'ok' ? readSecrets({ source: config.credentials, profile: profile.value }) : profile;
   if (secrets.kind === 'faults' && secrets !== profile) faults.push(...secrets.faults);
   const interfaces = observeInterfaces(config, network);
   if (interfaces.kind === 'faults') {
-    return faulty(...faults, ...interfaces.faults, ...findMissing());
+    return faulty(...faults, ...interfaces.faults, ...missing);
   }
   const { lan, uplink, gateways } = interfaces.value;
-  const known: RouterFacts = {
-    lan,
-    uplink: { ...uplink, gateway: gateways[0] },
-    tunName,
-    openvpnUid,
-    canRejectBeforeRouting: false,
-  };
-  const missing = findMissing();
-  const mayCheck = !missing.some(({ value }) => value === 'NET_ADMIN');
-  const [rules, gateway] = await Promise.all([
-    mayCheck ? checkRules(config, known) : { faults: [], canRejectBeforeRouting: false },
-    // Asking takes NET_ADMIN too; without it, silence means nothing.
-    mayCheck ? findGateway(interfaces.value) : gateways[0],
-  ]);
+  // Asking takes NET_ADMIN; without it, silence means nothing.
+  const gateway = mayChange ? await findGateway(interfaces.value) : gateways[0];
   faults.push(...missing, ...rules.faults, ...(profile.kind === 'ok' ? remoteFaults(profile.value, config) : []));
   if (gateway === undefined) faults.push(silentGateway(interfaces.value));
   if (faults.length > 0 || gateway === undefined || profile.kind === 'faults' || secrets.kind === 'faults') {
@@ -89,7 +82,13 @@ export async function setUpRouter(env: Environment): Promise<Parsed<RouterSetup>
     warnings,
     profile: profile.value,
     secrets: secrets.value,
-    facts: { ...known, uplink: { ...uplink, gateway }, canRejectBeforeRouting: rules.canRejectBeforeRouting },
+    facts: {
+      lan,
+      uplink: { ...uplink, gateway },
+      tunName,
+      openvpnUid,
+      canRejectBeforeRouting: rules.canRejectBeforeRouting,
+    },
     isClaimed: holdsAddress(network, config.gateway),
   });
 }
@@ -175,18 +174,23 @@ function observeInterfaces(
   });
 }
 
+interface CheckedRules {
+  readonly faults: readonly Fault[];
+  readonly canRejectBeforeRouting: boolean;
+}
+
+const noRules: CheckedRules = { faults: [], canRejectBeforeRouting: false };
+
 /**
- * Lets the kernel check the widest ruleset without loading it. Rejecting in prerouting needs Linux 5.9; without it
- * clients still learn of a dead tunnel, by ICMP.
+ * Lets the kernel check the widest ruleset without loading it, while the interfaces are still being looked for: it
+ * checks expressions, not names. Rejecting in prerouting needs Linux 5.9; without it clients still learn of a dead
+ * tunnel, by ICMP.
  */
-async function checkRules(
-  config: RouterConfig,
-  facts: RouterFacts,
-): Promise<{ readonly faults: readonly Fault[]; readonly canRejectBeforeRouting: boolean }> {
+async function checkRules(config: RouterConfig): Promise<CheckedRules> {
+  const facts = sampleFacts({ tunName, openvpnUid });
   const forward = { kind: 'forward', endpoint: sampleEndpoint, tun: sampleTunnel(tunName) } as const;
-  const core = planRouter({ config, facts, policy: forward }).ruleset;
-  const refusing = { ...facts, canRejectBeforeRouting: true };
-  const extra = planRouter({ config, facts: refusing, policy: { kind: 'lockdown' } }).ruleset;
+  const core = planRouter({ config, facts: { ...facts, canRejectBeforeRouting: false }, policy: forward }).ruleset;
+  const extra = planRouter({ config, facts, policy: { kind: 'lockdown' } }).ruleset;
   const all = await checkRuleset({ tables: [...extra.tables, ...core.tables] });
   if (all === undefined) return { faults: [], canRejectBeforeRouting: true };
   const problem = await checkRuleset(core);

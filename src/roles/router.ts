@@ -215,11 +215,10 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
   let server = isLate ? undefined : await listen();
   const runFolder = makeRunFolder();
   openTunDevice();
-  await ensureTun();
   // What the kernel tracked before the locks was not translated, and would stay so. Before the first attempt: in the
   // middle of a handshake the server's packets would no longer count as answers.
   execute({ kind: 'forget-flows' });
-  await kernel;
+  await Promise.all([ensureTun(), kernel]);
   // The address comes last: locks confirmed, nobody else there.
   const serve = async () => {
     await Promise.all([firstLock, prepareClaim(setup)]);
