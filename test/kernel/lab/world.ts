@@ -246,7 +246,7 @@ async function startServer({
 async function stage(folder: string): Promise<void> {
   const root = joinPath(import.meta.dirname, '../../..');
   await cp(joinPath(root, 'rootfs/usr/lib/underbridge'), joinPath(folder, 'underbridge'), { recursive: true });
-  await cp(joinPath(root, 'dist/underbridge.cjs'), joinPath(folder, 'underbridge/underbridge.cjs'));
+  await cp(joinPath(root, 'dist'), joinPath(folder, 'underbridge'), { recursive: true });
 }
 
 function startRouter({
