@@ -9,6 +9,8 @@ export interface Snapshot {
   readonly sinceMs: number;
   /** The gateway address is claimed, so clients get answers. */
   readonly isServing: boolean;
+  /** How often something was put right that somebody else had changed in the kernel. */
+  readonly repairs: number;
 }
 
 /** The body of `/healthz` and `/readyz`; never holds a secret. */
@@ -19,6 +21,8 @@ export interface HealthReport {
   readonly state: TunnelState['kind'];
   /** ISO 8601 in UTC. */
   readonly since: string;
+  /** How often rules, routes or addresses were put right that somebody else had changed. */
+  readonly repairs: number;
   /** Why there is no tunnel, or why the last attempt failed; absent once a tunnel is proven. */
   readonly cause?: Cause;
   /** `address:port/transport` of the VPN server that is used or tried. */
@@ -36,12 +40,13 @@ export interface HealthReport {
  * Healthy: clients are forwarded and a probe has come back through this tunnel. Ready: the gateway address is
  * served, by the tunnel or by an immediate error.
  */
-export function reportHealth({ tunnel, sinceMs, isServing }: Snapshot): HealthReport {
+export function reportHealth({ tunnel, sinceMs, isServing, repairs }: Snapshot): HealthReport {
   const base = {
     healthy: tunnel.kind === 'up' && tunnel.isForwarding && tunnel.isProven,
     ready: isServing && tunnel.kind !== 'stopping',
     state: tunnel.kind,
     since: new Date(sinceMs).toISOString(),
+    repairs,
   };
   if (tunnel.kind === 'stopping') return base;
   const { attempts, failures, lastCause } = tunnel.course;

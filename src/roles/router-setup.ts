@@ -98,6 +98,11 @@ export function holdsAddress({ links }: ObservedNetwork, { address }: Ipv4Cidr):
   return links.some(({ addr_info }) => addr_info.some(({ local }) => local === address));
 }
 
+/** True when there is an interface of this name, up or down. */
+export function hasDevice({ links }: ObservedNetwork, name: IfName): boolean {
+  return links.some(({ ifname }) => ifname === name);
+}
+
 /**
  * The facts as they are now: Docker may have taken a network away and given it back with another name or address. While
  * one is missing the old facts stand, and an attempt fails for want of a route.

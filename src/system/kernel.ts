@@ -14,9 +14,9 @@ import {
 import { applyRuleset, observeTables } from './nft.ts';
 
 /**
- * Makes the kernel, which holds `before`, hold the plan, and reads it back: the firewall in one transaction, then rules
- * and routes of the routing lock. Compared with the kernel, never with memory.
- * @throws UnderbridgeError UB_APPLY when the kernel holds something else afterwards, UB_EXEC when it refused.
+ * Makes the kernel, which holds `before`, hold the plan: the firewall in one transaction, then rules and routes of the
+ * routing lock. Compared with the kernel, never with memory. {@link confirmPlan} tells whether it worked.
+ * @throws UnderbridgeError UB_EXEC when the kernel refused the firewall.
  */
 export async function applyPlan({
   plan: wanted,
@@ -28,7 +28,12 @@ export async function applyPlan({
   const plan = possiblePlan(wanted, before);
   await applyRuleset(plan.ruleset);
   await changeNetwork([...planTunChanges(plan, before), ...planRoutingChanges(plan, before)]);
-  const wrong = await findDrift(wanted);
+}
+
+/** Reads back what the kernel holds. @throws UnderbridgeError UB_APPLY when it is something else than the plan. */
+export async function confirmPlan(plan: Plan): Promise<void> {
+  const [firewall, network] = await Promise.all([findFirewallDrift(plan), changeNetwork([])]);
+  const wrong = [...firewall, ...findNetworkDrift(plan, network)];
   if (wrong.length > 0) {
     throw new UnderbridgeError({
       code: 'UB_APPLY',
@@ -38,12 +43,16 @@ export async function applyPlan({
   }
 }
 
-/** Whatever the kernel holds otherwise than the plan says, one text each. Changes nothing. */
-export async function findDrift(wanted: Plan): Promise<readonly string[]> {
-  const [listings, seen] = await Promise.all([observeTables(wanted.ruleset), changeNetwork([])]);
+/** Whatever the kernel's tables hold otherwise than the plan says, one text each. */
+export async function findFirewallDrift({ ruleset }: Plan): Promise<readonly string[]> {
+  const listings = await observeTables(ruleset);
+  return listings.flatMap(compareTable).map(({ kind, table, line }) => `${kind} in ${table}: ${line}`);
+}
+
+/** The same of rules, routes and the tunnel's device. */
+export function findNetworkDrift(wanted: Plan, seen: ObservedNetwork): readonly string[] {
   const plan = possiblePlan(wanted, seen);
   return [
-    ...listings.flatMap(compareTable).map(({ kind, table, line }) => `${kind} in ${table}: ${line}`),
     ...planRoutingChanges(plan, seen).map((change) => `routing needs: ${change}`),
     ...planTunChanges(plan, seen).map((change) => `tunnel device needs: ${change}`),
   ];

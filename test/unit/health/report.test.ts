@@ -34,13 +34,13 @@ function connect(dialing: TunnelState): TunnelState {
 }
 
 function report(tunnel: TunnelState, isServing = true): HealthReport {
-  return reportHealth({ tunnel, sinceMs, isServing });
+  return reportHealth({ tunnel, sinceMs, isServing, repairs: 3 });
 }
 
 describe('the health report', () => {
   it('of a router that just starts says so', () => {
     assert.deepEqual(report(after(), false), {
-      ...{ healthy: false, ready: false, state: 'blocked', since, attempts: 0, failures: 0 },
+      ...{ healthy: false, ready: false, state: 'blocked', since, repairs: 3, attempts: 0, failures: 0 },
       cause: { code: 'starting', text: 'the router is starting' },
     });
   });
@@ -48,14 +48,14 @@ describe('the health report', () => {
   it('of a blocked router says why', () => {
     const state = after({ kind: 'start' }, { kind: 'failed', epoch: 1, cause: silence });
     assert.deepEqual(report(state), {
-      ...{ healthy: false, ready: true, state: 'blocked', since, attempts: 1, failures: 1, cause: silence },
+      ...{ healthy: false, ready: true, state: 'blocked', since, repairs: 3, attempts: 1, failures: 1, cause: silence },
     });
   });
 
   it('of a router that dials names the server, and why the attempt before failed', () => {
     const retry: TunnelEvent = { kind: 'timer', timer: 'retry', epoch: 2 };
     assert.deepEqual(report(after({ kind: 'start' }, { kind: 'failed', epoch: 1, cause: silence }, retry)), {
-      ...{ healthy: false, ready: true, state: 'dialing', since, attempts: 2, failures: 1 },
+      ...{ healthy: false, ready: true, state: 'dialing', since, repairs: 3, attempts: 2, failures: 1 },
       ...{ cause: silence, remote: '198.51.100.10:1194/udp' },
     });
   });
@@ -63,13 +63,21 @@ describe('the health report', () => {
   it('of a router that resolves has no remote yet', () => {
     const names = initialState({ kind: 'names', scope: { kind: 'any' } });
     assert.deepEqual(report(step(names, { kind: 'start' }).state), {
-      ...{ healthy: false, ready: true, state: 'resolving', since, attempts: 0, failures: 0 },
+      ...{ healthy: false, ready: true, state: 'resolving', since, repairs: 3, attempts: 0, failures: 0 },
     });
   });
 
   it('names the exit once clients are forwarded, but is healthy only with a probe that came back', () => {
     const connected = connect(after({ kind: 'start' }));
-    const up = { ready: true, state: 'up', since, attempts: 1, failures: 0, remote: '198.51.100.10:1194/udp' };
+    const up = {
+      ready: true,
+      state: 'up',
+      since,
+      repairs: 3,
+      attempts: 1,
+      failures: 0,
+      remote: '198.51.100.10:1194/udp',
+    };
     assert.deepEqual(report(connected), { ...up, healthy: false });
     const exit = { exitInterface: 'tun0', tunnelAddress: '10.8.0.2' };
     const forwarding = step(connected, forwarded).state;
@@ -80,7 +88,7 @@ describe('the health report', () => {
 
   it('of a stopping router is neither healthy nor ready', () => {
     assert.deepEqual(report(after({ kind: 'start' }, { kind: 'stop' })), {
-      ...{ healthy: false, ready: false, state: 'stopping', since },
+      ...{ healthy: false, ready: false, state: 'stopping', since, repairs: 3 },
     });
   });
 
@@ -109,6 +117,7 @@ describe('the body of /healthz', () => {
     tunnelAddress: /^[\d.]+$/,
     attempts: /^\d+$/,
     failures: /^\d+$/,
+    repairs: /^\d+$/,
   };
 
   it('has fields of known names and shapes, so that nothing else finds a way in', () => {
@@ -132,7 +141,7 @@ function overWalks(check: (snapshot: Snapshot) => void) {
   fc.assert(
     fc.property(anySource, anyWalk, fc.boolean(), (source, happenings, isServing) => {
       for (const { after: tunnel } of walk({ source, happenings, confirmations: 'doubtful' })) {
-        check({ tunnel, sinceMs, isServing });
+        check({ tunnel, sinceMs, isServing, repairs: 0 });
       }
     }),
   );
