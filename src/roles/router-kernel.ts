@@ -3,8 +3,15 @@ import { UnderbridgeError } from '../errors.ts';
 import type { RouterFacts } from '../plan/facts.ts';
 import type { Plan } from '../plan/plan.ts';
 import { planRouter } from '../plan/router.ts';
-import { changeNetwork, type ObservedNetwork } from '../system/iproute.ts';
-import { applyPlan, confirmPlan, findFirewallDrift, findNetworkDrift, forgetFlows } from '../system/kernel.ts';
+import { changeIpv6Rules, changeNetwork, type ObservedNetwork } from '../system/iproute.ts';
+import {
+  applyPlan,
+  confirmPlan,
+  findFirewallDrift,
+  findIpv6Drift,
+  findNetworkDrift,
+  forgetFlows,
+} from '../system/kernel.ts';
 import { watchKernel } from '../system/kernel-watch.ts';
 import type { Log } from '../system/log.ts';
 import { type Policy, renderPolicy } from '../tunnel/policy.ts';
@@ -14,8 +21,8 @@ import { hasDevice, type RouterSetup, refreshFacts } from './router-setup.ts';
 /** How often the kernel's events are read; they wait until then, so that many cost one look. */
 const listenMs = 250;
 
-/** After a look at least this long none, and at least so many times as long as it took: a flood costs a fifth of one CPU. */
-const rest = { leastMs: 250, times: 4, mostMs: 5_000 } as const;
+/** After a look none for so long, measured by what it took: a flood of events costs a quarter of one CPU at most. */
+const rest = { leastMs: 250, times: 3, mostMs: 1_000 } as const;
 
 /** A net under the events: all is looked at. With 20,000 forwarded ports that takes most of a second of CPU. */
 const fullLookMs = 60_000;
@@ -137,13 +144,14 @@ export function openRouterKernel({
     const isFirewallSuspect = isFull || watch.hasChanged('firewall');
     watch.forget('firewall');
     watch.forget('network');
-    const network = await changeNetwork([]);
+    const [network, ipv6] = await Promise.all([changeNetwork([]), findIpv6Drift()]);
     const known = facts;
     facts = await refreshFacts({ facts, config, network });
     const plan = planRouter({ config, facts, policy });
     const inFirewall = isFirewallSuspect || facts !== known ? await findFirewallDrift(plan) : [];
     const elsewhere = [
       ...findNetworkDrift(plan, network),
+      ...ipv6.map((change) => `IPv6 needs: ${change}`),
       ...(isServing ? findGatewayDrift({ config, facts, network }) : []),
     ];
     const differences = [...inFirewall, ...elsewhere];
@@ -152,6 +160,7 @@ export function openRouterKernel({
     // Without its device the tunnel cannot be repaired: the probe notices, and the next attempt makes it anew.
     if (policy.kind === 'forward' && !hasDevice(network, facts.tunName)) return;
     log.warn('the kernel was changed by somebody else', { differences: differences.slice(0, 3), program });
+    if (ipv6.length > 0) await changeIpv6Rules(ipv6);
     if (!(await hold(policy))) return;
     repairs += 1;
     log.info('repaired', { repairs, tookMs: Math.round(performance.now() - startMs) });

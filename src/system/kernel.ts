@@ -1,9 +1,10 @@
 import { UnderbridgeError } from '../errors.ts';
-import { tableIds } from '../plan/lockdown.ts';
+import { planIpv6Rules, tableIds } from '../plan/lockdown.ts';
 import type { Plan, Route, RoutingRule } from '../plan/plan.ts';
 import { compareTable } from '../ruleset/drift.ts';
 import { run } from './exec.ts';
 import {
+  changeIpv6Rules,
   changeNetwork,
   type ObservedNetwork,
   renderObservedRoute,
@@ -58,6 +59,12 @@ export function findNetworkDrift(wanted: Plan, seen: ObservedNetwork): readonly 
   ];
 }
 
+/** The changes that bring the routing rules of IPv6, the same in every state, back to what was loaded at boot. */
+export async function findIpv6Drift(): Promise<readonly string[]> {
+  const rules = await changeIpv6Rules([]);
+  return rules === undefined ? [] : planIpv6Rules().flatMap((rule) => planRuleChanges(rule, { rules }));
+}
+
 /**
  * A route needs its device: while Docker has taken a network away, the lockdown has to hold all the same. The tunnel's
  * own device is brought up by the plan itself.
@@ -86,7 +93,7 @@ function planRoutingChanges(plan: Plan, seen: ObservedNetwork): readonly string[
 }
 
 /** One preference holds our rule and no other. Deleting by preference alone also rids us of selectors we do not know. */
-function planRuleChanges(rule: RoutingRule, seen: ObservedNetwork): readonly string[] {
+function planRuleChanges(rule: RoutingRule, seen: Pick<ObservedNetwork, 'rules'>): readonly string[] {
   const wanted = renderRule(rule);
   const there = seen.rules.filter(({ priority }) => priority === rule.preference).map(renderObservedRule);
   if (there.length === 1 && there[0] === wanted) return [];

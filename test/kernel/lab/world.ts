@@ -26,6 +26,8 @@ export const credentials = { username: 'us er"\\', password: 'p"a\\s s#é' } as 
 /** A router on an isolated network, an internet provider that counts, a real VPN server, and clients. */
 export interface World {
   readonly router: Namespace;
+  /** The isolated network's bridge. */
+  readonly lan: Namespace;
   readonly client: Namespace;
   readonly other: Namespace;
   readonly isp: Namespace;
@@ -82,6 +84,7 @@ export async function makeWorld(): Promise<World> {
   startPeers({ server, client, other });
   return {
     router,
+    lan,
     client,
     other,
     isp,
