@@ -5,7 +5,14 @@ import type { RouterFacts } from '../plan/facts.ts';
 import { applyForwarding, type DeviceForwarding, findForwardingDrift } from '../system/forwarding.ts';
 import type { ObservedNetwork } from '../system/iproute.ts';
 import type { Log } from '../system/log.ts';
-import { announceAddress, claimAddress, makeHardwareAddress, observeNeighbour, solicit } from '../system/neighbour.ts';
+import {
+  announceAddress,
+  claimAddress,
+  makeHardwareAddress,
+  observeNeighbour,
+  solicit,
+  takeRival,
+} from '../system/neighbour.ts';
 import { hasDevice, holdsAddress, type RouterSetup } from './router-setup.ts';
 
 /** Time for an answer: on a bridge of one machine it comes within a millisecond. */
@@ -64,6 +71,17 @@ export async function restoreGateway({
   const { config, facts } = claim;
   if (hasDevice(network, facts.lan.name) && !holdsAddress(network, config.gateway)) return claimGateway(claim);
   applyForwarding(wantedForwarding(facts));
+}
+
+/** Warns when somebody else has used the gateway address since the last look. */
+export async function warnOfRival({ config: { gateway }, facts, log }: Claim): Promise<void> {
+  const hardwareAddress = await takeRival({ device: facts.lan.name, address: gateway.address });
+  if (hardwareAddress === undefined) return;
+  log.warn('somebody else uses the gateway address: clients may lose their way', {
+    address: gateway.address,
+    hardwareAddress,
+    hint: 'find the container with this hardware address, and give it another address',
+  });
 }
 
 function wantedForwarding({ lan, uplink, tunName }: RouterFacts): readonly DeviceForwarding[] {

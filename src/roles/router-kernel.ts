@@ -15,7 +15,7 @@ import {
 import { watchKernel } from '../system/kernel-watch.ts';
 import type { Log } from '../system/log.ts';
 import { type Policy, renderPolicy } from '../tunnel/policy.ts';
-import { claimGateway, findGatewayDrift, prepareClaim, restoreGateway } from './router-gateway.ts';
+import { claimGateway, findGatewayDrift, prepareClaim, restoreGateway, warnOfRival } from './router-gateway.ts';
 import { hasDevice, type RouterSetup, refreshFacts } from './router-setup.ts';
 
 /** How often the kernel's events are read; they wait until then, so that many cost one look. */
@@ -155,6 +155,7 @@ export function openRouterKernel({
       ...(isServing ? findGatewayDrift({ config, facts, network }) : []),
     ];
     const differences = [...inFirewall, ...elsewhere];
+    if (isServing) await warnOfRival({ config, facts, log });
     log.debug('looked at the kernel', { firewall: isFirewallSuspect, differences: differences.length });
     if (differences.length === 0 || policy !== wanted) return;
     // Without its device the tunnel cannot be repaired: the probe notices, and the next attempt makes it anew.

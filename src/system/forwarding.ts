@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs';
 import { UnderbridgeError } from '../errors.ts';
 import type { IfName } from '../net/address.ts';
+import { readDevice } from './device.ts';
 import { netlinkRoute, openNetlink } from './netlink.ts';
 
 /** Whether the kernel forwards what comes in on a device. */
@@ -41,16 +41,6 @@ export function findForwardingDrift(devices: readonly DeviceForwarding[]): reado
 function isOtherwise({ name, forwards }: DeviceForwarding): boolean {
   const seen = readDevice(`/proc/sys/net/ipv4/conf/${name}/forwarding`);
   return seen !== undefined && (seen === '1') !== forwards;
-}
-
-/** A file of a device; undefined when Docker took the device away. */
-function readDevice(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8').trim();
-  } catch (error) {
-    if (error instanceof Error && 'code' in error) return undefined;
-    throw error;
-  }
 }
 
 // Numbers from Linux include/uapi/linux: rtnetlink.h, if_link.h, ip.h.

@@ -2,6 +2,7 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { broadcastOf, type IfName, type Ipv4, type Ipv4Cidr, renderCidr } from '../net/address.ts';
 import { announcePort } from '../plan/host-rules.ts';
+import { readDevice } from './device.ts';
 import { run } from './exec.ts';
 
 interface ObservedNeighbour {
@@ -66,7 +67,44 @@ export function makeHardwareAddress(): string {
 
 /** Puts the gateway address on the interface. `noprefixroute`: Docker's own address already made the subnet's route. */
 export async function claimAddress({ device, cidr }: { device: IfName; cidr: Ipv4Cidr }): Promise<void> {
-  await run({ file: 'ip', args: ['addr', 'replace', renderCidr(cidr), 'dev', device, 'noprefixroute'] });
+  const lines = [`addr replace ${renderCidr(cidr)} dev ${device} noprefixroute`, ...noteOf(device, cidr.address)];
+  await run({ file: 'ip', args: ['-batch', '-'], input: `${lines.join('\n')}\n` });
+}
+
+/**
+ * The hardware address of somebody else who has used an address of ours since the last call. No raw socket is needed:
+ * the kernel's neighbour table holds a note that the address is ours, and ARP of whoever sends by that address
+ * overwrites it (arp_process, Linux net/ipv4/arp.c). What we send to an address of our own never asks that table.
+ */
+export async function takeRival({
+  device,
+  address,
+}: {
+  readonly device: IfName;
+  readonly address: Ipv4;
+}): Promise<string | undefined> {
+  const noted = await observeNeighbour({ device, address });
+  if (noted === ownHardwareAddress(device)) return undefined;
+  // Also when there is no note: the kernel throws old ones away when there are many.
+  await run({
+    file: 'ip',
+    args: ['-batch', '-'],
+    input: noteOf(device, address)
+      .map((line) => `${line}\n`)
+      .join(''),
+    accept: [1, 2],
+  });
+  return noted;
+}
+
+/** Stale, because the kernel overwrites no permanent one. */
+function noteOf(device: IfName, address: Ipv4): readonly string[] {
+  const own = ownHardwareAddress(device);
+  return own === undefined ? [] : [`neigh replace ${address} lladdr ${own} nud stale dev ${device}`];
+}
+
+function ownHardwareAddress(device: IfName): string | undefined {
+  return readDevice(`/sys/class/net/${device}/address`);
 }
 
 /**

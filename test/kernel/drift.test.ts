@@ -52,7 +52,9 @@ function ip(...args: readonly string[]): Promise<string> {
 
 async function removeRules(): Promise<void> {
   const lines = ourPreferences.map((preference) => `rule del pref ${preference}\n`);
-  await execa('ip', ['netns', 'exec', world.router.name, 'ip', '-batch', '-'], { input: lines.join('') });
+  // Some may be gone still from the last time.
+  const options = { input: lines.join(''), reject: false };
+  await execa('ip', ['netns', 'exec', world.router.name, 'ip', '-force', '-batch', '-'], options);
 }
 
 async function foreignListing(): Promise<string> {
@@ -96,6 +98,7 @@ interface LogLine {
   readonly firewall?: boolean;
   readonly differences?: readonly string[];
   readonly program?: string;
+  readonly hardwareAddress?: string;
 }
 
 function logged(message: string): readonly LogLine[] {
@@ -302,6 +305,24 @@ test('repairs a foreign change that meets its own', async () => {
   }
   assert.equal(await world.leaked(), 0);
   await nft(foreignTables);
+});
+
+test('warns of a client that takes the gateway address, with its hardware address', async () => {
+  const rival = (await world.other.run('cat', '/sys/class/net/eth0/address')).trim();
+  await world.other.run('ip', 'addr', 'add', `${addresses.gateway}/32`, 'dev', 'eth0');
+  await world.other.attempt('ping', '-c1', '-W1', '-I', addresses.gateway, addresses.client);
+  await world.other.run('ip', 'addr', 'del', `${addresses.gateway}/32`, 'dev', 'eth0');
+  // Any change makes the router look; else it does within a minute.
+  await ip('rule', 'add', 'pref', '20000', 'lookup', '5');
+  await ip('rule', 'del', 'pref', '20000');
+  const warnings = () => logged('somebody else uses the gateway address: clients may lose their way');
+  for (const fromMs = Date.now(); warnings().length === 0; await sleep(50)) {
+    assert.ok(Date.now() - fromMs < limitMs, router.output());
+  }
+  assert.deepEqual(
+    warnings().map(({ hardwareAddress }) => hardwareAddress),
+    [rival],
+  );
 });
 
 test('carries clients again when the uplink is taken away and comes back with another name and address', async (t) => {
