@@ -140,8 +140,8 @@ export function openRouterKernel({
     // A policy that is still to come reads back for itself.
     if (policy === undefined || policy !== wanted) return;
     const startMs = performance.now();
+    const isFirewallSuspect = watch.hasChanged('firewall') || isFull;
     const program = watch.firewallChanger();
-    const isFirewallSuspect = isFull || watch.hasChanged('firewall');
     watch.forget('firewall');
     watch.forget('network');
     const [network, ipv6] = await Promise.all([changeNetwork([]), findIpv6Drift()]);

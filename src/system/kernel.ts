@@ -44,10 +44,14 @@ export async function confirmPlan(plan: Plan): Promise<void> {
   }
 }
 
+const mostShown = 200;
+
 /** Whatever the kernel's tables hold otherwise than the plan says, one text each. */
 export async function findFirewallDrift({ ruleset }: Plan): Promise<readonly string[]> {
   const listings = await observeTables(ruleset);
-  return listings.flatMap(compareTable).map(({ kind, table, line }) => `${kind} in ${table}: ${line}`);
+  // Somebody else's rule can be as long as he likes.
+  const text = (line: string) => (line.length > mostShown ? `${line.slice(0, mostShown)}…` : line);
+  return listings.flatMap(compareTable).map(({ kind, table, line }) => `${kind} in ${table}: ${text(line)}`);
 }
 
 /** The same of rules, routes and the tunnel's device. */
