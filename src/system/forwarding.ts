@@ -38,7 +38,8 @@ function deviceGone(name: IfName): UnderbridgeError {
   });
 }
 
-function observeForwarding(name: IfName): boolean {
+/** Whether a device forwards; `all` is net.ipv4.ip_forward. */
+export function observeForwarding(name: IfName | 'all'): boolean {
   return readFileSync(`/proc/sys/net/ipv4/conf/${name}/forwarding`, 'utf8').trim() === '1';
 }
 
