@@ -1,7 +1,7 @@
 import { type DockerWorld, holdsCapability, type SeenContainer } from './docker-world.ts';
 import type { Finding } from './finding.ts';
 import type { IsolatedNetwork } from './network-checks.ts';
-import { quoteWord } from './network-checks.ts';
+import { quoteWord } from './shell-word.ts';
 
 /** What lets a client, or what asks for it, past the router. */
 export function checkClient(

@@ -14,6 +14,8 @@ export interface SeenNetwork {
   readonly hasIpv6: boolean;
   readonly options: Readonly<Record<string, string>>;
   readonly ranges: readonly SeenRange[];
+  /** Its bridge as the machine has it; absent: the machine's interfaces cannot be seen from here. */
+  readonly bridge?: { readonly name: string; readonly ipv4: readonly string[] };
 }
 
 export interface SeenRange {

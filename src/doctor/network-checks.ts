@@ -1,6 +1,7 @@
 import { type Ipv4Cidr, lastHostOf, overlaps, parseIpv4Cidr, renderSubnet } from '../net/address.ts';
 import type { DockerWorld, SeenNetwork, SeenRange } from './docker-world.ts';
 import type { Finding } from './finding.ts';
+import { quoteWord } from './shell-word.ts';
 
 /** The isolated network of a router, found by the subnet of its IP_ADDR. */
 export interface IsolatedNetwork {
@@ -43,14 +44,31 @@ function checkRecipe(isolated: IsolatedNetwork, { version }: DockerWorld): reado
     ];
   }
   return [
+    ...checkIcc(isolated),
     ...checkIpv6(isolated),
     ...checkHostAddress(isolated),
-    ...checkMasquerade(isolated),
+    ...checkMasquerade(isolated, version),
     ...checkGateway(isolated),
   ];
 }
 
-function checkIpv6({ network, ...isolated }: IsolatedNetwork): readonly Finding[] {
+function checkIcc(isolated: IsolatedNetwork): readonly Finding[] {
+  const { name, options } = isolated.network;
+  const icc = options['com.docker.network.bridge.enable_icc'];
+  if (icc === undefined || isOn(icc)) return [];
+  return [
+    {
+      code: 'UB_DOCTOR_NETWORK_ICC',
+      severity: 'break',
+      what: `the isolated network ${name} was made with enable_icc=false`,
+      why: 'the machine drops what clients send to each other, and so what they send to the router',
+      remedy: renderRecipe(isolated),
+    },
+  ];
+}
+
+function checkIpv6(isolated: IsolatedNetwork): readonly Finding[] {
+  const { network } = isolated;
   if (!network.hasIpv6) return [];
   return [
     {
@@ -58,42 +76,56 @@ function checkIpv6({ network, ...isolated }: IsolatedNetwork): readonly Finding[
       severity: 'leak',
       what: `the isolated network ${network.name} has IPv6`,
       why: 'Docker makes the machine the IPv6 gateway of its clients, so their IPv6 goes out past the router',
-      remedy: renderRecipe({ network, ...isolated }),
+      remedy: renderRecipe(isolated),
     },
   ];
 }
 
-function checkHostAddress({ network, range, ...isolated }: IsolatedNetwork): readonly Finding[] {
-  if (isOn(network.options['com.docker.network.bridge.inhibit_ipv4'])) return [];
+function checkHostAddress(isolated: IsolatedNetwork): readonly Finding[] {
+  const { network, range } = isolated;
+  const why = 'clients reach the machine itself, and one that takes it for its gateway is forwarded past the router';
+  if (isOn(network.options['com.docker.network.bridge.inhibit_ipv4'])) {
+    // Docker 28 leaves the bridge, with an address, of a network that it refused to make, and takes it for the next one.
+    const { name = '', ipv4 = [] } = network.bridge ?? {};
+    return ipv4.map((address) => ({
+      code: 'UB_DOCTOR_NETWORK_HOST_ADDRESS',
+      severity: 'leak',
+      what: `the machine has the address ${address} on ${name}, the bridge of the isolated network ${network.name}, though Docker was told not to`,
+      why,
+      remedy: `ip address del ${address} dev ${name}`,
+    }));
+  }
   return [
     {
       code: 'UB_DOCTOR_NETWORK_HOST_ADDRESS',
       severity: 'leak',
       what: `the machine has an address${range.gateway === undefined ? '' : ` (${range.gateway})`} in the isolated network ${network.name}`,
-      why: 'clients reach the machine itself, and one that takes it for its gateway is forwarded past the router',
-      remedy: renderRecipe({ network, range, ...isolated }),
+      why,
+      remedy: renderRecipe(isolated),
     },
   ];
 }
 
-function checkMasquerade({ network, ...isolated }: IsolatedNetwork): readonly Finding[] {
-  const { options } = network;
-  // Docker 27 and later do not masquerade a routed network, whatever the option says.
-  const isRouted = options['com.docker.network.bridge.gateway_mode_ipv4'] === 'routed';
+function checkMasquerade(isolated: IsolatedNetwork, version: string): readonly Finding[] {
+  const { name, options } = isolated.network;
+  // Docker 27 and later do not masquerade a routed network; earlier ones take the option and ignore it.
+  const isRouted =
+    Number.parseInt(version, 10) >= 27 && options['com.docker.network.bridge.gateway_mode_ipv4'] === 'routed';
   const masquerade = options['com.docker.network.bridge.enable_ip_masquerade'];
   if (isRouted || (masquerade !== undefined && !isOn(masquerade))) return [];
   return [
     {
       code: 'UB_DOCTOR_NETWORK_MASQUERADE',
       severity: 'leak',
-      what: `the machine masquerades the isolated network ${network.name}`,
+      what: `the machine masquerades the isolated network ${name}`,
       why: "what a client gets past the router by a forged frame leaves with the machine's address, and is answered",
-      remedy: renderRecipe({ network, ...isolated }),
+      remedy: renderRecipe(isolated),
     },
   ];
 }
 
-function checkGateway({ network, range, gateway, ...isolated }: IsolatedNetwork): readonly Finding[] {
+function checkGateway(isolated: IsolatedNetwork): readonly Finding[] {
+  const { network, range, gateway } = isolated;
   const given = range.defaultGateway ?? range.gateway;
   if (given === undefined || given === gateway.address) return [];
   return [
@@ -102,7 +134,7 @@ function checkGateway({ network, range, gateway, ...isolated }: IsolatedNetwork)
       severity: 'break',
       what: `the isolated network ${network.name} tells its clients that ${given} is their gateway, and the router is ${gateway.address}`,
       why: 'clients do not find the router, and Docker may give its address to one of them',
-      remedy: renderRecipe({ network, range, gateway, ...isolated }),
+      remedy: renderRecipe(isolated),
     },
   ];
 }
@@ -131,18 +163,13 @@ function isOn(option: string | undefined): boolean {
   return ['1', 't', 'T', 'true', 'True', 'TRUE'].includes(option ?? '');
 }
 
-/** The commands that make the network anew, closed. */
+/** The commands that make the network anew, closed. Containers that are in it would keep the old one alive. */
 function renderRecipe({ network, subnet, gateway }: IsolatedNetwork): string {
   const name = quoteWord(network.name);
   return [
-    `docker network rm ${name}; docker network create -d bridge -o com.docker.network.bridge.inhibit_ipv4=true`,
+    `remove its containers (docker compose down), then: docker network rm ${name}; docker network create -d bridge -o com.docker.network.bridge.inhibit_ipv4=true`,
     '-o com.docker.network.bridge.enable_ip_masquerade=false',
     `--subnet ${renderSubnet(subnet)} --gateway ${lastHostOf(gateway)}`,
     `--aux-address DefaultGatewayIPv4=${gateway.address} ${name}`,
   ].join(' ');
-}
-
-/** One word for a shell: older engines take any name for a network, and the user pastes this. */
-export function quoteWord(text: string): string {
-  return /^[\w.:/=@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }

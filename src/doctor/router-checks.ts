@@ -4,15 +4,16 @@ import { checkClient } from './client-checks.ts';
 import { type DockerWorld, holdsCapability, type SeenContainer } from './docker-world.ts';
 import { settingFindings } from './fault-findings.ts';
 import type { Finding } from './finding.ts';
-import { checkNetwork, type IsolatedNetwork, quoteWord } from './network-checks.ts';
+import { checkNetwork, type IsolatedNetwork } from './network-checks.ts';
 import type { Report } from './report.ts';
+import { quoteWord } from './shell-word.ts';
 
 /** Everything that Docker can tell of the routers with these names, their networks and their clients. */
 export function examineRouters(names: readonly string[], world: DockerWorld): Report {
   const routers = world.containers.filter(({ name }) => names.includes(name));
-  const clients = routers.reduce((count, router) => count + findClients(router, world).length, 0);
+  const clients = routers.flatMap((router) => findClients(findIsolated(router, world), world));
   return {
-    scope: { kind: 'docker', routers: names, clients },
+    scope: { kind: 'docker', routers: names, clients: new Set(clients).size },
     findings: [...checkVersion(world), ...routers.flatMap((router) => checkRouter(router, world))],
   };
 }
@@ -21,23 +22,20 @@ function checkRouter(router: SeenContainer, world: DockerWorld): readonly Findin
   const own = checkContainer(router);
   const parsed = parseGateway(router.ipAddr?.trim() ?? '');
   if (parsed.kind === 'faults') return [...settingFindings(parsed.faults), ...own];
-  const isolated = findIsolated(router, parsed.value, world);
+  const isolated = findIsolated(router, world);
   if (isolated === undefined) return [lostRouter(router, parsed.value, world), ...own];
   return [
     ...checkNetwork(isolated, world),
-    ...findClients(router, world).flatMap((client) => checkClient(client, { isolated, world })),
+    ...findClients(isolated, world).flatMap((client) => checkClient(client, { isolated, world })),
     ...checkUplink(router, isolated, world),
     ...checkPrefix(isolated),
     ...own,
   ];
 }
 
-function findClients(router: SeenContainer, world: DockerWorld): readonly SeenContainer[] {
-  const parsed = parseGateway(router.ipAddr?.trim() ?? '');
-  const isolated = parsed.kind === 'ok' ? findIsolated(router, parsed.value, world) : undefined;
+function findClients(isolated: IsolatedNetwork | undefined, { containers }: DockerWorld): readonly SeenContainer[] {
   if (isolated === undefined) return [];
-  const { name } = isolated.network;
-  return world.containers.filter(({ isRouter, networks }) => !isRouter && networks.includes(name));
+  return containers.filter(({ isRouter, networks }) => !isRouter && networks.includes(isolated.network.name));
 }
 
 /** Versions that were tried are named in the changelog; nobody looked at older ones. */
@@ -101,12 +99,14 @@ export function forwardsAtBoot(who: string): Finding {
   };
 }
 
-function findIsolated({ networks }: SeenContainer, gateway: Ipv4Cidr, world: DockerWorld): IsolatedNetwork | undefined {
+function findIsolated({ networks, ipAddr }: SeenContainer, world: DockerWorld): IsolatedNetwork | undefined {
+  const gateway = parseGateway(ipAddr?.trim() ?? '');
+  if (gateway.kind === 'faults') return undefined;
   return world.networks
     .filter(({ name }) => networks.includes(name))
     .flatMap((network) => network.ranges.map((range) => ({ network, range, subnet: parseIpv4Cidr(range.subnet) })))
-    .flatMap(({ subnet, ...seen }) => (subnet === undefined ? [] : [{ ...seen, subnet, gateway }]))
-    .find(({ subnet }) => contains(subnet, gateway.address));
+    .flatMap(({ subnet, ...seen }) => (subnet === undefined ? [] : [{ ...seen, subnet, gateway: gateway.value }]))
+    .find(({ subnet }) => contains(subnet, gateway.value.address));
 }
 
 function lostRouter({ name, networks }: SeenContainer, gateway: Ipv4Cidr, world: DockerWorld): Finding {

@@ -27,7 +27,8 @@ export async function runDoctor({
   if (container === undefined && (env.IP_ADDR ?? '') !== '') {
     return { scope: { kind: 'container' }, findings: checkContainer(await observeContainer(env)) };
   }
-  const { world, routers } = await observeDocker(container);
+  const { links } = await changeNetwork([]);
+  const { world, routers } = await observeDocker({ wanted: container, links });
   if (routers.length === 0) {
     throw new UnderbridgeError({
       code: 'UB_DOCKER',

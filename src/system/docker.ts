@@ -1,6 +1,7 @@
 import { get } from 'node:http';
 import type { DockerWorld, SeenContainer, SeenNetwork } from '../doctor/docker-world.ts';
 import { UnderbridgeError } from '../errors.ts';
+import type { ObservedLink } from './iproute.ts';
 
 /** Where users mount the engine's socket. */
 const socketPath = '/var/run/docker.sock';
@@ -10,6 +11,7 @@ const entrypoint = '/usr/lib/underbridge/entrypoint';
 
 // As the Engine API 1.41 (Docker 20.10) and later give them; only what is read. Go writes an empty list as null.
 interface ApiNetwork {
+  readonly Id: string;
   readonly Name: string;
   readonly Driver: string;
   readonly Internal: boolean;
@@ -41,26 +43,32 @@ interface ApiContainer {
     readonly Privileged: boolean;
     readonly Devices: readonly { readonly PathInContainer: string }[] | null;
     readonly Sysctls?: Readonly<Record<string, string>> | null;
-    readonly RestartPolicy: { readonly Name: string };
+    readonly RestartPolicy?: { readonly Name: string } | null;
   };
   readonly NetworkSettings: { readonly Networks: Readonly<Record<string, unknown>> | null };
 }
 
 /**
- * What Docker says of this machine, and the names of the routers to look at: the one that is asked for, or all. It
+ * What Docker says of the machine, and the names of the routers to look at: the one that is asked for, or all. It
  * only reads. Of a container's environment nothing but IP_ADDR is kept.
  * @param wanted name or id of a router's container
+ * @param links interfaces that can be seen here; with `--network host` Docker's bridges are among them
  * @throws UnderbridgeError UB_DOCKER when nobody answers, or the container is not there.
  */
-export async function observeDocker(
-  wanted: string | undefined,
-): Promise<{ readonly world: DockerWorld; readonly routers: readonly string[] }> {
-  const { Version, ApiVersion } = await read<{ Version: string; ApiVersion: string }>('/version');
+export async function observeDocker({
+  wanted,
+  links,
+}: {
+  readonly wanted: string | undefined;
+  readonly links: readonly ObservedLink[];
+}): Promise<{ readonly world: DockerWorld; readonly routers: readonly string[] }> {
+  const { Version, ApiVersion } = (await read<{ Version?: string; ApiVersion?: string } | undefined>('/version')) ?? {};
+  if (Version === undefined || !/^[\d.]+$/.test(ApiVersion ?? '')) throw unusable('it does not tell its version');
   // Every engine speaks the version that it names; Docker may one day refuse a path without one.
   const api = `/v${ApiVersion}`;
   const named = wanted === undefined ? undefined : await findContainer(api, wanted);
-  const networks = await read<readonly ApiNetwork[]>(`${api}/networks`);
-  const listed = await read<readonly { Id: string }[]>(`${api}/containers/json?all=true`);
+  const networks = await readList<ApiNetwork>(`${api}/networks`);
+  const listed = await readList<{ Id: string }>(`${api}/containers/json?all=true`);
   const containers: SeenContainer[] = [];
   // One after the other: a machine may have hundreds, and an engine is not there for us alone.
   for (const { Id } of listed) {
@@ -73,7 +81,7 @@ export async function observeDocker(
     ({ name, isRouter }) => isRouter && (named === undefined || name === nameOf(named)),
   );
   return {
-    world: { version: Version, networks: networks.map(parseNetwork), containers },
+    world: { version: Version, networks: networks.map((network) => parseNetwork(network, links)), containers },
     routers: routers.map(({ name }) => name),
   };
 }
@@ -120,7 +128,7 @@ function parseContainer(container: ApiContainer, isWanted: boolean): SeenContain
     },
     devices: (HostConfig.Devices ?? []).map(({ PathInContainer }) => PathInContainer),
     sysctls: HostConfig.Sysctls ?? {},
-    restart: HostConfig.RestartPolicy.Name || 'no',
+    restart: HostConfig.RestartPolicy?.Name || 'no',
   };
 }
 
@@ -129,8 +137,12 @@ function withoutPrefix(capability: string): string {
   return capability.toUpperCase().replace(/^CAP_/, '');
 }
 
-function parseNetwork({ Name, Driver, Internal, EnableIPv6, Options, IPAM }: ApiNetwork): SeenNetwork {
+function parseNetwork(network: ApiNetwork, links: readonly ObservedLink[]): SeenNetwork {
+  const { Id, Name, Driver, Internal, EnableIPv6, Options, IPAM } = network;
+  const bridgeName = Options?.['com.docker.network.bridge.name'] ?? `br-${Id.slice(0, 12)}`;
+  const bridge = Driver === 'bridge' ? links.find(({ ifname }) => ifname === bridgeName) : undefined;
   return {
+    ...(bridge === undefined ? {} : { bridge: { name: bridgeName, ipv4: ipv4Of(bridge) } }),
     name: Name,
     driver: Driver,
     isInternal: Internal,
@@ -151,10 +163,20 @@ function parseNetwork({ Name, Driver, Internal, EnableIPv6, Options, IPAM }: Api
   };
 }
 
+function ipv4Of({ addr_info }: ObservedLink): readonly string[] {
+  return addr_info.flatMap(({ family, local, prefixlen }) => (family === 'inet' ? [`${local}/${prefixlen}`] : []));
+}
+
 async function read<T>(path: string): Promise<T> {
   const answer = await ask<T>(path);
   if (answer !== undefined) return answer;
   throw unusable(`it has no ${path}`);
+}
+
+async function readList<T>(path: string): Promise<readonly T[]> {
+  const answer = await read<unknown>(path);
+  if (!Array.isArray(answer)) throw unusable(`it answered no list to ${path}`);
+  return answer;
 }
 
 /** One GET; undefined when there is no such thing. Not `fetch`, which needs WebAssembly (no JIT). */

@@ -91,7 +91,7 @@ interface Sick {
 }
 
 const recipe =
-  /^docker network rm underbridge; docker network create -d bridge -o com\.docker\.network\.bridge\.inhibit_ipv4=true -o com\.docker\.network\.bridge\.enable_ip_masquerade=false --subnet 172\.22\.0\.0\/24 --gateway 172\.22\.0\.254 --aux-address DefaultGatewayIPv4=172\.22\.0\.1 underbridge$/;
+  /^remove its containers \(docker compose down\), then: docker network rm underbridge; docker network create -d bridge -o com\.docker\.network\.bridge\.inhibit_ipv4=true -o com\.docker\.network\.bridge\.enable_ip_masquerade=false --subnet 172\.22\.0\.0\/24 --gateway 172\.22\.0\.254 --aux-address DefaultGatewayIPv4=172\.22\.0\.1 underbridge$/;
 
 /** Each is the healthy world but for one thing, and has exactly one finding. */
 const sick: readonly Sick[] = [
@@ -113,6 +113,19 @@ const sick: readonly Sick[] = [
     world: withNetwork({ isInternal: true, options: {}, ranges: [{ subnet: '172.22.0.0/24', gateway: '172.22.0.2' }] }),
     finds: ['break', 'UB_DOCTOR_NETWORK_INTERNAL'],
     advises: recipe,
+  },
+  {
+    given: 'a network that keeps its members apart',
+    world: withOptions({ enable_icc: 'false' }),
+    finds: ['break', 'UB_DOCTOR_NETWORK_ICC'],
+    advises: recipe,
+  },
+  {
+    given: 'an address that the machine kept on the bridge',
+    world: withNetwork({ bridge: { name: 'underbr', ipv4: ['172.22.0.254/24'] } }),
+    finds: ['leak', 'UB_DOCTOR_NETWORK_HOST_ADDRESS'],
+    says: /172\.22\.0\.254\/24 on underbr/,
+    advises: /^ip address del 172\.22\.0\.254\/24 dev underbr$/,
   },
   {
     given: 'IPv6 in the isolated network',
@@ -141,6 +154,11 @@ const sick: readonly Sick[] = [
   {
     given: 'masquerade switched on',
     world: withOptions({ enable_ip_masquerade: 'true' }),
+    finds: ['leak', 'UB_DOCTOR_NETWORK_MASQUERADE'],
+  },
+  {
+    given: 'a routed bridge, of which Docker 20.10 knows nothing',
+    world: { version: '20.10.24', ...withOptions({ gateway_mode_ipv4: 'routed', enable_ip_masquerade: '' }) },
     finds: ['leak', 'UB_DOCTOR_NETWORK_MASQUERADE'],
   },
   {
@@ -264,6 +282,8 @@ const sick: readonly Sick[] = [
 const well: readonly { readonly given: string; readonly world: Partial<DockerWorld> }[] = [
   { given: 'all as the README says', world: {} },
   { given: 'Docker 20.10', world: { version: '20.10.24+dfsg1' } },
+  { given: 'a bridge without an address', world: withNetwork({ bridge: { name: 'underbr', ipv4: [] } }) },
+  { given: 'members that may talk', world: withOptions({ enable_icc: 'true' }) },
   { given: 'no client', world: { containers: [router] } },
   {
     given: 'a routed bridge of Docker 27, which has no masquerade',
