@@ -5,6 +5,7 @@ import type { ObservedLink } from './iproute.ts';
 
 /** Where users mount the engine's socket. */
 const socketPath = '/var/run/docker.sock';
+/** For one answer. An engine that removes containers may keep a listing waiting. */
 const timeoutMs = 10_000;
 /** What the image's ENTRYPOINT ends in; other images of ours have it too, whatever their name. */
 const entrypoint = '/usr/lib/underbridge/entrypoint';
@@ -194,22 +195,25 @@ async function ask<T>(path: string): Promise<T | undefined> {
 
 function request(path: string): Promise<{ readonly status: number; readonly body: string }> {
   return new Promise((resolve, reject) => {
-    const sent = get({ socketPath, path, timeout: timeoutMs, headers: { host: 'docker' } }, (response) => {
+    // A signal, not a timeout: that would begin anew with every byte.
+    const signal = AbortSignal.timeout(timeoutMs);
+    const sent = get({ socketPath, path, signal, headers: { host: 'docker' } }, (response) => {
       response.toArray().then(
         (chunks) => resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString() }),
         (cause) => reject(unusable('it stopped in the middle of an answer', cause)),
       );
     });
-    sent.on('timeout', () => sent.destroy(new Error(`no answer within ${timeoutMs / 1_000} s`)));
     sent.on('error', (cause: NodeJS.ErrnoException) => reject(unreachable(cause)));
   });
 }
 
 function unreachable(cause: NodeJS.ErrnoException): UnderbridgeError {
+  const reason =
+    cause.name === 'AbortError' ? `no answer within ${timeoutMs / 1_000} s` : (cause.code ?? cause.message);
   const isForbidden = cause.code === 'EACCES' || cause.code === 'EPERM';
   return new UnderbridgeError({
     code: 'UB_DOCKER',
-    message: `Docker does not answer at ${socketPath} (${cause.code ?? cause.message})`,
+    message: `Docker does not answer at ${socketPath} (${reason})`,
     hint: isForbidden
       ? "run this as root (no --user), and in the machine's own user namespace where the engine remaps users (`--userns host`)"
       : "mount the socket of an engine that runs: `docker run --rm -v /var/run/docker.sock:/var/run/docker.sock:ro underbridge doctor`; or run this in the router's container, where IP_ADDR is set",

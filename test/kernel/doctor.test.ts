@@ -160,6 +160,45 @@ describe('finds', () => {
   });
 });
 
+describe('where something else listens at the socket', () => {
+  const http = (body: string, status = 200) => JSON.stringify(`HTTP/1.1 ${status} Some\r\n\r\n${body}`);
+  const version = (ApiVersion: string) => JSON.stringify({ Version: '28.5.2', ApiVersion });
+  /** What it does with each `peer`, in JavaScript. */
+  const hostile: readonly { readonly given: string; readonly talk: string; readonly says: RegExp }[] = [
+    { given: 'nothing', talk: '', says: /no answer within 10 s/ },
+    { given: 'no HTTP', talk: 'setInterval(() => peer.write("x"), 500)', says: /does not answer at/ },
+    {
+      given: 'an answer without an end',
+      talk: `peer.write(${http('{')}); setInterval(() => peer.write(" "), 500)`,
+      says: /no answer within 10 s/,
+    },
+    { given: 'no JSON', talk: `peer.end(${http('<html>')})`, says: /did not answer in JSON/ },
+    { given: 'JSON of another kind', talk: `peer.end(${http('{}')})`, says: /does not tell its version/ },
+    { given: 'a path for a version', talk: `peer.end(${http(version('1/../..'))})`, says: /does not tell its version/ },
+    {
+      given: 'the same to every question',
+      talk: `peer.end(${http(version('1.41'))})`,
+      says: /answered no list to \/v1\.41\/networks/,
+    },
+    { given: 'an error', talk: `peer.end(${http('', 500)})`, says: /answered 500 to \/version/ },
+  ];
+  for (const { given, talk, says } of hostile) {
+    test(`says so when it says ${given}`, async () => {
+      const server = `require("net").createServer((peer) => { peer.on("error", () => {}); ${talk} }).listen("/run/docker.sock")`;
+      const script = `mount -t tmpfs tmpfs /run; node -e '${server}' & server=$!
+        until [ -S /run/docker.sock ]; do sleep 0.05; done
+        "$@"; code=$?; kill $server; exit $code`;
+      const { exitCode, output } = await examine({
+        env: { IP_ADDR: '' },
+        inside: ['unshare', '--mount', 'sh', '-c', script, 'sh'],
+      });
+      assert.equal(exitCode, 2, output);
+      assert.match(output, says);
+      assert.match(output, /\(UB_DOCKER\)$/);
+    });
+  }
+});
+
 describe('where there is no router and no Docker', () => {
   test('says that nothing could be looked at, and what to type', async () => {
     // A network namespace hides no socket in the file system, and this machine may have an engine.
