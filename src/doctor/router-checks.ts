@@ -38,7 +38,7 @@ function findClients(isolated: IsolatedNetwork | undefined, { containers }: Dock
   return containers.filter(({ isRouter, networks }) => !isRouter && networks.includes(isolated.network.name));
 }
 
-/** Versions that were tried are named in the changelog; nobody looked at older ones. */
+/** What is known of networks and resolvers begins with 20.10; nobody has looked at older ones. */
 function checkVersion({ version }: DockerWorld): readonly Finding[] {
   const [major = 0, minor = 0] = version.split('.').map((part) => Number.parseInt(part, 10));
   if (major > 20 || (major === 20 && minor >= 10)) return [];
