@@ -16,7 +16,7 @@ import {
 } from '../net/address.ts';
 import type { Profile, ProfileRemote } from '../openvpn/profile.ts';
 import type { RouterFacts } from '../plan/facts.ts';
-import { findInterfaces, type RouterInterfaces } from '../plan/interfaces.ts';
+import { findInterfaces, type RouterInterfaces, type SeenDefault } from '../plan/interfaces.ts';
 import { planRouter } from '../plan/router.ts';
 import { sampleEndpoint, sampleFacts, sampleTunnel } from '../plan/sample.ts';
 import { configFolder, readProfile, readSecrets } from '../system/files.ts';
@@ -156,7 +156,8 @@ function mentions(parsed: Parsed<unknown>, name: string): boolean {
   return parsed.kind === 'faults' && parsed.faults.some((fault) => fault.name === name);
 }
 
-function observeInterfaces(
+/** The two networks of this container, as they are now. */
+export function observeInterfaces(
   config: Pick<RouterConfig, 'gateway'> & { readonly uplinkGateway?: Ipv4 | undefined },
   network: ObservedNetwork,
 ): Parsed<RouterInterfaces> {
@@ -171,15 +172,20 @@ function observeInterfaces(
           .filter(({ family }) => family === 'inet')
           .map(({ local, prefixlen }) => `${local}/${prefixlen}`),
       })),
-    defaults: network.routes.flatMap(({ dst, dev, gateway, table }) =>
-      dst === 'default' && table === undefined && dev !== undefined && gateway !== undefined
-        ? [{ device: dev, gateway }]
-        : [],
-    ),
+    defaults: observeDefaults(network),
   });
 }
 
-interface CheckedRules {
+/** Default routes of the main table. */
+export function observeDefaults({ routes }: ObservedNetwork): readonly SeenDefault[] {
+  return routes.flatMap(({ dst, dev, gateway, table }) =>
+    dst === 'default' && table === undefined && dev !== undefined && gateway !== undefined
+      ? [{ device: dev, gateway }]
+      : [],
+  );
+}
+
+export interface CheckedRules {
   readonly faults: readonly Fault[];
   readonly canRejectBeforeRouting: boolean;
 }
@@ -191,7 +197,7 @@ const noRules: CheckedRules = { faults: [], canRejectBeforeRouting: false };
  * checks expressions, not names. Rejecting in prerouting needs Linux 5.9; without it clients still learn of a dead
  * tunnel, by ICMP.
  */
-async function checkRules(config: RouterConfig): Promise<CheckedRules> {
+export async function checkRules(config: RouterConfig): Promise<CheckedRules> {
   const facts = sampleFacts({ tunName, openvpnUid });
   const forward = { kind: 'forward', endpoint: sampleEndpoint, tun: sampleTunnel(tunName) } as const;
   const core = planRouter({ config, facts: { ...facts, canRejectBeforeRouting: false }, policy: forward }).ruleset;
@@ -234,7 +240,8 @@ function silentGateway({ uplink, gateways }: RouterInterfaces): Fault {
   };
 }
 
-function remoteFaults(profile: Profile, config: RouterConfig): readonly Fault[] {
+/** Servers of the profile that the router cannot reach. */
+export function remoteFaults(profile: Profile, config: Pick<RouterConfig, 'gateway'>): readonly Fault[] {
   return profile.remotes.flatMap((remote: ProfileRemote) => {
     if (profile.remotes.every(({ host }) => isIPv6(host))) return [ipv6Fault(profile, remote)];
     const address = parseIpv4(remote.host);

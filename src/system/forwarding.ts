@@ -43,6 +43,11 @@ function isOtherwise({ name, forwards }: DeviceForwarding): boolean {
   return seen !== undefined && (seen === '1') !== forwards;
 }
 
+/** Whether a device forwards; `all` is net.ipv4.ip_forward. */
+export function observeForwarding(name: IfName | 'all'): boolean {
+  return readDevice(`/proc/sys/net/ipv4/conf/${name}/forwarding`) === '1';
+}
+
 // Numbers from Linux include/uapi/linux: rtnetlink.h, if_link.h, ip.h.
 const rtmSetlink = 19;
 const requestWithAck = 0x01 | 0x04;

@@ -1,6 +1,6 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { broadcastOf, type IfName, type Ipv4, type Ipv4Cidr, renderCidr } from '../net/address.ts';
+import { type IfName, type Ipv4, type Ipv4Cidr, lastHostOf, renderCidr } from '../net/address.ts';
 import { announcePort } from '../plan/host-rules.ts';
 import { readDevice } from './device.ts';
 import { run } from './exec.ts';
@@ -113,7 +113,8 @@ function ownHardwareAddress(device: IfName): string | undefined {
  * host that knows the sender takes it over (arp_process, Linux net/ipv4/arp.c).
  */
 export async function announceAddress({ device, cidr }: { device: IfName; cidr: Ipv4Cidr }): Promise<void> {
-  const neighbour = lastHost(cidr);
+  // Docker's recipe reserves it, so nobody is bothered.
+  const neighbour = lastHostOf(cidr);
   await run({ file: 'ip', args: ['neigh', 'flush', 'to', neighbour, 'dev', device], accept: [1, 2] });
   const socket = createSocket('udp4');
   try {
@@ -123,13 +124,4 @@ export async function announceAddress({ device, cidr }: { device: IfName; cidr: 
   } finally {
     socket.close();
   }
-}
-
-/** The highest host address that is not the gateway's own; Docker's recipe reserves it, so nobody is bothered. */
-function lastHost(cidr: Ipv4Cidr): Ipv4 {
-  const bytes = broadcastOf(cidr).split('.').map(Number);
-  const withLast = (last: number) => [...bytes.slice(0, 3), last].join('.') as Ipv4;
-  const broadcast = bytes[3] ?? 255;
-  const highest = withLast(broadcast - 1);
-  return highest === cidr.address ? withLast(broadcast - 2) : highest;
 }
