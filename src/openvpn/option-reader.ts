@@ -43,7 +43,11 @@ export function readOption(draft: Draft, option: OptionLine, block?: BlockDraft)
 
 function admit(draft: Draft, option: OptionLine, place: { rule: OptionRule; block?: BlockDraft }): void {
   const { rule, block } = place;
-  if (rule.kind === 'material') {
+  if (CIPHERS.includes(option.name) && option.parameters.some(hasNoCipher)) {
+    report(draft, option, 'would let packets travel without encryption', 'name ciphers such as AES-256-GCM');
+  } else if (option.name === 'auth' && isNone(option.parameters[0])) {
+    ignore(draft, option, 'packets must not be forged; ciphers such as AES-256-GCM do not need it');
+  } else if (rule.kind === 'material') {
     embedMaterial({ draft, option, rule, ...(block === undefined ? {} : { block }) });
   } else if (rule.kind === 'read') {
     if (rule.scope === 'remote') readRemoteOption(draft, option, block);
@@ -53,6 +57,18 @@ function admit(draft: Draft, option: OptionLine, place: { rule: OptionRule; bloc
   } else {
     pass({ draft, option, source: option, block });
   }
+}
+
+const CIPHERS = ['cipher', 'data-ciphers', 'data-ciphers-fallback', 'ncp-ciphers'];
+
+/** Whether one of the ciphers of a list is none: OpenVPN then agrees to a tunnel in clear text. */
+function hasNoCipher(list: string): boolean {
+  return list.split(':').some((name) => isNone(name.replace(/^\?/, '')));
+}
+
+/** `[null-cipher]` is OpenVPN's own name for none. */
+function isNone(name: string | undefined): boolean {
+  return name?.toLowerCase() === 'none' || name?.toLowerCase() === '[null-cipher]';
 }
 
 /** Options that the router itself understands. */
