@@ -178,6 +178,11 @@ function isProblem(line: string): boolean {
   );
 }
 
+/** What OpenVPN says besides when it does not take a push reply; the reason stands before. */
+function isConsequence(message: string): boolean {
+  return /^(ERROR: Failed to apply push options|Failed to open tun\/tap interface)/.test(message);
+}
+
 /** Turns what OpenVPN says into the machine's events, and answers its questions. */
 function createReceiver({
   tunName,
@@ -223,6 +228,10 @@ function createReceiver({
       case 'password-need':
         return answerPassword(event.realm, event.wants !== 'password');
       case 'verification-failed': {
+        // OpenVPN gives this out as an error of the password.
+        if (event.reason?.startsWith('Data channel cipher negotiation failed') === true) {
+          return fail('option-error', 'the server and the profile have no cipher in common');
+        }
         const reason = event.reason === undefined ? '' : `: ${event.reason}`;
         return fail('auth-failed', `the server did not take the credentials (${event.realm})${reason}`);
       }
@@ -232,6 +241,10 @@ function createReceiver({
           return emit({ kind: 'answered' });
         }
         if (event.name === 'RECONNECTING' || event.name === 'EXITING') {
+          const refusal = /^OPTIONS ERROR: (.*)/.exec(lastError ?? '')?.[1];
+          if (refusal !== undefined) {
+            return fail('option-error', `OpenVPN does not take what the server pushed: ${refusal}`);
+          }
           return fail('openvpn-restarted', lastError ?? `OpenVPN gave up the connection (${event.detail})`);
         }
         return;
@@ -241,7 +254,9 @@ function createReceiver({
         log.debug('openvpn', { flags: event.flags, message: event.message });
         pushed = pushReplies.push(event)?.options ?? pushed;
         // N: non-fatal error, F: fatal. Warnings come with every start and say nothing of why it failed.
-        if (/[NF]/.test(event.flags)) lastError = event.message;
+        if (/[NF]/.test(event.flags) && !(lastError?.startsWith('OPTIONS ERROR:') && isConsequence(event.message))) {
+          lastError = event.message;
+        }
         return;
       }
       case 'notify':
@@ -253,9 +268,10 @@ function createReceiver({
       case 'updown': {
         if (event.phase !== 'UP') return;
         const tun = parseTunnelLink({ name: tunName, env: event.env, pushed });
-        return tun === undefined
-          ? fail('option-error', 'the server gave no IPv4 address')
-          : emit({ kind: 'connected', tun });
+        if (tun !== undefined) return emit({ kind: 'connected', tun });
+        const given = event.env.get('ifconfig_local');
+        const text = given === undefined ? 'no IPv4 address' : `${given}, which is no address of a host`;
+        return fail('option-error', `the server gave ${text}`);
       }
       default:
         return;
