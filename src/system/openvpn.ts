@@ -97,7 +97,9 @@ export function startOpenvpn({
   const emit = (event: OpenvpnEvent) => {
     if (!isEnding) onEvent(event);
   };
-  const fail = (code: Cause['code'], text: string) => emit({ kind: 'failed', cause: { code, text } });
+  // Parts of it are a server's words, and will be shown on somebody's terminal.
+  const fail = (code: Cause['code'], text: string) =>
+    emit({ kind: 'failed', cause: { code, text: text.replaceAll(/\p{C}/gu, '?') } });
   // A command fails only when the process or the connection goes, and that is reported when it happens.
   const ignore = () => undefined;
   const receive = createReceiver({ tunName, secrets, log, emit, fail, client: () => client });

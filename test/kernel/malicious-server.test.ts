@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { askDns, askTcp, sentBy, startFlood } from './lab/client.ts';
@@ -277,4 +278,16 @@ test('keeps the token of a session out of the log', async () => {
   const running = await connect({ args: ['--auth-gen-token', '60'] }, { LOG_LEVEL: 'debug' });
   await carriesWithoutLeak(running);
   assert.doesNotMatch(running.output(), /SESS_ID_A/);
+});
+
+test("shows a server's words without what would steer a terminal", async () => {
+  const reject = join(world.folder, 'reject');
+  const script = '#!/bin/sh\nprintf \'red \\302\\233 31m $(id)\' > "$auth_failed_reason_file"; exit 1\n';
+  await writeFile(reject, script, { mode: 0o755 });
+  const running = await connect({ args: ['--auth-user-pass-verify', reject, 'via-file'] });
+  assert.deepEqual(await causeOf(running), {
+    code: 'auth-failed',
+    text: 'the server did not take the credentials (Auth): red ? 31m $(id)',
+  });
+  assert.doesNotMatch(running.output(), /\u009b/);
 });
