@@ -182,7 +182,9 @@ function isProblem(line: string): boolean {
 
 /** What OpenVPN says besides when it does not take a push reply; the reason stands before. */
 function isConsequence(message: string): boolean {
-  return /^(ERROR: Failed to apply push options|Failed to open tun\/tap interface)/.test(message);
+  return /^(OPTIONS ERROR: failed to import crypto options|ERROR: Failed to apply push options|Failed to open tun\/tap)/.test(
+    message,
+  );
 }
 
 /** Turns what OpenVPN says into the machine's events, and answers its questions. */
@@ -204,6 +206,7 @@ function createReceiver({
   const pushReplies = createPushReplyCollector();
   let pushed: readonly string[] = [];
   let lastError: string | undefined;
+  let isPushRefused = false;
   // What cannot be sent is reported without its value; a connection that went is reported by itself.
   const refuse = (error: unknown) => {
     if (error instanceof ManagementError && error.code === 'MGMT_PARAMETER') {
@@ -243,9 +246,9 @@ function createReceiver({
           return emit({ kind: 'answered' });
         }
         if (event.name === 'RECONNECTING' || event.name === 'EXITING') {
-          const refusal = /^OPTIONS ERROR: (.*)/.exec(lastError ?? '')?.[1];
-          if (refusal !== undefined) {
-            return fail('option-error', `OpenVPN does not take what the server pushed: ${refusal}`);
+          if (isPushRefused) {
+            const reason = lastError?.replace(/^(OPTIONS ERROR|Error): /, '');
+            return fail('option-error', `OpenVPN does not take what the server pushed: ${reason}`);
           }
           return fail('openvpn-restarted', lastError ?? `OpenVPN gave up the connection (${event.detail})`);
         }
@@ -256,9 +259,9 @@ function createReceiver({
         log.debug('openvpn', { flags: event.flags, message: event.message });
         pushed = pushReplies.push(event)?.options ?? pushed;
         // N: non-fatal error, F: fatal. Warnings come with every start and say nothing of why it failed.
-        if (/[NF]/.test(event.flags) && !(lastError?.startsWith('OPTIONS ERROR:') && isConsequence(event.message))) {
-          lastError = event.message;
-        }
+        if (!/[NF]/.test(event.flags)) return;
+        isPushRefused ||= event.message.startsWith('OPTIONS ERROR:');
+        if (lastError === undefined || !isConsequence(event.message)) lastError = event.message;
         return;
       }
       case 'notify':

@@ -236,6 +236,16 @@ test('refuses compression that the profile does not turn on', async () => {
   await refusesClients(running);
 });
 
+test('refuses a cipher that was not offered, and says which', async () => {
+  // Without the pushed one OpenVPN is left with the default of its oldest versions.
+  const profile = join(world.folder, 'old-cipher.ovpn');
+  const text = await readFile(join(world.folder, 'client.ovpn'), 'utf8');
+  await writeFile(profile, `${text}pull-filter ignore "cipher "\n`);
+  const { code, text: cause } = await causeOf(await connect({}, { CONFIG: profile }));
+  assert.equal(code, 'option-error');
+  assert.match(cause, /^OpenVPN does not take what the server pushed: negotiated cipher not allowed - BF-CBC not in /);
+});
+
 test('refuses a tunnel without encryption', async () => {
   const running = await connect({ args: ['--data-ciphers', 'none'] });
   assert.deepEqual(await causeOf(running), {
