@@ -4,7 +4,7 @@ import { lexOptions, type OptionLine } from './option-lexer.ts';
 import type { OptionRule } from './option-rule.ts';
 import { knownOptions, ruleOf } from './option-rules.ts';
 import { type BlockDraft, type Draft, ignore, isControlKey, pass, report } from './profile-draft.ts';
-import { readRemoteOption } from './profile-remotes.ts';
+import { mostRemotes, readRemoteOption } from './profile-remotes.ts';
 import { gluedInto, joinedNames } from './run-together.ts';
 
 /** Reads one option into the draft; `block` is the `<connection>` that it stands in. */
@@ -134,6 +134,8 @@ function readHere(draft: Draft, option: OptionLine): void {
 /** Reads a `<connection>` block. It knows of the profile's options that stand before it, and only of those. */
 function readConnection(draft: Draft, option: OptionLine): void {
   const { remotes } = draft;
+  // There is one too many already, which is reported at the end.
+  if (remotes.blocks.length > mostRemotes) return;
   const lexed = lexOptions({ file: draft.file, text: option.inline ?? '', firstLine: option.line + 1 });
   draft.faults.push(...lexed.faults);
   const block: BlockDraft = { defaults: remotes.defaults, options: [] };

@@ -86,3 +86,16 @@ test('refuses a connection block without a remote, with two, or with an option o
     'test.ovpn:11 | up /bin/sh | would run a program',
   ]);
 });
+
+test('refuses more than 256 remotes by the line of the next one', () => {
+  const listed = (count: number) => Array.from({ length: count }, (_, index) => `remote a${index}.example.net`);
+  const blocks = (count: number) => listed(count).flatMap((line) => ['<connection>', line, '</connection>']);
+  // withLines has one more outside of blocks.
+  assert.equal(understood(parseText(withLines(...listed(255)))).remotes.length, 256);
+  assert.equal(understood(parseText(withLines(...blocks(256)))).remotes.length, 256);
+  assert.deepEqual(faults(...listed(2_000)), ['test.ovpn:262 | is one server too many: 256 are the most']);
+  const inherited = Array.from({ length: 1_000 }, () => 'tun-mtu 1500');
+  assert.deepEqual(faults(...inherited, ...blocks(1_000)), [
+    'test.ovpn:1776 | is one server too many: 256 are the most',
+  ]);
+});
