@@ -9,6 +9,7 @@ import { type Profile, renderArguments, renderProfile } from '../../src/openvpn/
 import { readProfile } from '../../src/system/files.ts';
 import { malice } from '../unit/openvpn/malice.ts';
 import { hostileTexts } from './lab/hostile-texts.ts';
+import { pidsIn } from './lab/namespace.ts';
 import { type Trace, traceOpenvpn } from './lab/traced-openvpn.ts';
 import { addresses, makeWorld, type World } from './lab/world.ts';
 
@@ -54,6 +55,22 @@ test('sees what a profile does that reaches OpenVPN as it is: the catcher works'
   assert.ok(file.touched.includes(join(trap, 'written')), file.output);
   assert.ok(existsSync(join(trap, 'written')), file.output);
   for (const path of [join(trap, 'run'), join(trap, 'evil.so'), join(trap, 'written')]) assert.ok(!harmless.has(path));
+});
+
+test('does not start OpenVPN with a hostile profile, says line and reason, and leaves the locks shut', async () => {
+  const path = join(world.folder, 'hostile.ovpn');
+  await writeFile(
+    path,
+    `${[...working, `up ${trap}/run`, '<connection>', `plugin ${trap}/evil.so`].join('\n')}\n</connection>\n`,
+  );
+  const router = world.startRouter({ CONFIG: path });
+  const { exitCode } = await router.process.exited;
+  assert.equal(exitCode, 1);
+  const first = working.length + 1;
+  assert.match(router.output(), new RegExp(`hostile\\.ovpn:${first}\\b.*would run a program`));
+  assert.match(router.output(), new RegExp(`hostile\\.ovpn:${first + 2}\\b.*would load code into OpenVPN`));
+  assert.deepEqual(await pidsIn(world.router, 'openvpn'), []);
+  assert.match(await world.router.run('nft', 'list', 'chain', 'inet', 'underbridge', 'forward'), /policy drop/);
 });
 
 test('connects with everything in a profile that is left out, and touches nothing by it', async () => {
