@@ -15,5 +15,6 @@ await ensurePackages([
   'openssl',
   'openvpn',
   'procps',
+  'strace',
   'tcpdump',
 ]);

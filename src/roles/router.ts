@@ -260,6 +260,7 @@ function checkLink({
     { owner: 'the isolated network', isOwned: contains(config.gateway, address) },
     { owner: 'the uplink', isOwned: contains(facts.uplink.cidr, address) },
     { owner: 'the VPN server itself', isOwned: address === endpoint.address },
+    { owner: 'HEALTH_PROBE', isOwned: config.probe.kind === 'tcp' && config.probe.address === address },
     { owner: 'the enforced resolver', isOwned: enforcedResolvers(config, event.tun).includes(address) },
   ];
   const owner = owners.find(({ isOwned }) => isOwned)?.owner;

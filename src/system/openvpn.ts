@@ -97,7 +97,9 @@ export function startOpenvpn({
   const emit = (event: OpenvpnEvent) => {
     if (!isEnding) onEvent(event);
   };
-  const fail = (code: Cause['code'], text: string) => emit({ kind: 'failed', cause: { code, text } });
+  // Parts of it are a server's words, and will be shown on somebody's terminal.
+  const fail = (code: Cause['code'], text: string) =>
+    emit({ kind: 'failed', cause: { code, text: text.replaceAll(/\p{C}/gu, '?') } });
   // A command fails only when the process or the connection goes, and that is reported when it happens.
   const ignore = () => undefined;
   const receive = createReceiver({ tunName, secrets, log, emit, fail, client: () => client });
@@ -178,6 +180,13 @@ function isProblem(line: string): boolean {
   );
 }
 
+/** What OpenVPN says besides when it does not take a push reply; the reason stands before. */
+function isConsequence(message: string): boolean {
+  return /^(OPTIONS ERROR: failed to import crypto options|ERROR: Failed to apply push options|Failed to open tun\/tap)/.test(
+    message,
+  );
+}
+
 /** Turns what OpenVPN says into the machine's events, and answers its questions. */
 function createReceiver({
   tunName,
@@ -197,6 +206,7 @@ function createReceiver({
   const pushReplies = createPushReplyCollector();
   let pushed: readonly string[] = [];
   let lastError: string | undefined;
+  let isPushRefused = false;
   // What cannot be sent is reported without its value; a connection that went is reported by itself.
   const refuse = (error: unknown) => {
     if (error instanceof ManagementError && error.code === 'MGMT_PARAMETER') {
@@ -223,6 +233,10 @@ function createReceiver({
       case 'password-need':
         return answerPassword(event.realm, event.wants !== 'password');
       case 'verification-failed': {
+        // OpenVPN gives this out as an error of the password.
+        if (event.reason?.startsWith('Data channel cipher negotiation failed') === true) {
+          return fail('option-error', 'the server and the profile have no cipher in common');
+        }
         const reason = event.reason === undefined ? '' : `: ${event.reason}`;
         return fail('auth-failed', `the server did not take the credentials (${event.realm})${reason}`);
       }
@@ -232,6 +246,10 @@ function createReceiver({
           return emit({ kind: 'answered' });
         }
         if (event.name === 'RECONNECTING' || event.name === 'EXITING') {
+          if (isPushRefused) {
+            const reason = lastError?.replace(/^(OPTIONS ERROR|Error): /, '');
+            return fail('option-error', `OpenVPN does not take what the server pushed: ${reason}`);
+          }
           return fail('openvpn-restarted', lastError ?? `OpenVPN gave up the connection (${event.detail})`);
         }
         return;
@@ -241,7 +259,9 @@ function createReceiver({
         log.debug('openvpn', { flags: event.flags, message: event.message });
         pushed = pushReplies.push(event)?.options ?? pushed;
         // N: non-fatal error, F: fatal. Warnings come with every start and say nothing of why it failed.
-        if (/[NF]/.test(event.flags)) lastError = event.message;
+        if (!/[NF]/.test(event.flags)) return;
+        isPushRefused ||= event.message.startsWith('OPTIONS ERROR:');
+        if (lastError === undefined || !isConsequence(event.message)) lastError = event.message;
         return;
       }
       case 'notify':
@@ -253,9 +273,10 @@ function createReceiver({
       case 'updown': {
         if (event.phase !== 'UP') return;
         const tun = parseTunnelLink({ name: tunName, env: event.env, pushed });
-        return tun === undefined
-          ? fail('option-error', 'the server gave no IPv4 address')
-          : emit({ kind: 'connected', tun });
+        if (tun !== undefined) return emit({ kind: 'connected', tun });
+        const given = event.env.get('ifconfig_local');
+        const text = given === undefined ? 'no IPv4 address' : `${given}, which is no address of a host`;
+        return fail('option-error', `the server gave ${text}`);
       }
       default:
         return;

@@ -45,6 +45,12 @@ export interface ServerOptions {
   readonly transport?: 'udp' | 'tcp';
   /** Network and mask of the tunnel. */
   readonly subnet?: readonly [string, string];
+  /** What it pushes besides. */
+  readonly pushes?: readonly string[];
+  /** Resolvers and addresses are left to `pushes`. */
+  readonly pushesNothingElse?: true;
+  /** More of its command line. */
+  readonly args?: readonly string[];
 }
 
 export interface RunningServer {
@@ -182,6 +188,8 @@ function profile(pki: Pki, transport: 'udp' | 'tcp'): string {
   return `${[...lines, 'nobind', 'auth-user-pass', 'remote-cert-tls server', 'verb 3', '<ca>', pki.ca.trim(), '</ca>'].join('\n')}\n`;
 }
 
+const ordinaryPushes = [`dhcp-option DNS ${addresses.resolver}`, 'redirect-gateway def1'];
+
 async function startServer({
   server,
   folder,
@@ -213,6 +221,7 @@ async function startServer({
       `${ports.openvpn}`,
       '--server',
       ...(options.subnet ?? ['10.8.0.0', '255.255.255.0']),
+      ...(options.pushesNothingElse === undefined ? [] : ['nopool']),
       '--dh',
       'none',
       '--ca',
@@ -231,7 +240,9 @@ async function startServer({
       '--verb',
       '1',
     ],
-    ...['--push', `dhcp-option DNS ${addresses.resolver}`, '--push', 'redirect-gateway def1'],
+    ...(options.pushesNothingElse === undefined ? ordinaryPushes : []).flatMap((option) => ['--push', option]),
+    ...(options.pushes ?? []).flatMap((option) => ['--push', option]),
+    ...(options.args ?? []),
   ];
   const running = server.start({ cwd: pki.folder }, 'openvpn', ...args);
   await running.says('Initialization Sequence Completed');
