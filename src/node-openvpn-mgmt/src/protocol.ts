@@ -1,4 +1,4 @@
-import { createLineSplitter } from './line-splitter.ts';
+import { createLineSplitter, passwordPrompt } from './line-splitter.ts';
 import { type ManagementEvent, parseNotification } from './notification.ts';
 import { createUpdownCollector } from './updown.ts';
 
@@ -8,8 +8,13 @@ export interface ReplyLine {
   readonly line: string;
 }
 
+/** OpenVPN waits for the password of `--management … pwfile`; a second one says that the first answer was wrong. */
+export interface PasswordPrompt {
+  readonly kind: 'password-prompt';
+}
+
 /** Whatever OpenVPN sends, in its order. */
-export type ManagementMessage = ManagementEvent | ReplyLine;
+export type ManagementMessage = ManagementEvent | ReplyLine | PasswordPrompt;
 
 /** Turns the bytes of one connection into messages. No I/O. */
 export interface ManagementParser {
@@ -30,7 +35,9 @@ export function createManagementParser(): ManagementParser {
   return {
     *push(chunk) {
       for (const line of splitter.push(chunk)) {
-        if (!line.startsWith('>')) {
+        if (line === passwordPrompt) {
+          yield { kind: 'password-prompt' };
+        } else if (!line.startsWith('>')) {
           yield { kind: 'reply', line };
         } else if (line.startsWith(updownPrefix)) {
           const step = updown.push(line.slice(updownPrefix.length));
