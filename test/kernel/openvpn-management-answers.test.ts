@@ -42,12 +42,13 @@ test('answers a static challenge', async (t) => {
 test('answers a dynamic challenge of a script', async (t) => {
   const { client, waitFor } = await startReleased(t);
   await client.answer(await waitFor('password-need'), { username: 'crv1', password: 'first' });
-  const { crv1: challenge } = await waitFor('verification-failed');
-  assert.deepEqual(challenge, { flags: ['R', 'E'], stateId: 'state-1', username: 'crv1', text: 'PIN: now' });
-  assert.ok(challenge !== undefined);
+  const challenge = { flags: ['R', 'E'], stateId: 'state-1', username: 'crv1', text: 'PIN: now' };
+  assert.deepEqual((await waitFor('verification-failed')).crv1, challenge);
   await waitFor('hold', undefined, 2);
   await client.holdRelease();
-  await client.answer(await waitFor('password-need', undefined, 2), { challenge, response: '8675309' });
+  const need = await waitFor('password-need', undefined, 2);
+  assert.deepEqual(need.dynamicChallenge, challenge);
+  await client.answer(need, { response: '8675309' });
   await waitFor('state', ({ name }) => name === 'CONNECTED');
 });
 
@@ -63,14 +64,13 @@ test('answers a dynamic challenge of client-deny with a one-time password', asyn
   const question = `CRV1:R:state-2:${Buffer.from('alice').toString('base64')}:Code of 'the app', please: now`;
   await server.client.send({ name: 'client-deny', parameters: [...first.ids, 'no', question], reply: 'single' });
 
-  const { crv1: challenge } = await waitFor('verification-failed');
-  assert.ok(challenge !== undefined);
-  assert.equal(challenge.text, "Code of 'the app', please: now");
+  await waitFor('verification-failed');
   await waitFor('hold', undefined, 2);
   await client.holdRelease();
   const need = await waitFor('password-need', undefined, 2);
+  assert.equal(need.dynamicChallenge?.text, "Code of 'the app', please: now");
   const response = renderTotp({ secret: parseTotpSecret(secret), timeMs: Date.now() });
-  await client.answer(need, { challenge, response });
+  await client.answer(need, { username: 'alice', password: 'first', response });
 
   const second = await waitForConnect(server, 2);
   assert.equal(second.env.get('username'), 'alice');

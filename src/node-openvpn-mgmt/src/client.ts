@@ -128,9 +128,9 @@ export interface ManagementClientOptions {
   /** A connected stream of bytes (no encoding set) that nobody else reads or writes, such as a `net.Socket`. */
   readonly duplex: Duplex;
   /** The password of `--management … pwfile`. If it is not taken, the connection is closed. */
-  readonly managementPassword?: string;
+  readonly managementPassword?: string | undefined;
   /** How long a command may wait for its whole reply; 15,000 unless told: a name lookup blocks OpenVPN for 10 s. */
-  readonly commandTimeoutMs?: number;
+  readonly commandTimeoutMs?: number | undefined;
   /** Gets every event in OpenVPN's order, before the reply that follows it settles. Must not throw. */
   readonly onEvent: (event: ManagementEvent) => void;
 }

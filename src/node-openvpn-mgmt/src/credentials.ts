@@ -1,18 +1,16 @@
 import type { Command } from './command-queue.ts';
 import { ManagementError } from './errors.ts';
-import type { DynamicChallenge, PasswordNeedEvent, StaticChallenge } from './password.ts';
+import type { PasswordNeedEvent, StaticChallenge } from './password.ts';
 import { renderCommand } from './quote.ts';
 
 /** What answers a `password-need` event. What the event does not ask for is not sent. */
 export interface Credentials {
-  /** With `challenge`, the user name of the challenge unless told. */
-  readonly username?: string;
+  /** With a dynamic challenge, the user name of the challenge unless told. */
+  readonly username?: string | undefined;
   /** The password, or the passphrase of the private key. */
-  readonly password?: string;
-  /** The answer to the static or the dynamic challenge, such as what `renderTotp` gives. */
-  readonly response?: string;
-  /** The `crv1` of the `verification-failed` event that came before. Its answer goes in the place of the password. */
-  readonly challenge?: DynamicChallenge;
+  readonly password?: string | undefined;
+  /** The answer to a static or a dynamic challenge, such as what `renderTotp` gives. Not sent when there is none. */
+  readonly response?: string | undefined;
 }
 
 /**
@@ -39,15 +37,16 @@ export function planCredentials(need: PasswordNeedEvent, credentials: Credential
   return commands;
 }
 
-function planUsername(need: PasswordNeedEvent, { username, challenge }: Credentials): string {
-  return username ?? challenge?.username ?? missing(need, 'a user name');
+function planUsername(need: PasswordNeedEvent, { username }: Credentials): string {
+  return username ?? need.dynamicChallenge?.username ?? missing(need, 'a user name');
 }
 
-function planPassword(need: PasswordNeedEvent, { password, response, challenge }: Credentials): string {
-  if (challenge !== undefined) {
+function planPassword(need: PasswordNeedEvent, { password, response }: Credentials): string {
+  if (need.dynamicChallenge !== undefined) {
+    const { flags, stateId } = need.dynamicChallenge;
     // Without the flag R the server only tells something, and wants to be asked again.
-    const text = response ?? (challenge.flags.includes('R') ? missing(need, 'the response to a challenge') : '');
-    return `CRV1::${challenge.stateId}::${text}`;
+    const text = flags.includes('R') ? (response ?? missing(need, 'the response to a challenge')) : '';
+    return `CRV1::${stateId}::${text}`;
   }
   const secret = password ?? missing(need, 'a password');
   if (need.staticChallenge === undefined) return secret;

@@ -6,6 +6,8 @@ export interface PasswordNeedEvent {
   /** `username` alone comes only to a client that announced management version 4 or later. */
   readonly wants: 'username/password' | 'password' | 'username';
   readonly staticChallenge?: StaticChallenge;
+  /** The question by which the server refused the last login for this realm on this connection. */
+  readonly dynamicChallenge?: DynamicChallenge;
 }
 
 /** A question of `--static-challenge`, to be answered with the password, as `response`. */
@@ -26,7 +28,7 @@ export interface VerificationFailedEvent {
   readonly crv1?: DynamicChallenge;
 }
 
-/** A question of the server, to be answered at the next prompt, with this as `challenge`. */
+/** A question of the server, to be answered at the next prompt, which holds it again, as `response`. */
 export interface DynamicChallenge {
   /** `R`: a response is wanted; `E`: it may be shown while it is typed. */
   readonly flags: readonly string[];

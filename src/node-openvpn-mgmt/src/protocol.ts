@@ -1,5 +1,6 @@
 import { createLineSplitter, passwordPrompt } from './line-splitter.ts';
 import { type ManagementEvent, parseNotification } from './notification.ts';
+import type { VerificationFailedEvent } from './password.ts';
 import { createUpdownCollector } from './updown.ts';
 
 /** A line that does not start with `>`: it belongs to the oldest command that waits for a reply. */
@@ -32,6 +33,17 @@ export function createManagementParser(): ManagementParser {
   const splitter = createLineSplitter();
   const updown = createUpdownCollector();
 
+  let refusal: VerificationFailedEvent | undefined;
+
+  // The server asks by refusing the login, and waits for the answer in the next one.
+  function withChallenge(event: ManagementEvent): ManagementEvent {
+    if (event.kind === 'verification-failed') refusal = event;
+    if (event.kind !== 'password-need' || event.realm !== refusal?.realm) return event;
+    const { crv1 } = refusal;
+    refusal = undefined;
+    return crv1 === undefined ? event : { ...event, dynamicChallenge: crv1 };
+  }
+
   return {
     *push(chunk) {
       for (const line of splitter.push(chunk)) {
@@ -44,7 +56,7 @@ export function createManagementParser(): ManagementParser {
           if (step.kind === 'whole') yield step.event;
           if (step.kind === 'unknown') yield { kind: 'unknown', line };
         } else {
-          yield parseNotification(line);
+          yield withChallenge(parseNotification(line));
         }
       }
     },

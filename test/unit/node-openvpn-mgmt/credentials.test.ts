@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type PasswordNeedEvent, renderCredentials } from '../../../src/node-openvpn-mgmt/src/index.ts';
 import { connectFake } from './fake-openvpn.ts';
-import { parseOne } from './session.ts';
+import { parseChunks, parseOne } from './session.ts';
 
 const crv1 = { flags: ['R', 'E'], stateId: 'Om01', username: 'cr1', text: 'PIN' };
 
@@ -43,22 +43,47 @@ test('answers a static challenge in both formats', () => {
 });
 
 test("answers a dynamic challenge in the place of the password, with the challenge's user name unless told", () => {
-  const need = needOf("Need 'Auth' username/password");
-  assert.deepEqual(renderCredentials(need, { password: 'bar', challenge: crv1, response: '8675309' }), [
+  const need = { ...needOf("Need 'Auth' username/password"), dynamicChallenge: crv1 };
+  assert.deepEqual(renderCredentials(need, { password: 'bar', response: '8675309' }), [
     'username "Auth" "cr1"\n',
     'password "Auth" "CRV1::Om01::8675309"\n',
   ]);
-  assert.deepEqual(
-    renderCredentials(need, { username: 'foo', challenge: crv1, response: '1' })[0],
-    'username "Auth" "foo"\n',
-  );
+  assert.deepEqual(renderCredentials(need, { username: 'foo', response: '1' })[0], 'username "Auth" "foo"\n');
 });
 
 test('answers a dynamic challenge that wants no response with none', () => {
-  const need = needOf("Need 'Auth' password");
-  assert.deepEqual(renderCredentials(need, { challenge: { ...crv1, flags: ['E'] } }), [
-    'password "Auth" "CRV1::Om01::"\n',
+  const need = { ...needOf("Need 'Auth' password"), dynamicChallenge: { ...crv1, flags: ['E'] } };
+  assert.deepEqual(renderCredentials(need, { response: '1' }), ['password "Auth" "CRV1::Om01::"\n']);
+});
+
+test('gives the dynamic challenge with the next prompt for its realm, once', () => {
+  const events = parseChunks(
+    ">PASSWORD:Verification Failed: 'Auth' ['CRV1:R,E:Om01:Y3Ix:PIN']\n",
+    ">PASSWORD:Need 'Private Key' password\n",
+    ...Array.from({ length: 2 }, () => ">PASSWORD:Need 'Auth' username/password\n"),
+  );
+  const prompt = needOf("Need 'Auth' username/password");
+  assert.deepEqual(events.slice(1), [
+    needOf("Need 'Private Key' password"),
+    { ...prompt, dynamicChallenge: crv1 },
+    prompt,
   ]);
+});
+
+test('gives no dynamic challenge once the login was refused for another reason', () => {
+  const [, , prompt] = parseChunks(
+    ">PASSWORD:Verification Failed: 'Auth' ['CRV1:R,E:Om01:Y3Ix:PIN']\n",
+    ">PASSWORD:Verification Failed: 'Auth'\n",
+    ">PASSWORD:Need 'Auth' username/password\n",
+  );
+  assert.deepEqual(prompt, needOf("Need 'Auth' username/password"));
+});
+
+test('says so when the response to a dynamic challenge is missing', () => {
+  const need = { ...needOf("Need 'Auth' username/password"), dynamicChallenge: crv1 };
+  assert.throws(() => renderCredentials(need, { password: 'p' }), {
+    message: 'OpenVPN asks for the response to a challenge (Auth), and there is none',
+  });
 });
 
 const missing: readonly (readonly [string, string, object])[] = [
@@ -66,7 +91,6 @@ const missing: readonly (readonly [string, string, object])[] = [
   ['a password', "Need 'Auth' username/password", { username: 'u' }],
   ['a password', "Need 'Auth' username/password SC:1,PIN", { username: 'u', response: '1' }],
   ['the response to a challenge', "Need 'Auth' username/password SC:1,PIN", { username: 'u', password: 'p' }],
-  ['the response to a challenge', "Need 'Auth' username/password", { password: 'p', challenge: crv1 }],
 ];
 for (const [what, prompt, credentials] of missing) {
   test(`sends nothing when ${what} is missing for ${prompt}, and says so`, async () => {
