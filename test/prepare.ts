@@ -11,6 +11,7 @@ await ensurePackages([
   'iptables',
   'iputils-ping',
   'libsofthsm2',
+  'microsocks',
   'mmdebstrap',
   'nftables',
   'oathtool',

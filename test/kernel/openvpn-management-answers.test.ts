@@ -1,10 +1,11 @@
-// Needs root, /dev/net/tun, iproute2, oathtool, openssl, openvpn, libsofthsm2 and tinyproxy: real servers, a real proxy
-// and real clients in a network namespace of their own.
+// Needs root, /dev/net/tun, iproute2, libsofthsm2, microsocks, oathtool, openssl, openvpn and tinyproxy: real servers, real
+// proxies and real clients in a network namespace of their own.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { parseTotpSecret, renderTotp } from '../../src/node-openvpn-mgmt/src/index.ts';
 import {
   type OpenVpnLab,
@@ -12,6 +13,7 @@ import {
   type Server,
   type StartedClient,
   startOpenVpnLab,
+  totpSecret,
   waitForOutput,
 } from './openvpn-management-lab.ts';
 
@@ -53,7 +55,6 @@ test('answers a dynamic challenge of a script', async (t) => {
 });
 
 test('answers a dynamic challenge of client-deny with a one-time password', async (t) => {
-  const secret = 'JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP';
   const server = await lab.startAskingServer(t, asking);
   await server.client.holdRelease();
   const { client, waitFor } = await startReleasedOf(t, asking);
@@ -69,7 +70,7 @@ test('answers a dynamic challenge of client-deny with a one-time password', asyn
   await client.holdRelease();
   const need = await waitFor('password-need', undefined, 2);
   assert.equal(need.dynamicChallenge?.text, "Code of 'the app', please: now");
-  const response = renderTotp({ secret: parseTotpSecret(secret), timeMs: Date.now() });
+  const response = renderTotp({ secret: parseTotpSecret(totpSecret), timeMs: Date.now() });
   await client.answer(need, { username: 'alice', password: 'first', response });
 
   const second = await waitForConnect(server, 2);
@@ -77,7 +78,7 @@ test('answers a dynamic challenge of client-deny with a one-time password', asyn
   const [, stateId, code] = second.env.get('password')?.split('::') ?? [];
   assert.equal(stateId, 'state-2');
   // The codes of now and of the step before: the step may have changed since the client answered.
-  assert.ok([oathtool(secret, 'now'), oathtool(secret, '30 seconds ago')].includes(code ?? ''), `${code} is wrong`);
+  assert.ok([oathtool('now'), oathtool('30 seconds ago')].includes(code ?? ''), `${code} is wrong`);
   await server.client.send({ name: 'client-auth-nt', parameters: second.ids, reply: 'single' });
   await waitFor('state', ({ name }) => name === 'CONNECTED');
 });
@@ -131,6 +132,18 @@ test('is told by a state that the login of an HTTP proxy was wrong', async (t) =
   const { detail } = await waitFor('state', ({ name }) => name === 'RECONNECTING');
   assert.equal(detail, 'HTTP proxy error');
   await waitFor('hold', undefined, 2);
+});
+
+test('answers the login of a SOCKS proxy', async (t) => {
+  lab.startProgram(t, 'microsocks', '-i', '127.0.0.1', '-p', `${proxyPort}`, '-u', 'proxyuser', '-P', 'proxypassword');
+  // It says nothing when it listens.
+  while (!listeners().includes(`:${proxyPort} `)) await sleep(10);
+  const { client, waitFor } = await startLogin(t, lab.tcp, '--socks-proxy', '127.0.0.1', `${proxyPort}`, 'stdin');
+  const need = await waitFor('password-need', undefined, 2);
+  assert.deepEqual(need, { kind: 'password-need', realm: 'SOCKS Proxy', wants: 'username/password' });
+  await client.answer(need, { username: 'proxyuser', password: 'proxypassword' });
+  const { remotePort } = await waitFor('state', ({ name }) => name === 'CONNECTED');
+  assert.equal(remotePort, proxyPort);
 });
 
 test('chooses no proxy, and an HTTP proxy', async (t) => {
@@ -222,8 +235,12 @@ async function waitForConnect({ events, waitFor }: StartedClient, nth: number): 
   };
 }
 
-function oathtool(secret: string, moment: string): string {
-  return execFileSync('oathtool', ['--totp', '--base32', `--now=${moment}`, secret], { encoding: 'utf8' }).trim();
+function oathtool(moment: string): string {
+  return execFileSync('oathtool', ['--totp', '--base32', `--now=${moment}`, totpSecret], { encoding: 'utf8' }).trim();
+}
+
+function listeners(): string {
+  return execFileSync('ip', ['netns', 'exec', lab.netns, 'ss', '-Hltn'], { encoding: 'utf8' });
 }
 
 function certified(): readonly string[] {

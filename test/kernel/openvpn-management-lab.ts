@@ -16,6 +16,8 @@ import {
 
 /** What the server takes from user alice. */
 export const password = 'p"a\\s s#é';
+/** Makes the codes of user totp. */
+export const totpSecret = 'JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP';
 /** What the server says to a user that it does not know. */
 export const refusalReason = "it's ['not'] today, sorry";
 /** Past the 1 KB of one control message, so that the server cuts its reply into pieces. */
@@ -56,6 +58,7 @@ export interface StartedClient {
 export interface OpenVpnLab {
   /** Holds the files of the servers: `server.crt` and `server.key`. */
   readonly dir: string;
+  readonly netns: string;
   readonly udp: Server;
   readonly tcp: Server;
   /** Starts a client of the UDP server, held; it is gone when the test ends. */
@@ -129,7 +132,7 @@ export async function startOpenVpnLab(): Promise<OpenVpnLab> {
     throw error;
   }
   return {
-    ...{ dir, udp, tcp, startProgram, dispose },
+    ...{ dir, netns, udp, tcp, startProgram, dispose },
     startClient: (t, ...options) => startManaged(t, [...clientOptions(dir, udp), ...options]),
     startClientOf: (t, server, ...options) => startManaged(t, [...clientOptions(dir, server), ...options]),
     startAskingServer: (t, server) => startManaged(t, [...serverOptions(dir, server), '--management-client-auth']),
@@ -172,7 +175,8 @@ function managementOptions(path: string): readonly string[] {
   ];
 }
 
-function clientOptions(dir: string, { proto, port }: Server): readonly string[] {
+/** What a client needs to reach a server, without its management interface. */
+export function clientOptions(dir: string, { proto, port }: Server): readonly string[] {
   return [
     ...['--client', '--proto', proto, '--remote', '127.0.0.1', `${port}`, '--nobind', '--ca', join(dir, 'server.crt')],
     ...['--dev', 'tunC', '--dev-type', 'tun', '--route-noexec', '--ifconfig-noexec', '--connect-timeout', '5'],
@@ -219,11 +223,13 @@ function writeServerFiles(dir: string): void {
   const challenge = `CRV1:R,E:state-1:${Buffer.from('crv1').toString('base64')}:PIN: now`;
   const script = `#!/bin/sh
 { IFS= read -r user; IFS= read -r secret; } < "$1"
+coded() { printf 'SCRV1:%s:%s' "$(printf bar | base64)" "$(oathtool --totp --base32 --now="$1" ${totpSecret} | tr -d '\\n' | base64)"; }
 refuse() { printf '%s' "$1" > "$auth_failed_reason_file"; exit 1; }
 case "$user" in
   alice) [ "$secret" = "$(cat ${dir}/password)" ] || refuse 'wrong password' ;;
   crv1) [ "$secret" = 'CRV1::state-1::8675309' ] || refuse '${challenge}' ;;
   scrv1) [ "$secret" = 'SCRV1:YmFy:ODY3NTMwOQ==' ] || refuse 'wrong answer' ;;
+  totp) [ "$secret" = "$(coded now)" ] || [ "$secret" = "$(coded '30 seconds ago')" ] || refuse 'wrong code' ;;
   *) refuse "${refusalReason}" ;;
 esac
 `;
