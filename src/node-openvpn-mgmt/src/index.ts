@@ -12,7 +12,7 @@ export {
 export type { Command, CommandResult } from './command-queue.ts';
 export { type Credentials, renderCredentials } from './credentials.ts';
 export { ManagementError, type ManagementErrorCode, ProtocolError } from './errors.ts';
-export { type LogEvent, parseLog } from './log.ts';
+export type { LogEvent } from './log.ts';
 export type {
   BytecountEvent,
   EchoEvent,
@@ -47,7 +47,7 @@ export {
   type ReplyLine,
 } from './protocol.ts';
 export { createPushReplyCollector, type PushReply, type PushReplyCollector, parsePushReply } from './push-reply.ts';
-export { maxCommandBytes, maxParameterBytes, renderCommand } from './quote.ts';
+export { renderCommand } from './quote.ts';
 export type { ReplyShape } from './reply.ts';
-export { parseState, type StateEvent, type StateName } from './state.ts';
+export type { StateEvent, StateName } from './state.ts';
 export { parseTotpSecret, renderTotp, type TotpOptions, type TotpSecret } from './totp.ts';

@@ -1,10 +1,10 @@
 import { ManagementError } from './errors.ts';
 
 /** OpenVPN's `OPTION_PARM_SIZE`: what its input lexer keeps of one parameter. */
-export const maxParameterBytes = 256;
+const maxParameterBytes = 256;
 
 /** Below OpenVPN's line buffer of 1,024 bytes: when that overflows, the head is dropped and the tail runs as a command. */
-export const maxCommandBytes = 1000;
+const maxCommandBytes = 1000;
 
 /**
  * Renders one command line with its line end: the name bare, every parameter in double quotes.

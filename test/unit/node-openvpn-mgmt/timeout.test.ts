@@ -23,6 +23,10 @@ test('settles every command whatever comes and wherever the connection ends', as
     '>STATE:1,WAIT,,,,,,',
     'SUCCESS: Management client version set to 6',
     'x',
+    'ENTER PASSWORD:',
+    ">PASSWORD:Verification Failed: 'Auth' ['CRV1:R:a:b:c']",
+    ">PASSWORD:Need 'Auth' username/password SC:1,x",
+    '>UPDOWN:UP',
   );
   const bytes = fc.oneof(
     fc.uint8Array({ maxLength: 300 }),
