@@ -177,6 +177,13 @@ test('signs with a key, and gives the certificate, that OpenVPN never sees', asy
   await waitFor('state', ({ name }) => name === 'CONNECTED');
 });
 
+test('signs for an OpenVPN that was not told what the client understands', async (t) => {
+  const { client, waitFor } = await startLogin(t, lab.udp, ...certified(), '--management-external-key');
+  const { data } = await waitFor('rsa-sign');
+  await client.sendSignature(signDigest(Buffer.from(data, 'base64')));
+  await waitFor('state', ({ name }) => name === 'CONNECTED');
+});
+
 test('answers the questions about a smart card', async (t) => {
   const token = ['--pkcs11-providers', '/usr/lib/softhsm/libsofthsm2.so', '--pkcs11-id-management'];
   const { client, waitFor } = await startLogin(t, lab.udp, ...token);
