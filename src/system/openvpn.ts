@@ -2,15 +2,15 @@ import { chmodSync, existsSync, mkdirSync, rmSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
+import { UnderbridgeError } from '../errors.ts';
+import type { IfName } from '../net/address.ts';
 import {
   createManagementClient,
   createPushReplyCollector,
   type ManagementClient,
   ManagementError,
   type ManagementEvent,
-} from 'node-openvpn-mgmt';
-import { UnderbridgeError } from '../errors.ts';
-import type { IfName } from '../net/address.ts';
+} from '../node-openvpn-mgmt/src/index.ts';
 import { parseTunnelLink } from '../openvpn/link.ts';
 import type { Cause } from '../tunnel/cause.ts';
 import type { TunnelLink } from '../tunnel/policy.ts';
