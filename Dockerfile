@@ -10,7 +10,6 @@ RUN apt-get update \
  && apt-get install --yes --no-install-recommends binutils \
  && strip --output-file=/build/node /usr/local/bin/node
 COPY package.json package-lock.json ./
-COPY src/node-openvpn-mgmt/package.json src/node-openvpn-mgmt/
 # No install script runs: the base image is the Node, and esbuild finds its binary without one.
 RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY tsconfig.json ./
@@ -37,11 +36,10 @@ RUN groupadd --system --gid 975 openvpn \
 COPY --from=build /build/node /usr/local/bin/node
 COPY rootfs/ /
 COPY --from=build /build/dist/ /usr/lib/underbridge/
-# Compiled code of a run, for every later start. V8 takes it only from the same Node with the same flags, the same file
-# and the same uid.
-ENV NODE_ENV=production \
-    NODE_COMPILE_CACHE=/usr/lib/underbridge/cache
-RUN /usr/lib/underbridge/entrypoint version && chmod -R a+rX "$NODE_COMPILE_CACHE"
+ENV NODE_ENV=production
+# Bytecode of a run, for every later start; this one ends by saying what it lacks.
+RUN UNDERBRIDGE_CACHE=write IP_ADDR=10.0.0.1/24 /usr/lib/underbridge/entrypoint 2>/dev/null \
+  ; test -s /usr/lib/underbridge/underbridge.cache
 
 LABEL org.opencontainers.image.title="Underbridge" \
       org.opencontainers.image.description="VPN gateway for Docker networks: everything a container sends leaves through the tunnel, or not at all." \

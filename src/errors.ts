@@ -1,5 +1,12 @@
 /** Every code that an operator can meet. Stable: scripts and issues quote them. */
-export type ErrorCode = 'UB_CONFIG' | 'UB_ADDRESS_TAKEN' | 'UB_KERNEL' | 'UB_APPLY' | 'UB_EXEC' | 'UB_INTERNAL';
+export type ErrorCode =
+  | 'UB_CONFIG'
+  | 'UB_ADDRESS_TAKEN'
+  | 'UB_KERNEL'
+  | 'UB_APPLY'
+  | 'UB_EXEC'
+  | 'UB_DOCKER'
+  | 'UB_INTERNAL';
 
 /**
  * An error that an operator can act on.

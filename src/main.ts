@@ -1,6 +1,9 @@
 import { parseArgs } from 'node:util';
 import { renderFaults } from './config/report.ts';
+import { exitCodeFor } from './doctor/finding.ts';
+import { renderReport, renderReportJson } from './doctor/report.ts';
 import { type Fault, UnderbridgeError } from './errors.ts';
+import { runDoctor } from './roles/doctor-command.ts';
 import { renderPlan } from './roles/plan-command.ts';
 import { startRouter } from './roles/router.ts';
 import { setUpRouter } from './roles/router-setup.ts';
@@ -12,6 +15,11 @@ const usage = `Usage: underbridge [COMMAND]
 Commands:
   router   run the router (the default)
   plan     print what the router would apply for this environment, and change nothing
+  doctor   look for what leaks or breaks, one line each with what to type. In the router's container it looks from
+           inside; elsewhere, or with CONTAINER, it asks Docker about the router, its network and its clients:
+             docker run --rm -v /var/run/docker.sock:/var/run/docker.sock:ro underbridge doctor [CONTAINER]
+           Exit 0: nothing found; 1: something leaks or breaks; 2: nothing could be looked at; 3: only warnings.
+           With --json for programs.
   status   print the health report of the running router; exit 0 when it is healthy
   version  print the version
 `;
@@ -21,14 +29,20 @@ declare const UNDERBRIDGE_VERSION: string;
 async function main(): Promise<number> {
   const { positionals, values } = parseArgs({
     allowPositionals: true,
-    options: { help: { type: 'boolean', short: 'h' }, version: { type: 'boolean' } },
+    options: { help: { type: 'boolean', short: 'h' }, version: { type: 'boolean' }, json: { type: 'boolean' } },
   });
   const command = values.version ? 'version' : values.help ? 'help' : (positionals[0] ?? 'router');
+  if (values.json && command !== 'doctor') {
+    process.stderr.write(`underbridge: --json is an option of doctor\n\n${usage}`);
+    return 2;
+  }
   switch (command) {
     case 'router':
       return runRouter();
     case 'plan':
       return runPlan();
+    case 'doctor':
+      return examine({ container: positionals[1], isJson: values.json ?? false });
     case 'status':
       return runStatus();
     case 'version':
@@ -72,6 +86,25 @@ async function runPlan(): Promise<number> {
   if (setup.kind === 'faults') return refuse(setup.faults, 'there is no plan');
   process.stdout.write(renderPlan(setup.value));
   return 0;
+}
+
+async function examine({
+  container,
+  isJson,
+}: {
+  readonly container: string | undefined;
+  readonly isJson: boolean;
+}): Promise<number> {
+  try {
+    const report = await runDoctor({ env: process.env, container });
+    process.stdout.write(isJson ? renderReportJson(report) : renderReport(report));
+    return exitCodeFor(report.findings);
+  } catch (error) {
+    if (!(error instanceof UnderbridgeError)) throw error;
+    process.stderr.write(renderError(error));
+    // Not 1, which says that something was found.
+    return 2;
+  }
 }
 
 async function runStatus(): Promise<number> {

@@ -30,7 +30,7 @@ function capitalise(sentence: string): string {
 }
 
 /** Escapes control characters, line separators and the marks that turn the direction of text around. */
-function escapeInvisible(text: string): string {
+export function escapeInvisible(text: string): string {
   return text.replace(
     /[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
     (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,

@@ -12,6 +12,8 @@ export interface Snapshot {
   readonly now: { readonly clockMs: number; readonly calendarMs: number };
   /** The gateway address is claimed, so clients get answers. */
   readonly isServing: boolean;
+  /** How often something was put right that somebody else had changed in the kernel. */
+  readonly repairs: number;
 }
 
 /** The body of `/healthz` and `/readyz`; never holds a secret. */
@@ -22,6 +24,8 @@ export interface HealthReport {
   readonly state: TunnelState['kind'];
   /** ISO 8601 in UTC. */
   readonly since: string;
+  /** How often rules, routes or addresses were put right that somebody else had changed. */
+  readonly repairs: number;
   /** Why there is no tunnel, or why the last attempt failed; absent once a tunnel is proven. */
   readonly cause?: Cause & { readonly hint: string };
   /** The profile that is used, tried or waited for. */
@@ -56,12 +60,13 @@ export interface ProfileReport {
  * Healthy: clients are forwarded and a probe has come back through this tunnel. Ready: the gateway address is
  * served, by the tunnel or by an immediate error.
  */
-export function reportHealth({ tunnel, sinceMs, isServing, now }: Snapshot): HealthReport {
+export function reportHealth({ tunnel, sinceMs, isServing, repairs, now }: Snapshot): HealthReport {
   const base = {
     healthy: tunnel.kind === 'up' && tunnel.isForwarding && tunnel.isProven,
     ready: isServing && tunnel.kind !== 'stopping',
     state: tunnel.kind,
     since: new Date(sinceMs).toISOString(),
+    repairs,
   };
   if (tunnel.kind === 'stopping') return base;
   const { attempts, failures, lastCause, profiles, profileIndex } = tunnel.course;

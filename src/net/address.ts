@@ -53,6 +53,15 @@ export function broadcastOf(cidr: Ipv4Cidr): Ipv4 {
   return ipaddr.IPv4.broadcastAddressFromCIDR(renderCidr(cidr)).toString() as Ipv4;
 }
 
+/** The subnet's highest host address that is not `cidr.address` itself. */
+export function lastHostOf(cidr: Ipv4Cidr): Ipv4 {
+  const bytes = broadcastOf(cidr).split('.').map(Number);
+  const withLast = (last: number) => [...bytes.slice(0, 3), last].join('.') as Ipv4;
+  const broadcast = bytes[3] ?? 255;
+  const highest = withLast(broadcast - 1);
+  return highest === cidr.address ? withLast(broadcast - 2) : highest;
+}
+
 /** True when `address` lies in the subnet of `cidr`. */
 export function contains(cidr: Ipv4Cidr, address: Ipv4): boolean {
   return ipaddr.IPv4.parse(address).match(ipaddr.IPv4.parse(cidr.address), cidr.prefixBits);

@@ -22,9 +22,8 @@ export function explainLine(message: string, { server, profile, remote }: Failur
   if (/No route to host|Network is unreachable|EHOSTUNREACH|ENETUNREACH/.test(message)) {
     return cause('unreachable', `there is no way to ${server}: the network says that it cannot be reached`);
   }
-  if (/server pushed compression settings/.test(message)) {
-    return cause('option-error', `${server} turns on compression, which ${profile.name} does not ask for`);
-  }
+  const [, refusal] = /^OPTIONS ERROR: (?!failed to import)(.*)$/.exec(message) ?? [];
+  if (refusal !== undefined) return cause('option-error', `OpenVPN does not take what the server pushed: ${refusal}`);
   const option = findOption(message, { profile, remote });
   if (option === undefined) return undefined;
   const problem = message.replace(/^Options error: /, '').replace(/\s*\[\[INLINE\]\]/, '');

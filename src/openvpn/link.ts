@@ -5,6 +5,9 @@ import { isHostAddress } from './host-address.ts';
 /** OpenVPN's own default, and what almost every server means. */
 const defaultMtuBytes = 1_500;
 
+/** Each of them is asked by every probe, and a server may push thousands. */
+const mostResolvers = 8;
+
 /**
  * Reads the tunnel's address and MTU from the environment of an `up` event (openvpn(8), "Environmental Variables")
  * and the resolvers from the push reply; undefined when the server gave no IPv4 address.
@@ -22,10 +25,12 @@ export function parseTunnelLink({
   const address = parseHost(env.get('ifconfig_local') ?? '');
   if (address === undefined) return undefined;
   const mtuBytes = Number(env.get('tun_mtu') ?? defaultMtuBytes);
-  const peer =
-    parseHost(env.get('route_vpn_gateway') ?? '') ??
-    parsePushedGateway(pushed) ??
-    parseHost(env.get('ifconfig_remote') ?? '');
+  // The tunnel's own address would answer to itself, and prove a dead tunnel.
+  const peer = [
+    parseHost(env.get('route_vpn_gateway') ?? ''),
+    parsePushedGateway(pushed),
+    parseHost(env.get('ifconfig_remote') ?? ''),
+  ].find((candidate) => candidate !== undefined && candidate !== address);
   return {
     name,
     address,
@@ -42,7 +47,7 @@ function parsePushedGateway(pushed: readonly string[]): Ipv4 | undefined {
   return parseHost(option?.trim().split(/\s+/)[1] ?? '');
 }
 
-/** `dhcp-option DNS a.b.c.d` (2.x) and `dns server N address a.b.c.d …` (2.6 on); IPv6 resolvers are left out. */
+/** `dhcp-option DNS a.b.c.d` (2.x) and `dns server N address a.b.c.d …` (2.6 on), the first eight; IPv6 resolvers are left out. */
 export function parsePushedDns(pushed: readonly string[]): readonly Ipv4[] {
   const addresses = pushed.flatMap((option) => {
     const words = option.trim().split(/\s+/);
@@ -50,7 +55,8 @@ export function parsePushedDns(pushed: readonly string[]): readonly Ipv4[] {
     if (words[0] === 'dns' && words[1] === 'server' && words[3] === 'address') return words.slice(4);
     return [];
   });
-  return [...new Set(addresses.flatMap((text) => parseHost(text.replace(/:\d+$/, '')) ?? []))];
+  const hosts = addresses.flatMap((text) => parseHost(text.replace(/:\d+$/, '')) ?? []);
+  return [...new Set(hosts)].slice(0, mostResolvers);
 }
 
 /** An address that a host can have: a server may push anything. */

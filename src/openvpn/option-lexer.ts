@@ -53,7 +53,7 @@ export function lexOptions(input: { file: string; text: string; firstLine?: numb
     const [first, ...parameters] = split.words;
     if (first === undefined) continue;
     // OpenVPN takes an option as it would stand on a command line, too.
-    const name = /^--./.test(first) ? first.slice(2) : first;
+    const name = /^--./s.test(first) ? first.slice(2) : first;
     const tag = parameters.length === 0 ? /^<(.*)>$/.exec(name)?.[1] : undefined;
     if (tag === undefined) {
       lines.push({ name, parameters, line });

@@ -5,7 +5,7 @@ import type { OptionRule } from './option-rule.ts';
 import { knownOptions, ruleOf } from './option-rules.ts';
 import { type BlockDraft, type Draft, ignore, isControlKey, pass, report } from './profile-draft.ts';
 import { finishProxy, readProxyOption } from './profile-proxies.ts';
-import { readRemoteOption } from './profile-remotes.ts';
+import { mostRemotes, readRemoteOption } from './profile-remotes.ts';
 import { gluedInto, joinedNames } from './run-together.ts';
 
 /** Reads one option into the draft; `block` is the `<connection>` that it stands in. */
@@ -44,7 +44,11 @@ export function readOption(draft: Draft, option: OptionLine, block?: BlockDraft)
 
 function admit(draft: Draft, option: OptionLine, place: { rule: OptionRule; block?: BlockDraft }): void {
   const { rule, block } = place;
-  if (rule.kind === 'material') {
+  if (CIPHERS.includes(option.name) && option.parameters.some(hasNoCipher)) {
+    report(draft, option, 'would let packets travel without encryption', 'name ciphers such as AES-256-GCM');
+  } else if (option.name === 'auth' && isNone(option.parameters[0])) {
+    ignore(draft, option, 'packets must not be forged; ciphers such as AES-256-GCM do not need it');
+  } else if (rule.kind === 'material') {
     embedMaterial({ draft, option, rule, ...(block === undefined ? {} : { block }) });
   } else if (rule.kind === 'read') {
     if (isProxyOption(option.name)) readProxyOption(draft, option, block);
@@ -59,6 +63,18 @@ function admit(draft: Draft, option: OptionLine, place: { rule: OptionRule; bloc
 
 function isProxyOption(name: string): boolean {
   return name.startsWith('http-proxy') || name.startsWith('socks-proxy');
+}
+
+const CIPHERS = ['cipher', 'data-ciphers', 'data-ciphers-fallback', 'ncp-ciphers'];
+
+/** Whether one of the ciphers of a list is none: OpenVPN then agrees to a tunnel in clear text. */
+function hasNoCipher(list: string): boolean {
+  return list.split(':').some((name) => isNone(name.replace(/^\?/, '')));
+}
+
+/** `[null-cipher]` is OpenVPN's own name for none. */
+function isNone(name: string | undefined): boolean {
+  return name?.toLowerCase() === 'none' || name?.toLowerCase() === '[null-cipher]';
 }
 
 /** Options that the router itself understands. */
@@ -124,6 +140,8 @@ function readHere(draft: Draft, option: OptionLine): void {
 /** Reads a `<connection>` block. It knows of the profile's options that stand before it, and only of those. */
 function readConnection(draft: Draft, option: OptionLine): void {
   const { remotes } = draft;
+  // There is one too many already, which is reported at the end.
+  if (remotes.blocks.length > mostRemotes) return;
   const lexed = lexOptions({ file: draft.file, text: option.inline ?? '', firstLine: option.line + 1 });
   draft.faults.push(...lexed.faults);
   const proxy = { ...remotes.proxy, rows: [...remotes.proxy.rows] };

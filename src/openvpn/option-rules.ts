@@ -5,6 +5,8 @@ import { REFUSED_OPTIONS } from './refused-options.ts';
 
 const TABLES: readonly Readonly<Record<string, OptionRule>>[] = [PASSING_OPTIONS, DROPPED_OPTIONS, REFUSED_OPTIONS];
 
+const NAMES: readonly string[] = TABLES.flatMap((table) => Object.keys(table));
+
 /** The rule for an option's name; undefined when no OpenVPN knows it. */
 export function ruleOf(name: string): OptionRule | undefined {
   return TABLES.find((table) => Object.hasOwn(table, name))?.[name];
@@ -12,7 +14,7 @@ export function ruleOf(name: string): OptionRule | undefined {
 
 /** Every name that has a rule. */
 export function knownOptions(): readonly string[] {
-  return TABLES.flatMap((table) => Object.keys(table));
+  return NAMES;
 }
 
 /** True for an option whose parameters may hold a secret, so that only its name may be shown. */

@@ -6,6 +6,9 @@ import { type BlockDraft, type Draft, ignore, report } from './profile-draft.ts'
 import type { ProfileRemote } from './profile-model.ts';
 import { finishProxy } from './profile-proxies.ts';
 
+/** Every name among them is looked up before each round, and each pair is compared. */
+export const mostRemotes = 256;
+
 /** Reads `remote`, `proto`, `port`, `rport` and `proto-force`, in the profile or in a block. */
 export function readRemoteOption(draft: Draft, option: OptionLine, block?: BlockDraft): void {
   const place = block ?? draft.remotes;
@@ -60,6 +63,12 @@ export function readHost(draft: Draft, option: OptionLine): string | undefined {
 /** The remotes in the order of the profile, each once. */
 export function finishRemotes(draft: Draft): readonly ProfileRemote[] {
   const { remotes } = draft;
+  const surplus = remotes.blocks[mostRemotes] ?? remotes.listed[mostRemotes]?.option;
+  if (surplus !== undefined) {
+    const problem = `is one server too many: ${mostRemotes} are the most`;
+    draft.faults.push({ name: `${draft.file}:${surplus.line}`, problem, hint: 'keep the servers you want' });
+    return [];
+  }
   const finished: ProfileRemote[] = [];
   for (const remote of remotes.blocks.length > 0 ? remotes.blocks : listedRemotes(draft)) {
     if (remotes.forced !== undefined && remote.transport !== remotes.forced) {

@@ -3,18 +3,22 @@ import type { Match, Rule } from '../ruleset/model.ts';
 import { type Context, dnsTraffic, endpointOf, isLoopback, isNonEmpty } from './context.ts';
 import { baseRules, loopback } from './lockdown.ts';
 
-/** Before anything else: frames and packets that nobody sends honestly. */
-export function planEarly({ config, facts }: Context): readonly Rule[] {
+/**
+ * Before anything else: frames and packets that nobody sends honestly. Every packet pays for these rules, those of
+ * OpenVPN too, so a rule begins with what most packets do not match.
+ */
+export function planEarly({ config, facts, policy }: Context): readonly Rule[] {
   const lan: Match = { kind: 'in', names: [facts.lan.name] };
-  const outside: Match = { kind: 'in', names: [facts.uplink.name, facts.tunName] };
+  const uplink: Match = { kind: 'in', names: [facts.uplink.name] };
+  const tunnel: Match = { kind: 'in', names: [facts.tunName] };
   const lanSubnet = renderSubnet(config.gateway);
   return [
     {
       id: 'early-ipv6',
       why: 'IPv6 does not go through the tunnel, so it goes nowhere.',
       when: [
-        { kind: 'not-in', name: loopback },
         { kind: 'family', family: 'ipv6' },
+        { kind: 'not-in', name: loopback },
       ],
       verdict: { kind: 'drop' },
     },
@@ -33,13 +37,25 @@ export function planEarly({ config, facts }: Context): readonly Rule[] {
     {
       id: 'early-outside-spoof',
       why: 'Nobody outside owns an address of the isolated network.',
-      when: [outside, { kind: 'source', subnet: lanSubnet }],
+      when: [
+        { kind: 'source', subnet: lanSubnet },
+        { kind: 'in', names: [facts.uplink.name, facts.tunName] },
+      ],
       verdict: { kind: 'drop' },
     },
     {
-      id: 'early-weak-host',
-      why: 'Outside may address only the very interface it came in on (CVE-2019-14899).',
-      when: [outside, { kind: 'not-for-this-interface' }],
+      id: 'early-uplink-weak-host',
+      why: 'The uplink may address only its own interface, not the tunnel or a client (CVE-2019-14899).',
+      when: [uplink, { kind: 'destination', addresses: [facts.uplink.cidr.address], negate: true }],
+      verdict: { kind: 'drop' },
+    },
+    {
+      id: 'early-tunnel-weak-host',
+      why: "The tunnel may address only the tunnel's address, and nothing while there is no tunnel.",
+      when:
+        policy.kind === 'forward'
+          ? [tunnel, { kind: 'destination', addresses: [policy.tun.address], negate: true }]
+          : [tunnel],
       verdict: { kind: 'drop' },
     },
   ];

@@ -73,4 +73,9 @@ export function planBootRules(): readonly RoutingRule[] {
   ];
 }
 
+/** The same for IPv6, which only the router's own packets over loopback may use. */
+export function planIpv6Rules(): readonly RoutingRule[] {
+  return planBootRules().filter(({ to }) => to.kind === 'unreachable');
+}
+
 export const baseRules = { acceptLoopbackIn, acceptLoopbackOut } as const;

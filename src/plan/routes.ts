@@ -70,6 +70,12 @@ export function planRoutes(context: Context): readonly Route[] {
     const { tun: link, endpoint: server } = policy;
     const tun = { kind: 'device', name: policy.tun.name } as const;
     routes.push(
+      {
+        table: own,
+        destination: server.address,
+        via: { kind: 'unreachable' },
+        why: "Stays when the uplink and its routes vanish: OpenVPN's own packets would run round in the tunnel.",
+      },
       { table: own, destination: 'default', via: tun, why: "The probe, and the kernel's reverse path check." },
       ...probeAddresses({ config, facts, endpoint: server, tun: link }).map((destination) => ({
         table: own,

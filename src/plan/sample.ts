@@ -1,5 +1,6 @@
 import { type IfName, type Ipv4, type Port, parseIpv4 } from '../net/address.ts';
 import type { Endpoint, TunnelLink } from '../tunnel/policy.ts';
+import type { RouterFacts } from './facts.ts';
 
 const documentation = (last: number) => parseIpv4(`198.51.100.${last}`) as Ipv4;
 
@@ -15,4 +16,18 @@ export const sampleEndpoint: Endpoint = {
 /** Stands for a tunnel that is not there yet. */
 export function sampleTunnel(name: IfName): TunnelLink {
   return { name, address: documentation(2), mtuBytes: 1500, pushedDns: [documentation(3)] };
+}
+
+/** Stands for a machine that was not looked at yet, with all that a kernel may offer. */
+export function sampleFacts(known: Pick<RouterFacts, 'tunName' | 'openvpnUid'>): RouterFacts {
+  return {
+    ...known,
+    lan: { name: 'lan0' as IfName },
+    uplink: {
+      name: 'uplink0' as IfName,
+      cidr: { address: documentation(4), prefixBits: 24 },
+      gateway: documentation(5),
+    },
+    canRejectBeforeRouting: true,
+  };
 }

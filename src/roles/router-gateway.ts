@@ -1,10 +1,19 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { UnderbridgeError } from '../errors.ts';
 import { renderCidr } from '../net/address.ts';
-import { applyForwarding } from '../system/forwarding.ts';
+import type { RouterFacts } from '../plan/facts.ts';
+import { applyForwarding, type DeviceForwarding, findForwardingDrift } from '../system/forwarding.ts';
+import type { ObservedNetwork } from '../system/iproute.ts';
 import type { Log } from '../system/log.ts';
-import { announceAddress, claimAddress, makeHardwareAddress, observeNeighbour, solicit } from '../system/neighbour.ts';
-import type { RouterSetup } from './router-setup.ts';
+import {
+  announceAddress,
+  claimAddress,
+  makeHardwareAddress,
+  observeNeighbour,
+  solicit,
+  takeRival,
+} from '../system/neighbour.ts';
+import { hasDevice, holdsAddress, type RouterSetup } from './router-setup.ts';
 
 /** Time for an answer: on a bridge of one machine it comes within a millisecond. */
 const askMs = 20;
@@ -25,23 +34,62 @@ export async function prepareClaim({ config: { gateway }, facts, isClaimed }: Ro
   if (owner !== undefined) throw addressTaken(renderCidr(gateway), owner);
 }
 
+interface Claim extends Pick<RouterSetup, 'config' | 'facts'> {
+  readonly log: Log;
+}
+
 /**
  * Lets the isolated network's interface forward, puts the gateway address on it and tells the clients; from here on
  * they are answered. The locks have to be in. @throws UnderbridgeError UB_KERNEL, UB_EXEC
  */
-export async function claimGateway({
-  config,
-  facts,
-  log,
-}: Pick<RouterSetup, 'config' | 'facts'> & { readonly log: Log }): Promise<void> {
-  applyForwarding([
-    { name: facts.lan.name, forwards: true },
-    { name: facts.uplink.name, forwards: false },
-  ]);
+export async function claimGateway({ config, facts, log }: Claim): Promise<void> {
+  applyForwarding(wantedForwarding(facts));
   const at = { device: facts.lan.name, cidr: config.gateway };
   await claimAddress(at);
   await announceAddress(at);
   log.info('gateway address claimed', { address: renderCidr(config.gateway), interface: at.device });
+}
+
+/** What clients need of a router that serves them and is otherwise than it should be, one text each. */
+export function findGatewayDrift({
+  config: { gateway },
+  facts,
+  network,
+}: Pick<Claim, 'config' | 'facts'> & { readonly network: ObservedNetwork }): readonly string[] {
+  const isLost = hasDevice(network, facts.lan.name) && !holdsAddress(network, gateway);
+  return [
+    ...(isLost ? [`${renderCidr(gateway)} is not on ${facts.lan.name}`] : []),
+    ...findForwardingDrift(wantedForwarding(facts)),
+  ];
+}
+
+/** Puts right what {@link findGatewayDrift} finds. While Docker has taken the isolated network away, nobody is served. */
+export async function restoreGateway({
+  network,
+  ...claim
+}: Claim & { readonly network: ObservedNetwork }): Promise<void> {
+  const { config, facts } = claim;
+  if (hasDevice(network, facts.lan.name) && !holdsAddress(network, config.gateway)) return claimGateway(claim);
+  applyForwarding(wantedForwarding(facts));
+}
+
+/** Warns when somebody else has used the gateway address since the last look. */
+export async function warnOfRival({ config: { gateway }, facts, log }: Claim): Promise<void> {
+  const hardwareAddress = await takeRival({ device: facts.lan.name, address: gateway.address });
+  if (hardwareAddress === undefined) return;
+  log.warn('somebody else uses the gateway address: clients may lose their way', {
+    address: gateway.address,
+    hardwareAddress,
+    hint: 'find the container with this hardware address, and give it another address',
+  });
+}
+
+function wantedForwarding({ lan, uplink, tunName }: RouterFacts): readonly DeviceForwarding[] {
+  return [
+    { name: lan.name, forwards: true },
+    { name: tunName, forwards: true },
+    { name: uplink.name, forwards: false },
+  ];
 }
 
 function addressTaken(address: string, owner: string): UnderbridgeError {

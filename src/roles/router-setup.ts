@@ -16,9 +16,9 @@ import {
 } from '../net/address.ts';
 import { firstHop, type Profile, type ProfileRemote } from '../openvpn/profile.ts';
 import type { RouterFacts } from '../plan/facts.ts';
-import { findInterfaces, type RouterInterfaces } from '../plan/interfaces.ts';
+import { findInterfaces, type RouterInterfaces, type SeenDefault } from '../plan/interfaces.ts';
 import { planRouter } from '../plan/router.ts';
-import { sampleEndpoint, sampleTunnel } from '../plan/sample.ts';
+import { sampleEndpoint, sampleFacts, sampleTunnel } from '../plan/sample.ts';
 import { configFolder, readProfiles, readSecrets } from '../system/files.ts';
 import { changeNetwork, type ObservedNetwork } from '../system/iproute.ts';
 import { observeNeighbour, solicit } from '../system/neighbour.ts';
@@ -51,40 +51,33 @@ export interface RouterSetup {
  * address.
  */
 export async function setUpRouter(env: Environment): Promise<Parsed<RouterSetup>> {
+  // The tools run while settings and files are read.
+  const observing = changeNetwork([]);
   const parsed = parseRouterConfig(env);
-  const network = await changeNetwork([]);
+  const missing = findMissing();
+  const mayChange = !missing.some(({ value }) => value === 'NET_ADMIN');
+  const checking = parsed.kind === 'ok' && mayChange ? checkRules(parsed.value.config) : noRules;
   const names =
     parsed.kind === 'ok' ? parsed.value.config.profileNames : [env.CONFIG ?? ''].filter((name) => name !== '');
   const profiles = readProfiles({ names, folder: configFolder });
+  const [network, rules] = await Promise.all([observing, checking]);
   const faults = [
     ...(parsed.kind === 'faults' ? parsed.faults : []),
     ...(profiles.kind === 'faults' && !mentions(parsed, 'CONFIG') ? profiles.faults : []),
   ];
   if (parsed.kind === 'faults') {
-    return faulty(...faults, ...furtherFaults({ env, network, profiles }), ...findMissing());
+    return faulty(...faults, ...furtherFaults({ env, network, profiles }), ...missing);
   }
   const { config, warnings } = parsed.value;
   const complete = profiles.kind === 'ok' ? withSecrets(profiles.value, config.credentials) : profiles;
   if (complete.kind === 'faults' && complete !== profiles) faults.push(...complete.faults);
   const interfaces = observeInterfaces(config, network);
   if (interfaces.kind === 'faults') {
-    return faulty(...faults, ...interfaces.faults, ...findMissing());
+    return faulty(...faults, ...interfaces.faults, ...missing);
   }
   const { lan, uplink, gateways } = interfaces.value;
-  const known: RouterFacts = {
-    lan,
-    uplink: { ...uplink, gateway: gateways[0] },
-    tunName,
-    openvpnUid,
-    canRejectBeforeRouting: false,
-  };
-  const missing = findMissing();
-  const mayCheck = !missing.some(({ value }) => value === 'NET_ADMIN');
-  const [rules, gateway] = await Promise.all([
-    mayCheck ? checkRules(config, known) : { faults: [], canRejectBeforeRouting: false },
-    // Asking takes NET_ADMIN too; without it, silence means nothing.
-    mayCheck ? findGateway(interfaces.value) : gateways[0],
-  ]);
+  // Asking takes NET_ADMIN; without it, silence means nothing.
+  const gateway = mayChange ? await findGateway(interfaces.value) : gateways[0];
   faults.push(
     ...missing,
     ...rules.faults,
@@ -98,13 +91,19 @@ export async function setUpRouter(env: Environment): Promise<Parsed<RouterSetup>
     config,
     warnings,
     profiles: complete.value,
-    facts: { ...known, uplink: { ...uplink, gateway }, canRejectBeforeRouting: rules.canRejectBeforeRouting },
+    facts: {
+      lan,
+      uplink: { ...uplink, gateway },
+      tunName,
+      openvpnUid,
+      canRejectBeforeRouting: rules.canRejectBeforeRouting,
+    },
     isClaimed: holdsAddress(network, config.gateway),
   });
 }
 
 /** Each profile with its secrets, or every fault, each once: profiles share the credentials of the settings. */
-function withSecrets(
+export function withSecrets(
   [first, ...others]: readonly [Profile, ...Profile[]],
   source: CredentialSource,
 ): Parsed<RouterSetup['profiles']> {
@@ -125,6 +124,11 @@ function isSame(one: Fault, other: Fault): boolean {
 /** True when one of our interfaces has the address. */
 export function holdsAddress({ links }: ObservedNetwork, { address }: Ipv4Cidr): boolean {
   return links.some(({ addr_info }) => addr_info.some(({ local }) => local === address));
+}
+
+/** True when there is an interface of this name, up or down. */
+export function hasDevice({ links }: ObservedNetwork, name: IfName): boolean {
+  return links.some(({ ifname }) => ifname === name);
 }
 
 /**
@@ -180,7 +184,8 @@ function mentions(parsed: Parsed<unknown>, name: string): boolean {
   return parsed.kind === 'faults' && parsed.faults.some((fault) => fault.name === name);
 }
 
-function observeInterfaces(
+/** The two networks of this container, as they are now. */
+export function observeInterfaces(
   config: Pick<RouterConfig, 'gateway'> & { readonly uplinkGateway?: Ipv4 | undefined },
   network: ObservedNetwork,
 ): Parsed<RouterInterfaces> {
@@ -195,26 +200,36 @@ function observeInterfaces(
           .filter(({ family }) => family === 'inet')
           .map(({ local, prefixlen }) => `${local}/${prefixlen}`),
       })),
-    defaults: network.routes.flatMap(({ dst, dev, gateway, table }) =>
-      dst === 'default' && table === undefined && dev !== undefined && gateway !== undefined
-        ? [{ device: dev, gateway }]
-        : [],
-    ),
+    defaults: observeDefaults(network),
   });
 }
 
+/** Default routes of the main table. */
+export function observeDefaults({ routes }: ObservedNetwork): readonly SeenDefault[] {
+  return routes.flatMap(({ dst, dev, gateway, table }) =>
+    dst === 'default' && table === undefined && dev !== undefined && gateway !== undefined
+      ? [{ device: dev, gateway }]
+      : [],
+  );
+}
+
+export interface CheckedRules {
+  readonly faults: readonly Fault[];
+  readonly canRejectBeforeRouting: boolean;
+}
+
+const noRules: CheckedRules = { faults: [], canRejectBeforeRouting: false };
+
 /**
- * Lets the kernel check the widest ruleset without loading it. Rejecting in prerouting needs Linux 5.9; without it
- * clients still learn of a dead tunnel, by ICMP.
+ * Lets the kernel check the widest ruleset without loading it, while the interfaces are still being looked for: it
+ * checks expressions, not names. Rejecting in prerouting needs Linux 5.9; without it clients still learn of a dead
+ * tunnel, by ICMP.
  */
-async function checkRules(
-  config: RouterConfig,
-  facts: RouterFacts,
-): Promise<{ readonly faults: readonly Fault[]; readonly canRejectBeforeRouting: boolean }> {
+export async function checkRules(config: RouterConfig): Promise<CheckedRules> {
+  const facts = sampleFacts({ tunName, openvpnUid });
   const forward = { kind: 'forward', endpoint: sampleEndpoint, tun: sampleTunnel(tunName) } as const;
-  const core = planRouter({ config, facts, policy: forward }).ruleset;
-  const refusing = { ...facts, canRejectBeforeRouting: true };
-  const extra = planRouter({ config, facts: refusing, policy: { kind: 'lockdown' } }).ruleset;
+  const core = planRouter({ config, facts: { ...facts, canRejectBeforeRouting: false }, policy: forward }).ruleset;
+  const extra = planRouter({ config, facts, policy: { kind: 'lockdown' } }).ruleset;
   const all = await checkRuleset({ tables: [...extra.tables, ...core.tables] });
   if (all === undefined) return { faults: [], canRejectBeforeRouting: true };
   const problem = await checkRuleset(core);
@@ -225,7 +240,7 @@ function firewallFault(problem: string): Fault {
   return {
     name: 'nftables',
     problem: `the kernel does not take the firewall's rules (${problem})`,
-    hint: 'Linux 4.18 or later with nf_tables, nft_fib, nft_ct, nft_nat and nft_masq is needed; load the modules on the host',
+    hint: 'Linux 4.18 or later with nf_tables, nft_ct, nft_nat and nft_masq is needed; load the modules on the host',
   };
 }
 
@@ -253,7 +268,8 @@ function silentGateway({ uplink, gateways }: RouterInterfaces): Fault {
   };
 }
 
-function remoteFaults(profile: Profile, config: RouterConfig): readonly Fault[] {
+/** Servers of the profile that the router cannot reach. */
+export function remoteFaults(profile: Profile, config: Pick<RouterConfig, 'gateway'>): readonly Fault[] {
   return profile.remotes.flatMap((remote: ProfileRemote) => {
     const { host } = firstHop(remote);
     if (profile.remotes.every((each) => isIPv6(firstHop(each).host))) return [ipv6Fault(profile, { ...remote, host })];

@@ -5,11 +5,9 @@ import { type HealthReport, reportHealth } from '../health/report.ts';
 import { contains } from '../net/address.ts';
 import { renderArguments, renderProfile } from '../openvpn/profile.ts';
 import { enforcedResolvers, probeAddresses } from '../plan/context.ts';
-import { planRouter } from '../plan/router.ts';
 import { applyForwarding } from '../system/forwarding.ts';
 import { serveHealth } from '../system/http.ts';
 import { changeNetwork } from '../system/iproute.ts';
-import { applyPlan, findDrift, forgetFlows } from '../system/kernel.ts';
 import type { Log } from '../system/log.ts';
 import { makeRunFolder, type OpenvpnProcess, openvpnUid, startOpenvpn } from '../system/openvpn.ts';
 import { openTunDevice } from '../system/prerequisites.ts';
@@ -23,13 +21,10 @@ import {
   type TunnelEvent,
   type TunnelState,
 } from '../tunnel/machine.ts';
-import { type Endpoint, type Policy, renderEndpoint, renderPolicy, type TunnelLink } from '../tunnel/policy.ts';
-import { claimGateway, prepareClaim } from './router-gateway.ts';
+import { type Endpoint, renderEndpoint, type TunnelLink } from '../tunnel/policy.ts';
+import { openRouterKernel } from './router-kernel.ts';
 import { listProfiles, resolveRemotes } from './router-remotes.ts';
-import { holdsAddress, type RouterSetup, refreshFacts, tunName } from './router-setup.ts';
-
-/** Three short processes each time: a thousandth of a small CPU. */
-const repairMs = 10_000;
+import { type RouterSetup, tunName } from './router-setup.ts';
 
 /** Docker kills after 10 s; a stop takes 50 ms unless something hangs. */
 const stopMs = 1_500;
@@ -49,27 +44,27 @@ export interface Router {
  */
 export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log }): Promise<Router> {
   const { config, profiles } = setup;
-  let { facts } = setup;
   let state: TunnelState = initialState(listProfiles(setup), config);
   let sinceMs = Date.now();
-  let isServing = setup.isClaimed;
   let process: OpenvpnProcess | undefined;
   let ending: Promise<void> = Promise.resolve();
   let probe: { readonly stop: () => void } | undefined;
   let timer: NodeJS.Timeout | undefined;
-  let repairTimer: NodeJS.Timeout | undefined;
-  let wantedPolicy: Policy = { kind: 'lockdown' };
-  let kernel: Promise<void> = Promise.resolve();
-  let giveUp: (error: UnderbridgeError) => void = () => undefined;
-  const failed = new Promise<never>((_, reject) => {
-    giveUp = reject;
-  });
-  let locked: () => void = () => undefined;
-  const firstLock = new Promise<void>((resolve) => {
-    locked = resolve;
-  });
+  const { promise: failed, reject: giveUp } = Promise.withResolvers<never>();
+  const { promise: firstPolicy, resolve: announceFirstPolicy } = Promise.withResolvers<void>();
   // The owner awaits it later; until then a rejection is not unhandled.
   failed.catch(() => undefined);
+
+  const kernel = openRouterKernel({
+    setup,
+    log,
+    onHeld: (policy) => {
+      announceFirstPolicy();
+      dispatch({ kind: 'policy-confirmed', policy });
+    },
+    onRefused: (policy, reason) => dispatch({ kind: 'policy-failed', policy, text: reason }),
+    onBroken: (error) => giveUp(unexpected(error)),
+  });
 
   const dispatch = (event: TunnelEvent) => {
     const before = state;
@@ -85,12 +80,9 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
   const execute = (effect: TunnelEffect): void => {
     switch (effect.kind) {
       case 'apply':
-        return applySoon(effect.policy);
+        return kernel.apply(effect.policy);
       case 'forget-flows':
-        kernel = kernel
-          .then(forgetFlows)
-          .catch((error) => log.warn('flows were not forgotten', { reason: text(error) }));
-        return;
+        return kernel.forgetFlows();
       case 'resolve':
         return void resolveSoon(effect);
       case 'start-openvpn':
@@ -114,45 +106,6 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
       default:
         return assertNever(effect);
     }
-  };
-
-  // Changes to the kernel are made one after the other; one that is outdated before its turn is left out. A lockdown
-  // never is: the flows that are forgotten after it must not come back.
-  const applySoon = (policy: Policy) => {
-    wantedPolicy = policy;
-    kernel = kernel.then(async () => {
-      if (wantedPolicy !== policy && policy.kind !== 'lockdown') return;
-      try {
-        const wasServing = isServing;
-        const before = await changeNetwork([]);
-        facts = await refreshFacts({ facts, config, network: before });
-        await applyRepeatedly({ plan: planRouter({ config, facts, policy }), before });
-        if (wasServing && !holdsAddress(before, config.gateway)) await claimGateway({ config, facts, log });
-        log.info('policy applied', { policy: renderPolicy(policy) });
-        locked();
-        dispatch({ kind: 'policy-confirmed', policy });
-      } catch (error) {
-        if (!(error instanceof UnderbridgeError)) throw error;
-        log.error('policy not applied', { policy: renderPolicy(policy), reason: error.message, hint: error.hint });
-        dispatch({ kind: 'policy-failed', policy, text: error.message });
-      }
-    });
-    kernel.catch((error) => giveUp(unexpected(error)));
-  };
-
-  // Somebody may flush the firewall, or Docker take a network away and give it back, while nothing happens to the tunnel.
-  const repairSoon = () => {
-    kernel = kernel.then(async () => {
-      const policy = wantedPolicy;
-      const [drift, network] = await Promise.all([findDrift(planRouter({ config, facts, policy })), changeNetwork([])]);
-      const lost = isServing && !holdsAddress(network, config.gateway) ? ['the gateway address is gone'] : [];
-      const differences = [...drift, ...lost];
-      if (differences.length === 0 || policy !== wantedPolicy) return;
-      log.warn('the kernel was changed by somebody else', { differences: differences.slice(0, 3) });
-      applySoon(policy);
-      execute({ kind: 'forget-flows' });
-    });
-    kernel = kernel.catch((error) => log.warn('the kernel was not looked at', { reason: text(error) }));
   };
 
   const resolveSoon = async ({ epoch, profileIndex }: Extract<TunnelEffect, { kind: 'resolve' }>) => {
@@ -179,7 +132,8 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
         profileText: renderProfile({ profile, remote, address: endpoint.address }),
         secrets: remote.proxy?.credentials === undefined ? secrets : { ...secrets, proxy: remote.proxy.credentials },
         log,
-        onEvent: (event) => dispatch(checkLink({ event: { ...event, epoch }, endpoint, config, facts })),
+        onEvent: (event) =>
+          dispatch(checkLink({ event: { ...event, epoch }, endpoint, config, facts: kernel.facts() })),
       });
     } catch (error) {
       dispatch({ kind: 'failed', epoch, cause: { code: 'openvpn-exited', text: text(error) } });
@@ -194,7 +148,7 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
 
   const startProbing = ({ epoch, endpoint, tun }: Extract<TunnelEffect, { kind: 'start-probe' }>) => {
     probe?.stop();
-    const target = probeTarget({ config, facts, endpoint, tun });
+    const target = probeTarget({ config, facts: kernel.facts(), endpoint, tun });
     if (target.kind === 'none' || target.kind === 'peer') {
       log.warn('no resolver to prove the tunnel with', {
         hint: 'the server pushed none: set DNS to a resolver, or HEALTH_PROBE to ADDRESS:PORT',
@@ -218,7 +172,8 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
     reportHealth({
       tunnel: state,
       sinceMs,
-      isServing,
+      isServing: kernel.isServing(),
+      repairs: kernel.repairs(),
       now: { clockMs: performance.now(), calendarMs: Date.now() },
     });
 
@@ -228,18 +183,14 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
   let server = isLate ? undefined : await listen();
   const runFolder = makeRunFolder();
   openTunDevice();
-  await ensureTun();
   // What the kernel tracked before the locks was not translated, and would stay so. Before the first attempt: in the
   // middle of a handshake the server's packets would no longer count as answers.
-  execute({ kind: 'forget-flows' });
-  await kernel;
+  kernel.forgetFlows();
+  await Promise.all([ensureTun(), kernel.idle()]);
   // The address comes last: locks confirmed, nobody else there.
   const serve = async () => {
-    await Promise.all([firstLock, prepareClaim(setup)]);
-    await claimGateway({ config, facts, log });
+    await kernel.serve(firstPolicy);
     server ??= await listen();
-    isServing = true;
-    repairTimer = setInterval(repairSoon, repairMs);
   };
   dispatch({ kind: 'start' });
   void serve().catch((error) => giveUp(error instanceof UnderbridgeError ? error : unexpected(error)));
@@ -249,28 +200,12 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
     stop: async () => {
       dispatch({ kind: 'stop' });
       clearTimeout(timer);
-      clearInterval(repairTimer);
+      kernel.stop();
       server?.close();
       // A tool that hangs must not keep the container from ending: its namespace ends with it.
-      await Promise.race([Promise.all([kernel, ending]), sleep(stopMs)]);
+      await Promise.race([Promise.all([kernel.idle(), ending]), sleep(stopMs)]);
     },
   };
-}
-
-const applyTries = 3;
-
-/** Somebody may flush the rules between the apply and its read-back; that is no reason to give up. */
-async function applyRepeatedly({ plan, before }: Parameters<typeof applyPlan>[0]): Promise<void> {
-  let seen = before;
-  for (let tried = 1; ; tried += 1) {
-    try {
-      return await applyPlan({ plan, before: seen });
-    } catch (error) {
-      if (!(error instanceof UnderbridgeError) || tried >= applyTries) throw error;
-      await sleep(50 * tried);
-      seen = await changeNetwork([]);
-    }
-  }
 }
 
 function isProven(state: TunnelState): boolean {
@@ -355,6 +290,7 @@ function checkLink({
     { owner: 'the isolated network', isOwned: contains(config.gateway, address) },
     { owner: 'the uplink', isOwned: contains(facts.uplink.cidr, address) },
     { owner: 'the VPN server itself', isOwned: address === endpoint.address },
+    { owner: 'HEALTH_PROBE', isOwned: config.probe.kind === 'tcp' && config.probe.address === address },
     { owner: 'the enforced resolver', isOwned: enforcedResolvers(config, event.tun).includes(address) },
   ];
   const owner = owners.find(({ isOwned }) => isOwned)?.owner;

@@ -32,16 +32,20 @@ function listLines(text: string): readonly string[] {
 
 /** One text for one meaning: nft lists the elements of a set in an order of its own, and flags in two notations. */
 function normalise(text: string): string {
-  return text
-    .replace(/\{ ([^{}]*?) \}/g, (_, elements: string) => `{ ${sortList(elements, ',')} }`)
-    .replace(
-      /tcp flags & \(([^)]*)\) == (\w+)/g,
-      (_, mask: string, flag: string) => `tcp flags ${flag} / ${sortList(mask, '|')}`,
-    )
-    .replace(
-      /tcp flags (\w+) \/ ([\w,]+)/g,
-      (_, flag: string, mask: string) => `tcp flags ${flag} / ${sortList(mask, ',')}`,
-    );
+  return (
+    text
+      .replace(/\{ ([^{}]*?) \}/g, (_, elements: string) => `{ ${sortList(elements, ',')} }`)
+      // A line for each, so that one that differs is told alone.
+      .replace(/elements = \{ ([^{}]*) \}/g, (_, elements: string) => elements.replace(/^|,/g, '\nelement '))
+      .replace(
+        /tcp flags & \(([^)]*)\) == (\w+)/g,
+        (_, mask: string, flag: string) => `tcp flags ${flag} / ${sortList(mask, '|')}`,
+      )
+      .replace(
+        /tcp flags (\w+) \/ ([\w,]+)/g,
+        (_, flag: string, mask: string) => `tcp flags ${flag} / ${sortList(mask, ',')}`,
+      )
+  );
 }
 
 function sortList(text: string, separator: string): string {

@@ -76,8 +76,6 @@ export type Match =
   | { readonly kind: 'state'; readonly states: OneOrMore<ConntrackState> }
   | { readonly kind: 'was-dnated' }
   | { readonly kind: 'socket-uid'; readonly uid: number }
-  /** The destination is not an address of the interface that the packet came in on. */
-  | { readonly kind: 'not-for-this-interface' }
   /** A frame for another host, a broadcast or a multicast. */
   | { readonly kind: 'not-unicast-to-us' };
 

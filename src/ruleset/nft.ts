@@ -97,8 +97,6 @@ function renderMatch(match: Match): string {
       return 'ct status dnat';
     case 'socket-uid':
       return `meta skuid ${match.uid}`;
-    case 'not-for-this-interface':
-      return 'fib daddr . iif type != local';
     case 'not-unicast-to-us':
       return 'meta pkttype != host';
     default:

@@ -104,12 +104,16 @@ function readInside(home: string, file: string): FileRead {
   try {
     const root = realpathSync(home);
     const path = realpathSync(isAbsolute(file) ? file : join(root, file));
-    if (path !== root && !path.startsWith(root.endsWith(sep) ? root : root + sep)) return { kind: 'outside' };
-    return readBytes(path);
+    return liesBeside({ root, path }) ? readBytes(path) : { kind: 'outside' };
   } catch (error) {
     if (error instanceof Error && 'code' in error) return { kind: 'missing' };
     throw error;
   }
+}
+
+/** Whether a file is in a profile's folder or below it; beside a profile in `/` are only the files of `/` itself. */
+export function liesBeside({ root, path }: { readonly root: string; readonly path: string }): boolean {
+  return root === sep ? dirname(path) === root : path.startsWith(root + sep);
 }
 
 function readBytes(path: string): FileRead {

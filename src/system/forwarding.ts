@@ -1,7 +1,7 @@
-import { dlopen } from 'node:ffi';
-import { existsSync, readFileSync } from 'node:fs';
 import { UnderbridgeError } from '../errors.ts';
 import type { IfName } from '../net/address.ts';
+import { readDevice } from './device.ts';
+import { netlinkRoute, openNetlink } from './netlink.ts';
 
 /** Whether the kernel forwards what comes in on a device. */
 export interface DeviceForwarding {
@@ -10,18 +10,18 @@ export interface DeviceForwarding {
 }
 
 /**
- * Sets per-device forwarding, and reads it back. Docker mounts /proc/sys read-only, and iproute2 has no command for
+ * Sets per-device forwarding, and reads it back; a device that is gone is left out. Docker mounts /proc/sys read-only, and iproute2 has no command for
  * this; RTM_SETLINK with IFLA_AF_SPEC needs only CAP_NET_ADMIN. With `net.ipv4.ip_forward=0` in Compose nothing at all
  * is forwarded before this is called, which is after the locks are in.
  * @throws UnderbridgeError UB_KERNEL when a device does not forward afterwards and should.
  */
 export function applyForwarding(devices: readonly DeviceForwarding[]): void {
-  for (const { name, forwards } of devices) {
-    if (!existsSync(`/sys/class/net/${name}`)) throw deviceGone(name);
-    if (observeForwarding(name) === forwards) continue;
-    const problem = sendLinkForwarding({ ifindex: ifindexOf(name), forwards });
+  for (const { name, forwards } of devices.filter(isOtherwise)) {
+    const ifindex = readDevice(`/sys/class/net/${name}/ifindex`);
+    if (ifindex === undefined) continue;
+    const problem = sendLinkForwarding({ ifindex: Number(ifindex), forwards });
     // A device that forwards without need is closed by both locks; one that does not forward is of no use.
-    if (observeForwarding(name) === forwards || !forwards) continue;
+    if (!forwards || !isOtherwise({ name, forwards })) continue;
     throw new UnderbridgeError({
       code: 'UB_KERNEL',
       message: `net.ipv4.ip_forward is 0, and the kernel does not let ${name} forward (${problem})`,
@@ -30,26 +30,25 @@ export function applyForwarding(devices: readonly DeviceForwarding[]): void {
   }
 }
 
-function deviceGone(name: IfName): UnderbridgeError {
-  return new UnderbridgeError({
-    code: 'UB_KERNEL',
-    message: `the interface ${name} is gone`,
-    hint: 'somebody took it away; the router tries again when it is back',
-  });
+/** The devices that do not forward as they should, one text each. */
+export function findForwardingDrift(devices: readonly DeviceForwarding[]): readonly string[] {
+  return devices
+    .filter(isOtherwise)
+    .map(({ name, forwards }) => (forwards ? `${name} does not forward` : `${name} forwards`));
 }
 
-function observeForwarding(name: IfName): boolean {
-  return readFileSync(`/proc/sys/net/ipv4/conf/${name}/forwarding`, 'utf8').trim() === '1';
+/** A device that is gone does nothing otherwise. */
+function isOtherwise({ name, forwards }: DeviceForwarding): boolean {
+  const seen = readDevice(`/proc/sys/net/ipv4/conf/${name}/forwarding`);
+  return seen !== undefined && (seen === '1') !== forwards;
 }
 
-function ifindexOf(name: IfName): number {
-  return Number(readFileSync(`/sys/class/net/${name}/ifindex`, 'utf8'));
+/** Whether a device forwards; `all` is net.ipv4.ip_forward. */
+export function observeForwarding(name: IfName | 'all'): boolean {
+  return readDevice(`/proc/sys/net/ipv4/conf/${name}/forwarding`) === '1';
 }
 
-// Numbers from Linux include/uapi/linux: netlink.h, rtnetlink.h, if_link.h, ip.h.
-const afNetlink = 16;
-const sockRaw = 3;
-const netlinkRoute = 0;
+// Numbers from Linux include/uapi/linux: rtnetlink.h, if_link.h, ip.h.
 const rtmSetlink = 19;
 const requestWithAck = 0x01 | 0x04;
 const iflaAfSpec = 26;
@@ -59,25 +58,16 @@ const ipv4DevconfForwarding = 1;
 
 /** Sends one RTM_SETLINK and gives the kernel's answer: `done`, or what went wrong. */
 function sendLinkForwarding({ ifindex, forwards }: { ifindex: number; forwards: boolean }): string {
-  const message = renderSetlink({ ifindex, forwards });
-  const answer = Buffer.alloc(4_096);
-  const { functions, lib } = dlopen(null, {
-    socket: { arguments: ['i32', 'i32', 'i32'], return: 'i32' },
-    send: { arguments: ['i32', 'buffer', 'u64', 'i32'], return: 'i64' },
-    recv: { arguments: ['i32', 'buffer', 'u64', 'i32'], return: 'i64' },
-    close: { arguments: ['i32'], return: 'i32' },
-  });
-  const socket = functions.socket(afNetlink, sockRaw, netlinkRoute);
-  if (socket < 0) return 'no netlink socket';
+  const socket = openNetlink({ protocol: netlinkRoute });
   try {
-    if (functions.send(socket, message, BigInt(message.length), 0) < 0n) return 'netlink did not take the message';
-    // The kernel has answered before send returned (netlink_unicast_kernel), so this does not wait.
-    if (functions.recv(socket, answer, BigInt(answer.length), 0) < 20n) return 'netlink did not answer';
+    if (!socket.send(renderSetlink({ ifindex, forwards }))) return 'netlink did not take the message';
+    // The kernel has answered before send returned (netlink_unicast_kernel), so there is nothing to wait for.
+    const answer = socket.receive();
+    if (typeof answer === 'string' || answer.length < 20) return 'netlink did not answer';
     const errno = -answer.readInt32LE(16);
     return errno === 0 ? 'done' : `errno ${errno}`;
   } finally {
-    functions.close(socket);
-    lib.close();
+    socket.close();
   }
 }
 

@@ -44,9 +44,8 @@ export interface ObservedNetwork {
  * the others (`-force`): what counts is the read-back.
  */
 export async function changeNetwork(changes: readonly string[]): Promise<ObservedNetwork> {
-  const input = [...changes, 'addr show', 'route show table all', 'rule show', ''].join('\n');
-  const output = await run({ file: 'ip', args: ['-force', '-j', '-batch', '-'], input, accept: [1, 2] });
-  const [links, routes, rules] = output.split('\n').filter((line) => line.startsWith('['));
+  const questions = ['addr show', 'route show table all', 'rule show'];
+  const [links, routes, rules] = await runBatch({ lines: [...changes, ...questions] });
   if (links === undefined || routes === undefined || rules === undefined) {
     throw new UnderbridgeError({
       code: 'UB_EXEC',
@@ -55,6 +54,28 @@ export async function changeNetwork(changes: readonly string[]): Promise<Observe
     });
   }
   return { links: JSON.parse(links), routes: JSON.parse(routes), rules: JSON.parse(rules) };
+}
+
+/**
+ * The same for the routing rules of IPv6, which take a process of their own. Without IPv6 in the kernel there is nothing
+ * to change: undefined.
+ */
+export async function changeIpv6Rules(changes: readonly string[]): Promise<readonly ObservedRule[] | undefined> {
+  const [rules] = await runBatch({ options: ['-6'], lines: [...changes, 'rule show'] });
+  return rules === undefined ? undefined : JSON.parse(rules);
+}
+
+/** The answers in JSON, in the order of the questions. */
+async function runBatch({
+  options = [],
+  lines,
+}: {
+  readonly options?: readonly string[];
+  readonly lines: readonly string[];
+}): Promise<readonly string[]> {
+  const args = [...options, '-force', '-j', '-batch', '-'];
+  const output = await run({ file: 'ip', args, input: `${lines.join('\n')}\n`, accept: [1, 2] });
+  return output.split('\n').filter((line) => line.startsWith('['));
 }
 
 // Above every metric that Docker, a DHCP client or a VPN server uses, and what `unreachable default` commonly gets.

@@ -1,9 +1,10 @@
 import { UnderbridgeError } from '../errors.ts';
-import { tableIds } from '../plan/lockdown.ts';
+import { planIpv6Rules, tableIds } from '../plan/lockdown.ts';
 import type { Plan, Route, RoutingRule } from '../plan/plan.ts';
 import { compareTable } from '../ruleset/drift.ts';
 import { run } from './exec.ts';
 import {
+  changeIpv6Rules,
   changeNetwork,
   type ObservedNetwork,
   renderObservedRoute,
@@ -14,9 +15,9 @@ import {
 import { applyRuleset, observeTables } from './nft.ts';
 
 /**
- * Makes the kernel, which holds `before`, hold the plan, and reads it back: the firewall in one transaction, then rules
- * and routes of the routing lock. Compared with the kernel, never with memory.
- * @throws UnderbridgeError UB_APPLY when the kernel holds something else afterwards, UB_EXEC when it refused.
+ * Makes the kernel, which holds `before`, hold the plan: the firewall in one transaction, then rules and routes of the
+ * routing lock. Compared with the kernel, never with memory. {@link confirmPlan} tells whether it worked.
+ * @throws UnderbridgeError UB_EXEC when the kernel refused the firewall.
  */
 export async function applyPlan({
   plan: wanted,
@@ -28,7 +29,12 @@ export async function applyPlan({
   const plan = possiblePlan(wanted, before);
   await applyRuleset(plan.ruleset);
   await changeNetwork([...planTunChanges(plan, before), ...planRoutingChanges(plan, before)]);
-  const wrong = await findDrift(wanted);
+}
+
+/** Reads back what the kernel holds. @throws UnderbridgeError UB_APPLY when it is something else than the plan. */
+export async function confirmPlan(plan: Plan): Promise<void> {
+  const [firewall, network] = await Promise.all([findFirewallDrift(plan), changeNetwork([])]);
+  const wrong = [...firewall, ...findNetworkDrift(plan, network)];
   if (wrong.length > 0) {
     throw new UnderbridgeError({
       code: 'UB_APPLY',
@@ -38,15 +44,29 @@ export async function applyPlan({
   }
 }
 
-/** Whatever the kernel holds otherwise than the plan says, one text each. Changes nothing. */
-export async function findDrift(wanted: Plan): Promise<readonly string[]> {
-  const [listings, seen] = await Promise.all([observeTables(wanted.ruleset), changeNetwork([])]);
+const mostShown = 200;
+
+/** Whatever the kernel's tables hold otherwise than the plan says, one text each. */
+export async function findFirewallDrift({ ruleset }: Plan): Promise<readonly string[]> {
+  const listings = await observeTables(ruleset);
+  // Somebody else's rule can be as long as he likes.
+  const text = (line: string) => (line.length > mostShown ? `${line.slice(0, mostShown)}…` : line);
+  return listings.flatMap(compareTable).map(({ kind, table, line }) => `${kind} in ${table}: ${text(line)}`);
+}
+
+/** The same of rules, routes and the tunnel's device. */
+export function findNetworkDrift(wanted: Plan, seen: ObservedNetwork): readonly string[] {
   const plan = possiblePlan(wanted, seen);
   return [
-    ...listings.flatMap(compareTable).map(({ kind, table, line }) => `${kind} in ${table}: ${line}`),
     ...planRoutingChanges(plan, seen).map((change) => `routing needs: ${change}`),
     ...planTunChanges(plan, seen).map((change) => `tunnel device needs: ${change}`),
   ];
+}
+
+/** The changes that bring the routing rules of IPv6, the same in every state, back to what was loaded at boot. */
+export async function findIpv6Drift(): Promise<readonly string[]> {
+  const rules = await changeIpv6Rules([]);
+  return rules === undefined ? [] : planIpv6Rules().flatMap((rule) => planRuleChanges(rule, { rules }));
 }
 
 /**
@@ -77,7 +97,7 @@ function planRoutingChanges(plan: Plan, seen: ObservedNetwork): readonly string[
 }
 
 /** One preference holds our rule and no other. Deleting by preference alone also rids us of selectors we do not know. */
-function planRuleChanges(rule: RoutingRule, seen: ObservedNetwork): readonly string[] {
+function planRuleChanges(rule: RoutingRule, seen: Pick<ObservedNetwork, 'rules'>): readonly string[] {
   const wanted = renderRule(rule);
   const there = seen.rules.filter(({ priority }) => priority === rule.preference).map(renderObservedRule);
   if (there.length === 1 && there[0] === wanted) return [];

@@ -1,8 +1,8 @@
-import { randomBytes } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { broadcastOf, type IfName, type Ipv4, type Ipv4Cidr, renderCidr } from '../net/address.ts';
+import { type IfName, type Ipv4, type Ipv4Cidr, lastHostOf, renderCidr } from '../net/address.ts';
 import { announcePort } from '../plan/host-rules.ts';
+import { readDevice } from './device.ts';
 import { run } from './exec.ts';
 
 interface ObservedNeighbour {
@@ -60,15 +60,51 @@ export async function observeNeighbour({
  * `net.ipv4.ip_forward=0` is set only after that (31 of 6,840 packets at a restart on Docker 20.10).
  */
 export function makeHardwareAddress(): string {
-  // 02: locally administered, unicast (IEEE 802).
-  return `02:${randomBytes(5)
-    .toString('hex')
-    .replace(/..(?=.)/g, '$&:')}`;
+  // 02: locally administered, unicast (IEEE 802). A fresh one is what counts; it is no secret.
+  const byte = () => Math.trunc(Math.random() * 256);
+  return ['02', ...Array.from({ length: 5 }, () => byte().toString(16).padStart(2, '0'))].join(':');
 }
 
 /** Puts the gateway address on the interface. `noprefixroute`: Docker's own address already made the subnet's route. */
 export async function claimAddress({ device, cidr }: { device: IfName; cidr: Ipv4Cidr }): Promise<void> {
-  await run({ file: 'ip', args: ['addr', 'replace', renderCidr(cidr), 'dev', device, 'noprefixroute'] });
+  const lines = [`addr replace ${renderCidr(cidr)} dev ${device} noprefixroute`, ...noteOf(device, cidr.address)];
+  await run({ file: 'ip', args: ['-batch', '-'], input: `${lines.join('\n')}\n` });
+}
+
+/**
+ * The hardware address of somebody else who has used an address of ours since the last call. No raw socket is needed:
+ * the kernel's neighbour table holds a note that the address is ours, and ARP of whoever sends by that address
+ * overwrites it (arp_process, Linux net/ipv4/arp.c). What we send to an address of our own never asks that table.
+ */
+export async function takeRival({
+  device,
+  address,
+}: {
+  readonly device: IfName;
+  readonly address: Ipv4;
+}): Promise<string | undefined> {
+  const noted = await observeNeighbour({ device, address });
+  if (noted === ownHardwareAddress(device)) return undefined;
+  // Also when there is no note: the kernel throws old ones away when there are many.
+  await run({
+    file: 'ip',
+    args: ['-batch', '-'],
+    input: noteOf(device, address)
+      .map((line) => `${line}\n`)
+      .join(''),
+    accept: [1, 2],
+  });
+  return noted;
+}
+
+/** Stale, because the kernel overwrites no permanent one. */
+function noteOf(device: IfName, address: Ipv4): readonly string[] {
+  const own = ownHardwareAddress(device);
+  return own === undefined ? [] : [`neigh replace ${address} lladdr ${own} nud stale dev ${device}`];
+}
+
+function ownHardwareAddress(device: IfName): string | undefined {
+  return readDevice(`/sys/class/net/${device}/address`);
 }
 
 /**
@@ -77,7 +113,8 @@ export async function claimAddress({ device, cidr }: { device: IfName; cidr: Ipv
  * host that knows the sender takes it over (arp_process, Linux net/ipv4/arp.c).
  */
 export async function announceAddress({ device, cidr }: { device: IfName; cidr: Ipv4Cidr }): Promise<void> {
-  const neighbour = lastHost(cidr);
+  // Docker's recipe reserves it, so nobody is bothered.
+  const neighbour = lastHostOf(cidr);
   await run({ file: 'ip', args: ['neigh', 'flush', 'to', neighbour, 'dev', device], accept: [1, 2] });
   const socket = createSocket('udp4');
   try {
@@ -87,13 +124,4 @@ export async function announceAddress({ device, cidr }: { device: IfName; cidr: 
   } finally {
     socket.close();
   }
-}
-
-/** The highest host address that is not the gateway's own; Docker's recipe reserves it, so nobody is bothered. */
-function lastHost(cidr: Ipv4Cidr): Ipv4 {
-  const bytes = broadcastOf(cidr).split('.').map(Number);
-  const withLast = (last: number) => [...bytes.slice(0, 3), last].join('.') as Ipv4;
-  const broadcast = bytes[3] ?? 255;
-  const highest = withLast(broadcast - 1);
-  return highest === cidr.address ? withLast(broadcast - 2) : highest;
 }

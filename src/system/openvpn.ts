@@ -2,15 +2,15 @@ import { chmodSync, existsSync, mkdirSync, rmSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
+import { UnderbridgeError } from '../errors.ts';
+import type { IfName } from '../net/address.ts';
 import {
   createManagementClient,
   createPushReplyCollector,
   type ManagementClient,
   ManagementError,
   type ManagementEvent,
-} from 'node-openvpn-mgmt';
-import { UnderbridgeError } from '../errors.ts';
-import type { IfName } from '../net/address.ts';
+} from '../node-openvpn-mgmt/src/index.ts';
 import {
   explainLine,
   explainRefusal,
@@ -112,7 +112,9 @@ export function startOpenvpn({
   const emit = (event: OpenvpnEvent) => {
     if (!isEnding) onEvent(event);
   };
-  const fail = (cause: Cause) => emit({ kind: 'failed', cause });
+  // Parts of it are a server's words, and will be shown on somebody's terminal.
+  const fail = ({ code, text }: Cause) =>
+    emit({ kind: 'failed', cause: { code, text: text.replaceAll(/\p{C}/gu, '?') } });
   // A command fails only when the process or the connection goes, and that is reported when it happens.
   const ignore = () => undefined;
   const receive = createReceiver({ tunName, context, secrets, log, emit, fail, client: () => client });
@@ -305,9 +307,10 @@ function createReceiver({
         isUp = true;
         explained = undefined;
         const tun = parseTunnelLink({ name: tunName, env: event.env, pushed });
-        return tun === undefined
-          ? fail({ code: 'option-error', text: `${context.server} gave no IPv4 address` })
-          : emit({ kind: 'connected', tun });
+        if (tun !== undefined) return emit({ kind: 'connected', tun });
+        const given = event.env.get('ifconfig_local');
+        const text = given === undefined ? 'no IPv4 address' : `${given}, which is no address of a host`;
+        return fail({ code: 'option-error', text: `the server gave ${text}` });
       }
       default:
         return;

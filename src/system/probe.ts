@@ -92,7 +92,8 @@ export function startProbe({
     if (target.kind === 'peer' && !hasAnswered) return packets > 0 ? prove(packets) : again(idleMs);
     misses += 1;
     if (misses >= missesUntilDead) return report('dead');
-    again(0);
+    // Without a route it fails at once; somebody took that route away, and it may be put right before the next question.
+    again(Math.max(0, answerMs.least - (performance.now() - startMs)));
   };
   void watch();
   return {

@@ -68,6 +68,31 @@ test('plan lists the faults, as the router does', async () => {
   assert.match(stderr, /^there is no plan: 1 problem\n {2}IP_ADDR="x": .*$/);
 });
 
+test('doctor looks from inside in a container that is to be the router, and finds what it lacks', async () => {
+  // Docker orders networks by name, so the default route leads to the isolated network: the one finding.
+  const good = await runContainer(engine, files, { ...goodRun, command: ['doctor'] });
+  assert.deepEqual([codesOf(good.stdout), good.code], [['UB_DOCTOR_DEFAULT_ROUTE'], 3], good.stdout + good.stderr);
+  assert.doesNotMatch(good.stdout, /secret of a run|BEGIN/);
+  const bad = await runContainer(engine, files, {
+    ...goodRun,
+    env: { ...goodRun.env, UPLINK_GATEWAY: '10.77.0.1' },
+    capabilities: [],
+    device: 'none',
+    credentials: undefined,
+    ipForward: 1,
+    command: ['doctor'],
+  });
+  const capability = 'UB_DOCTOR_CAPABILITIES';
+  const lacking = ['UB_DOCTOR_CREDENTIALS', capability, capability, capability, 'UB_DOCTOR_TUN'];
+  assert.deepEqual([codesOf(bad.stdout), bad.code], [[...lacking, 'UB_DOCTOR_IP_FORWARD'], 1], bad.stdout + bad.stderr);
+});
+
+test('doctor says that it has nothing to look at', async () => {
+  const { code, stdout, stderr } = await runContainer(engine, files, { ...bare, command: ['doctor'] });
+  assert.deepEqual([code, stdout], [2, '']);
+  assert.match(stderr, /^underbridge: Docker does not answer at \/var\/run\/docker\.sock \(ENOENT\)\n.*\(UB_DOCKER\)$/);
+});
+
 test('version, --version and --help need nothing at all', async () => {
   for (const command of ['version', '--version']) {
     const ran = await runContainer(engine, files, { ...bare, command: [command] });
@@ -100,3 +125,7 @@ test('the router that is told nothing names everything that it lacks', async () 
   for (const name of ['IP_ADDR', 'CONFIG', 'capabilities="NET_ADMIN"', '/dev/net/tun'])
     assert.ok(stderr.includes(`\n  ${name}`), stderr);
 });
+
+function codesOf(report: string): readonly string[] {
+  return [...report.matchAll(/^(?:leak|break|warning) (UB_DOCTOR_\w+): /gm)].map(([, code = '']) => code);
+}

@@ -14,7 +14,14 @@ import { addresses, type Order, openWorld, slackMs, type World } from './world.t
 await runApart(import.meta.filename);
 
 /** What the issue promises, each without the slack of a busy machine. */
-const promised = { recoveryMs: 10_000, unhealthyMs: 10_000, healthyMs: 5_000, stopMs: 2_000, refusedMs: 200 } as const;
+const promised = {
+  recoveryMs: 10_000,
+  unhealthyMs: 10_000,
+  healthyMs: 5_000,
+  stopMs: 2_000,
+  refusedMs: 200,
+  repairMs: 2_000,
+} as const;
 const echoPort = 7777;
 
 const places: readonly { readonly on: EngineName; readonly isolated: Order; readonly events: 'starts' | 'all' }[] = [
@@ -96,6 +103,48 @@ for (const { on, isolated, events } of places) {
         await answered(t, 'tun0 deleted', () => router.run('ip', 'link', 'del', 'tun0'));
       });
       await router.run('ip', 'link', 'show', 'tun0');
+    });
+
+    test("puts right what somebody flushes and takes away, and leaves Docker's own chains: names still resolve", async (t) => {
+      const router = await world.enter('router');
+      const repairs = async () => Number((await world.request('/healthz')).body.repairs);
+      const [device = ''] =
+        /(?<=^\d+: )\S+/.exec(await router.run('ip', '-o', 'addr', 'show', 'to', addresses.gateway)) ?? [];
+      const changes = [
+        ['nft', 'delete', 'table', 'inet', 'underbridge'],
+        ['nft', 'flush', 'table', 'ip', 'underbridge_nat'],
+        ['ip', 'rule', 'del', 'pref', '100'],
+        ['ip', 'route', 'flush', 'table', '7101'],
+        ['ip', 'addr', 'del', `${addresses.gateway}/24`, 'dev', device],
+      ] as const;
+      for (const [program, ...args] of changes) {
+        await flooded(t, async () => {
+          const [before, fromMs] = [await repairs(), performance.now()];
+          await router.run(program, ...args);
+          while ((await repairs()) === before) {
+            assert.ok(performance.now() - fromMs < promised.repairMs + slackMs, await world.logs('router'));
+          }
+          say(t, `${args.join(' ')}: repaired after ${ms(performance.now() - fromMs)}`);
+        });
+      }
+      const name = world.nameOf('router');
+      const networks = JSON.parse(await world.docker('router', 'inspect'))[0].NetworkSettings.Networks;
+      for (const [network, { IPAddress }] of Object.entries<{ readonly IPAddress: string }>(networks)) {
+        await flooded(t, async () => {
+          await world.engine.docker('network', 'disconnect', network, name);
+          await answered(t, `${network} taken away and given back`, () =>
+            world.engine.docker('network', 'connect', '--ip', IPAddress, network, name),
+          );
+        });
+      }
+      for (const [service, other] of [
+        ['router', 'isp'],
+        ['client1', 'client2'],
+      ] as const) {
+        const { code, stdout, stderr } = await world.exec(service, 'getent', 'hosts', other);
+        assert.equal(code, 0, `${service} does not find ${other}: ${stdout}${stderr}`);
+      }
+      await world.awaitHealth('router');
     });
 
     test('is unhealthy for Docker when the VPN server is killed, refuses at once, and takes up a flow again', async (t) => {

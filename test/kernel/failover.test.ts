@@ -62,13 +62,13 @@ test('goes on to the next profile when the first is silent', async () => {
 });
 
 test('goes on to the next profile at once when the first one refuses the login', async () => {
-  const refusing = () => world.startServer({ extra: ['--auth-user-pass-verify', '/bin/false', 'via-file'] });
+  const refusing = () => world.startServer({ args: ['--auth-user-pass-verify', '/bin/false', 'via-file'] });
   const fromMs = performance.now();
   await withRouter({ CONFIG: folder }, [refusing, startSecond], async (router) => {
     await router.untilHealthy(5_000);
     assert.ok(performance.now() - fromMs < 4_000);
     await untilCarriedBy('second', 1_000);
-    assert.match(router.output(), /did not take the credentials/);
+    assert.match(router.output(), /did not take the user name and password/);
   });
 });
 
@@ -99,7 +99,7 @@ test('rests a profile whose login is refused, also while the other one is silent
   await withRouter(env, [startFirst], async (router) => {
     // b.ovpn is silent meanwhile, so a.ovpn is asked in between its attempts, but never again at once.
     await sleep(8_000);
-    assert.ok((router.output().match(/did not take the credentials/g) ?? []).length <= 2, router.output());
+    assert.ok((router.output().match(/did not take the user name and password/g) ?? []).length <= 2, router.output());
     assert.equal((await router.health()).healthy, false);
   });
 });

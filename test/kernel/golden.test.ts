@@ -1,10 +1,12 @@
 // Needs root, iproute2 and nft: every reviewed ruleset is loaded in a network namespace of its own.
 import assert from 'node:assert/strict';
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import fc from 'fast-check';
-import { planBootRules } from '../../src/plan/lockdown.ts';
+import { planBootRules, planBootRuleset } from '../../src/plan/lockdown.ts';
 import { planRouter } from '../../src/plan/router.ts';
 import { compareTable } from '../../src/ruleset/drift.ts';
 import type { Ruleset } from '../../src/ruleset/model.ts';
@@ -61,6 +63,22 @@ describe('a reviewed ruleset', () => {
         assert.deepEqual(await drift(goldenPlans[to]?.ruleset ?? assert.fail()), [], `${from} → ${to}`);
       }
     }
+  });
+});
+
+describe('the entrypoint', () => {
+  it('replaces tables that an earlier start left behind', async () => {
+    await ns.run('nft', '-f', pathOf('forward-ports'));
+    const folder = mkdtempSync(`${tmpdir()}/entrypoint-`);
+    try {
+      cpSync(fileURLToPath(new URL('../../rootfs/usr/lib/underbridge', import.meta.url)), folder, { recursive: true });
+      // In place of Node, which would load rules of its own.
+      writeFileSync(`${folder}/run`, '#!/bin/sh\n');
+      await ns.run(`${folder}/entrypoint`);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+    assert.deepEqual(await drift(planBootRuleset()), []);
   });
 });
 

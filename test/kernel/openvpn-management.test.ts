@@ -1,17 +1,22 @@
 // Needs root, /dev/net/tun, iproute2, openssl and openvpn: it starts a real server and real clients in a network namespace of its own.
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { inspect } from 'node:util';
+import { inspect, isDeepStrictEqual } from 'node:util';
 import {
-  answerDynamicChallenge,
-  answerStaticChallenge,
+  createManagementClient,
+  createManagementParser,
   createPushReplyCollector,
   type ManagementClient,
+  type ManagementEvent,
+  type ManagementMessage,
   parsePushReply,
   renderCommand,
   type StateEvent,
   type StateName,
-} from 'node-openvpn-mgmt';
+} from '../../src/node-openvpn-mgmt/src/index.ts';
 import {
   type OpenVpnLab,
   password,
@@ -19,6 +24,7 @@ import {
   refusalReason,
   startOpenVpnLab,
   type WaitFor,
+  waitForOutput,
 } from './openvpn-management-lab.ts';
 
 let lab: OpenVpnLab;
@@ -45,7 +51,7 @@ test('answers every query while held', async (t) => {
 });
 
 test('answers every setting while held', async (t) => {
-  const { client, events, waitFor } = await lab.startClient(t);
+  const { client, events, waitFor } = await lab.startClient(t, '--echo', 'hello, world');
   await waitFor('hold');
   const states = await client.stateOn({ history: true });
   assert.deepEqual(
@@ -57,7 +63,12 @@ test('answers every setting while held', async (t) => {
   assert.match((await client.logOn({ history: true }))[0]?.message ?? '', /\w/);
   assert.deepEqual(await client.logOn(), []);
   await client.logOff();
-  await client.echoOn();
+  assert.deepEqual(
+    (await client.echoOn({ history: true })).map(({ text }) => text),
+    ['hello, world'],
+  );
+  assert.deepEqual(await client.echoOn(), []);
+  await client.echoOff();
   await client.bytecount(1);
   await client.bytecount(0);
   await client.setVerb(4);
@@ -88,6 +99,22 @@ test('rejects what does not fit while held, and goes on', async (t) => {
   await assert.rejects(client.remoteMod({ host: '127.0.0.1', port: 1 }), refused);
   await assert.rejects(client.crResponse('123456'), refused);
   assert.equal(await client.verb(), 3);
+});
+
+test('sends commands that it has no method for', async (t) => {
+  const { client, waitFor } = await lab.startClient(t);
+  await waitFor('hold');
+  assert.equal((await client.send({ name: 'mute', parameters: ['9'], reply: 'single' })).text, 'mute level changed');
+  assert.match((await client.send({ name: 'load-stats', reply: 'single' })).text, /^nclients=/);
+  assert.match(
+    (await client.send({ name: 'help', reply: 'block' })).lines[0] ?? '',
+    /^Management Interface for OpenVPN/,
+  );
+  await assert.rejects(client.send({ name: 'dance', reply: 'single' }), { code: 'MGMT_REJECTED' });
+  assert.equal(
+    (await client.send({ name: 'echo', parameters: ['on', 'all'], reply: 'success-block' })).lines.length,
+    0,
+  );
 });
 
 test('gives pid its own reply after a version that 2.6 does not acknowledge', async (t) => {
@@ -184,32 +211,6 @@ test('reads the reason of a refusal with quotes in it', async (t) => {
   await waitFor('hold', undefined, 2);
 });
 
-test('answers a dynamic challenge', async (t) => {
-  const { client, waitFor } = await lab.startClient(t);
-  await Promise.all([client.stateOn(), client.holdRelease()]);
-  await answer(client, waitFor, { user: 'crv1', secret: 'first' });
-  const { crv1 } = await waitFor('verification-failed');
-  assert.deepEqual(crv1, { flags: ['R', 'E'], stateId: 'state-1', username: 'crv1', text: 'PIN: now' });
-  assert.ok(crv1 !== undefined);
-  await waitFor('hold', undefined, 2);
-  await client.holdRelease();
-  await waitFor('password-need', undefined, 2);
-  const secret = answerDynamicChallenge({ challenge: crv1, response: '8675309' });
-  await Promise.all([client.username('Auth', 'crv1'), client.password('Auth', secret)]);
-  await waitForState(waitFor, 'CONNECTED');
-});
-
-test('answers a static challenge', async (t) => {
-  const { client, waitFor } = await lab.startClient(t, '--static-challenge', "say 'yes', or 'no'", '1');
-  await Promise.all([client.stateOn(), client.holdRelease()]);
-  const { staticChallenge: challenge } = await waitFor('password-need');
-  assert.deepEqual(challenge, { text: "say 'yes', or 'no'", echo: true, format: 'scrv1' });
-  assert.ok(challenge !== undefined);
-  const secret = answerStaticChallenge({ challenge, password: 'bar', response: '8675309' });
-  await Promise.all([client.username('Auth', 'scrv1'), client.password('Auth', secret)]);
-  await waitForState(waitFor, 'CONNECTED');
-});
-
 test('takes an empty value and a value of 256 bytes, and one byte more would not be taken', async (t) => {
   const { client, socket, waitFor } = await lab.startClient(t);
   await client.holdRelease();
@@ -250,6 +251,59 @@ test('exits when the client closes the connection', async (t) => {
   await child.exited;
   assert.equal(child.exitCode, 0);
 });
+
+test('gives its management password, and is told when it is wrong', async (t) => {
+  const file = join(lab.dir, 'management-password');
+  writeFileSync(file, 'pass "word"\n');
+  const path = join(lab.dir, 'server.sock');
+  const options = ['--dev', 'tunP', '--ifconfig', '10.77.0.1', '10.77.0.2', '--management-hold', '--verb', '3'];
+  const process = lab.startProgram(t, 'openvpn', ...options, '--management', path, 'unix', file);
+  await waitForOutput(process, 'MANAGEMENT: unix domain socket listening');
+
+  const wrong = createManagementClient({ duplex: connect(path), managementPassword: 'wrong', onEvent: () => {} });
+  await assert.rejects(wrong.pid(), { code: 'MGMT_CLOSED' });
+  const reason = await wrong.closed;
+  assert.ok(reason.kind === 'password-refused');
+  assert.equal(reason.error.message, 'OpenVPN refused the management password');
+
+  const events: ManagementEvent[] = [];
+  const onEvent = (event: ManagementEvent) => events.push(event);
+  const client = createManagementClient({ duplex: connect(path), managementPassword: 'pass "word"', onEvent });
+  assert.equal(await client.hold(), true);
+  assert.deepEqual(
+    events.map(({ kind }) => kind),
+    ['info', 'hold'],
+  );
+  client.close();
+});
+
+test('gives the same messages wherever the session that OpenVPN just sent is split', async (t) => {
+  // The routes would make the session four times as long, and the test sixteen times.
+  const { client, received, waitFor } = await lab.startClient(t, '--pull-filter', 'ignore', 'route 10.99');
+  await waitFor('hold');
+  await Promise.all([client.stateOn({ history: true }), client.bytecount(1), client.holdRelease()]);
+  await answer(client, waitFor);
+  await waitForState(waitFor, 'CONNECTED');
+  await Promise.all([client.status(2), waitFor('bytecount')]);
+  await client.signal('SIGTERM');
+  await client.closed;
+
+  const session = received();
+  const whole = parseChunks([session]);
+  assert.deepEqual([...new Set(whole.map(({ kind }) => kind))].sort(), [
+    ...['bytecount', 'hold', 'info', 'password-need', 'reply', 'state', 'updown'],
+  ]);
+  assert.deepEqual(parseChunks(Array.from(session, (byte) => Uint8Array.of(byte))), whole);
+  for (let at = 0; at <= session.length; at += 1) {
+    const split = parseChunks([session.subarray(0, at), session.subarray(at)]);
+    assert.ok(isDeepStrictEqual(split, whole), `split after byte ${at}`);
+  }
+});
+
+function parseChunks(chunks: readonly Uint8Array[]): readonly ManagementMessage[] {
+  const parser = createManagementParser();
+  return chunks.flatMap((chunk) => [...parser.push(chunk)]);
+}
 
 async function answer(
   client: ManagementClient,

@@ -1,9 +1,11 @@
 import type { Duplex } from 'node:stream';
 
 import { type Command, type CommandResult, createCommandQueue } from './command-queue.ts';
+import { type Credentials, planCredentials } from './credentials.ts';
 import { ManagementError, ProtocolError } from './errors.ts';
 import { type LogEvent, parseLog } from './log.ts';
-import type { ManagementEvent } from './notification.ts';
+import { type EchoEvent, type ManagementEvent, parseEcho } from './notification.ts';
+import type { PasswordNeedEvent } from './password.ts';
 import { createManagementParser } from './protocol.ts';
 import { parseState, type StateEvent } from './state.ts';
 
@@ -13,10 +15,21 @@ export type CloseReason =
   | { readonly kind: 'ended' }
   /** OpenVPN sent what no OpenVPN sends; the client ended it. */
   | { readonly kind: 'protocol-error'; readonly error: ProtocolError }
+  /** OpenVPN did not take `managementPassword`, or asks for one and there is none; the client ended the connection. */
+  | { readonly kind: 'password-refused'; readonly error: ManagementError }
   | { readonly kind: 'stream-error'; readonly error: Error };
 
 /** The signals that OpenVPN takes over the management interface. */
 export type ManagementSignal = 'SIGHUP' | 'SIGTERM' | 'SIGUSR1' | 'SIGUSR2';
+
+/** What `useProxy` answers. */
+export type ProxyChoice =
+  | 'none'
+  | {
+      readonly kind: 'http' | 'socks';
+      readonly host: string;
+      readonly port: number;
+    };
 
 /** The versions that `version` reports. */
 export interface VersionReport {
@@ -55,14 +68,21 @@ export interface ManagementClient {
   /** Starts log events; resolves with the history (`--management-log-cache` lines), empty if not asked for. */
   logOn(options?: HistoryOptions): Promise<readonly LogEvent[]>;
   logOff(): Promise<void>;
-  /** Starts echo events. */
-  echoOn(): Promise<void>;
+  /** Starts echo events; resolves with the history, empty if not asked for. */
+  echoOn(options?: HistoryOptions): Promise<readonly EchoEvent[]>;
+  echoOff(): Promise<void>;
   /** Starts bytecount events every so many seconds; 0 stops them. */
   bytecount(intervalS: number): Promise<void>;
 
-  /** Answers a `password-need` event. OpenVPN takes the value without checking it. */
+  /**
+   * Answers a `password-need` event with what it asks for, challenges included: login, passphrase of the private key,
+   * login of a proxy. Nothing is sent when something is missing. OpenVPN does not check the values here: a
+   * `verification-failed` event or a new state follows.
+   */
+  answer(need: PasswordNeedEvent, credentials: Credentials): Promise<void>;
+  /** The user name alone; see `answer`. */
   username(realm: string, value: string): Promise<void>;
-  /** Answers a `password-need` event. OpenVPN takes the value without checking it. */
+  /** The password alone; see `answer`. */
   password(realm: string, value: string): Promise<void>;
   /** Answers a `CR_TEXT` infomsg; `response` is plain text. */
   crResponse(response: string): Promise<void>;
@@ -78,6 +98,13 @@ export interface ManagementClient {
   /** Answers a `remote` event: use another address. */
   remoteMod(remote: { readonly host: string; readonly port: number | string }): Promise<void>;
 
+  /** Answers a `proxy` event. */
+  useProxy(choice: ProxyChoice): Promise<void>;
+  /** Answers a `pk-sign` event with the signature of its `data`. */
+  sendSignature(signature: Uint8Array): Promise<void>;
+  /** Answers a `need-certificate` event. */
+  sendCertificate(pem: string): Promise<void>;
+
   verb(): Promise<number>;
   setVerb(level: number): Promise<void>;
   version(): Promise<VersionReport>;
@@ -85,6 +112,8 @@ export interface ManagementClient {
   announceVersion(version: number): Promise<void>;
   /** The lines of the status file. Refused until the first hold is released. */
   status(format?: 1 | 2 | 3): Promise<readonly string[]>;
+  /** Any other command of management-notes.txt, such as `{ name: 'net', reply: 'block' }`. */
+  send(command: Command): Promise<CommandResult>;
   /** Asks OpenVPN to end the connection and resolves when it has; it exits with `--management-client`. */
   exit(): Promise<void>;
 }
@@ -98,8 +127,10 @@ export interface HistoryOptions {
 export interface ManagementClientOptions {
   /** A connected stream of bytes (no encoding set) that nobody else reads or writes, such as a `net.Socket`. */
   readonly duplex: Duplex;
+  /** The password of `--management … pwfile`. If it is not taken, the connection is closed. */
+  readonly managementPassword?: string | undefined;
   /** How long a command may wait for its whole reply; 15,000 unless told: a name lookup blocks OpenVPN for 10 s. */
-  readonly commandTimeoutMs?: number;
+  readonly commandTimeoutMs?: number | undefined;
   /** Gets every event in OpenVPN's order, before the reply that follows it settles. Must not throw. */
   readonly onEvent: (event: ManagementEvent) => void;
 }
@@ -107,6 +138,7 @@ export interface ManagementClientOptions {
 /** Creates a client on a connected stream. Listens from the start, so that no banner is lost. */
 export function createManagementClient({
   duplex,
+  managementPassword,
   commandTimeoutMs = 15_000,
   onEvent,
 }: ManagementClientOptions): ManagementClient {
@@ -114,6 +146,7 @@ export function createManagementClient({
   const queue = createCommandQueue({ write: (line) => void duplex.write(line), timeoutMs: commandTimeoutMs });
   const { promise: closed, resolve: resolveClosed } = Promise.withResolvers<CloseReason>();
   let open = true;
+  let prompted = false;
 
   function finish(reason: CloseReason): void {
     if (!open) return;
@@ -123,11 +156,23 @@ export function createManagementClient({
     resolveClosed(reason);
   }
 
+  function refusePassword(message: string): void {
+    finish({ kind: 'password-refused', error: new ManagementError({ code: 'MGMT_REJECTED', message }) });
+  }
+
+  // The password went out before everything else, so that the first prompt is answered.
+  function receivePrompt(): void {
+    if (managementPassword === undefined) refusePassword('OpenVPN asks for a management password, and there is none');
+    else if (prompted) refusePassword('OpenVPN refused the management password');
+    prompted = true;
+  }
+
   function receive(chunk: Uint8Array): void {
     if (!open) return;
     try {
       for (const message of parser.push(chunk)) {
-        if (message.kind !== 'reply') onEvent(message);
+        if (message.kind === 'password-prompt') receivePrompt();
+        else if (message.kind !== 'reply') onEvent(message);
         else if (!queue.push(message.line)) onEvent({ kind: 'unknown', line: message.line });
         // An event handler may have closed the connection.
         if (!open) return;
@@ -143,10 +188,15 @@ export function createManagementClient({
   duplex.on('end', () => finish({ kind: 'ended' }));
   duplex.on('close', () => finish({ kind: 'ended' }));
   if (duplex.destroyed) finish({ kind: 'ended' });
+  if (managementPassword !== undefined) {
+    queue.sendPassword(managementPassword).catch((error: ManagementError) => {
+      finish({ kind: 'password-refused', error });
+    });
+  }
 
   const single = (name: string, ...parameters: readonly string[]): Promise<CommandResult> =>
     queue.send({ name, parameters, reply: 'single' });
-  const answer = (name: string, realm: string, value: string): Promise<CommandResult> =>
+  const secret = (name: string, realm: string, value: string): Promise<CommandResult> =>
     queue.send({ name, parameters: [realm, value], reply: 'single', secrets: [value] });
   const historyOf = async (name: string, options: HistoryOptions | undefined): Promise<readonly string[]> => {
     const command: Command =
@@ -174,23 +224,39 @@ export function createManagementClient({
     stateOff: async () => void (await single('state', 'off')),
     logOn: async (options) => parseLines(await historyOf('log', options), parseLog),
     logOff: async () => void (await single('log', 'off')),
-    echoOn: async () => void (await single('echo', 'on')),
+    echoOn: async (options) => parseLines(await historyOf('echo', options), parseEcho),
+    echoOff: async () => void (await single('echo', 'off')),
     bytecount: async (intervalS) => void (await single('bytecount', String(intervalS))),
 
-    username: async (realm, value) => void (await answer('username', realm, value)),
-    password: async (realm, value) => void (await answer('password', realm, value)),
+    answer: async (need, credentials) => {
+      await Promise.all(planCredentials(need, credentials).map((command) => queue.send(command)));
+    },
+    username: async (realm, value) => void (await secret('username', realm, value)),
+    password: async (realm, value) => void (await secret('password', realm, value)),
     crResponse: async (response) => {
       const encoded = Buffer.from(response, 'utf8').toString('base64');
       await queue.send({ name: 'cr-response', parameters: [encoded], reply: 'single', secrets: [response, encoded] });
     },
     needOk: async (name, answer) => void (await single('needok', name, answer)),
-    needStr: async (name, value) => void (await answer('needstr', name, value)),
+    needStr: async (name, value) => void (await secret('needstr', name, value)),
     forgetPasswords: async () => void (await single('forget-passwords')),
     setAuthRetry: async (mode) => void (await single('auth-retry', mode)),
 
     remoteAccept: async () => void (await single('remote', 'ACCEPT')),
     remoteSkip: async (count) => void (await single('remote', 'SKIP', ...(count === undefined ? [] : [String(count)]))),
     remoteMod: async ({ host, port }) => void (await single('remote', 'MOD', host, String(port))),
+
+    useProxy: async (choice) => {
+      if (choice === 'none') return void (await single('proxy', 'NONE'));
+      await single('proxy', choice.kind.toUpperCase(), choice.host, String(choice.port));
+    },
+    sendSignature: async (signature) => {
+      const body = linesOf(Buffer.from(signature).toString('base64'));
+      await queue.send({ name: 'pk-sig', body, reply: 'single' });
+    },
+    sendCertificate: async (pem) => {
+      await queue.send({ name: 'certificate', body: pem.trim().split(/\r?\n/), reply: 'single' });
+    },
 
     verb: async () => readNumber('verb', await single('verb')),
     setVerb: async (level) => void (await single('verb', String(level))),
@@ -200,6 +266,7 @@ export function createManagementClient({
       const parameters = format === undefined ? [] : [String(format)];
       return (await queue.send({ name: 'status', parameters, reply: 'block' })).lines;
     },
+    send: (command) => queue.send(command),
     exit: async () => {
       queue.post('exit');
       const { promise: late, reject } = Promise.withResolvers<never>();
@@ -212,6 +279,11 @@ export function createManagementClient({
 
 function parseLines<Event>(lines: readonly string[], parse: (line: string) => Event | undefined): readonly Event[] {
   return lines.flatMap((line) => parse(line) ?? []);
+}
+
+/** Cuts base64 into lines that fit OpenVPN's buffer, as PEM has them. */
+function linesOf(base64: string): readonly string[] {
+  return base64.match(/.{1,64}/g) ?? [];
 }
 
 /** Reads `name=number`. */

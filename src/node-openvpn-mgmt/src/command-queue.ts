@@ -1,11 +1,13 @@
 import { ManagementError } from './errors.ts';
-import { escapeParameter, renderCommand } from './quote.ts';
+import { escapeParameter, renderCommand, renderRawLine } from './quote.ts';
 import { createReplyCollector, type Reply, type ReplyCollector, type ReplyShape } from './reply.ts';
 
 /** One command as it goes out. */
 export interface Command {
   readonly name: string;
   readonly parameters?: readonly string[];
+  /** The lines that follow the command until an `END`, which is added; for `pk-sig`, `certificate` and `client-auth`. */
+  readonly body?: readonly string[];
   readonly reply: ReplyShape;
   /** Values that no error may show, whatever OpenVPN answers. */
   readonly secrets?: readonly string[];
@@ -18,6 +20,8 @@ export type CommandResult = Extract<Reply, { kind: 'success' }>;
 export interface CommandQueue {
   /** Writes the command at once, behind those that still wait. Rejects with a {@link ManagementError}. */
   send(command: Command): Promise<CommandResult>;
+  /** Writes the password that `--management … pwfile` asks for, as the first line of the connection. */
+  sendPassword(password: string): Promise<CommandResult>;
   /** Writes a command whose reply nobody waits for: `exit` and `version n`. Throws `MGMT_PARAMETER`, `MGMT_CLOSED`. */
   post(name: string, ...parameters: readonly string[]): void;
   /** Takes a reply line; false when no command waits for it. Throws `ProtocolError`. */
@@ -48,32 +52,36 @@ export function createCommandQueue({
   const slots: Slot[] = [];
   let closed: { readonly cause: Error | undefined } | undefined;
 
-  function renderOpen(name: string, parameters?: readonly string[]): string {
-    const line = renderCommand(name, parameters ?? []);
-    if (closed !== undefined) throw closedError(name, closed.cause);
-    return line;
+  function enqueue(command: Command, render: () => string): Promise<CommandResult> {
+    return new Promise((resolve, reject) => {
+      const text = render();
+      if (closed !== undefined) throw closedError(command.name, closed.cause);
+      // The slot outlives the timeout: its reply may still come, and must not go to the next command.
+      const timer = setTimeout(() => settle({ kind: 'timeout' }), timeoutMs);
+      function settle(result: Result): void {
+        clearTimeout(timer);
+        if (result.kind === 'success') resolve(result);
+        else reject(failure(command, result, timeoutMs));
+      }
+      // Before the write: an in-memory stream may answer from inside it.
+      slots.push({ collector: createReplyCollector(command.reply), settle });
+      write(text);
+    });
   }
 
   return {
     post(name, ...parameters) {
-      write(renderOpen(name, parameters));
+      const line = renderCommand(name, parameters);
+      if (closed !== undefined) throw closedError(name, closed.cause);
+      write(line);
     },
 
-    send(command) {
-      return new Promise((resolve, reject) => {
-        const line = renderOpen(command.name, command.parameters);
-        // The slot outlives the timeout: its reply may still come, and must not go to the next command.
-        const timer = setTimeout(() => settle({ kind: 'timeout' }), timeoutMs);
-        function settle(result: Result): void {
-          clearTimeout(timer);
-          if (result.kind === 'success') resolve(result);
-          else reject(failure(command, result, timeoutMs));
-        }
-        // Before the write: an in-memory stream may answer from inside it.
-        slots.push({ collector: createReplyCollector(command.reply), settle });
-        write(line);
-      });
-    },
+    send: (command) => enqueue(command, () => renderText(command)),
+
+    sendPassword: (password) =>
+      enqueue({ name: 'the management password', reply: 'single', secrets: [password] }, () =>
+        renderRawLine('the management password', password),
+      ),
 
     push(line) {
       if (line.startsWith(versionReply)) return true;
@@ -94,6 +102,18 @@ export function createCommandQueue({
       for (const { settle } of slots.splice(0)) settle({ kind: 'closed', cause });
     },
   };
+}
+
+/** In one write, so that nothing comes between a command and its body. */
+function renderText({ name, parameters, body }: Command): string {
+  const lines = body === undefined ? [] : [...body.map((line) => renderBodyLine(name, line)), 'END\n'];
+  return [renderCommand(name, parameters), ...lines].join('');
+}
+
+function renderBodyLine(name: string, line: string): string {
+  // It would end the body, and what follows would be commands.
+  if (line !== 'END') return renderRawLine(name, line);
+  throw new ManagementError({ code: 'MGMT_PARAMETER', message: `a line of ${name} is END`, command: name });
 }
 
 function failure(command: Command, result: Exclude<Result, { kind: 'success' }>, timeoutMs: number): ManagementError {

@@ -2,9 +2,9 @@
 export type ManagementErrorCode =
   /** The peer sent something that no OpenVPN sends. The connection is closed. */
   | 'MGMT_PROTOCOL'
-  /** A parameter or a line that OpenVPN's input lexer would mangle. Nothing was sent. */
+  /** A value that cannot be sent as it is, or that a prompt wants and that is missing. Nothing was sent. */
   | 'MGMT_PARAMETER'
-  /** OpenVPN answered `ERROR: …`; `reply` holds its text. */
+  /** OpenVPN answered `ERROR: …`, and `reply` holds its text; or it did not take the management password. */
   | 'MGMT_REJECTED'
   /** No reply in time. The connection stays open, and a late reply is dropped. */
   | 'MGMT_TIMEOUT'

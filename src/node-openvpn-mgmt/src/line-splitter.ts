@@ -6,6 +6,10 @@ import { ProtocolError } from './errors.ts';
  */
 export const maxLineBytes = 64 * 1024;
 
+/** The one line that OpenVPN does not end (manage.c `man_prompt`): whatever follows it is a line of its own. */
+export const passwordPrompt = 'ENTER PASSWORD:';
+
+const promptBytes = Buffer.from(passwordPrompt);
 const lineFeed = 0x0a;
 const carriageReturn = 0x0d;
 
@@ -23,27 +27,47 @@ export function createLineSplitter(): LineSplitter {
   const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
   let heads: Uint8Array[] = [];
   let headBytes = 0;
+  let mayBePrompt = true;
 
   function assertLength(bytes: number): void {
     if (bytes > maxLineBytes) throw new ProtocolError(`a line is longer than ${maxLineBytes} bytes`);
   }
 
+  function startLine(): void {
+    heads = [];
+    headBytes = 0;
+    mayBePrompt = true;
+  }
+
+  function keep(piece: Uint8Array): void {
+    headBytes += piece.length;
+    assertLength(headBytes);
+    // A copy, which `slice` of a Buffer would not be: the caller may reuse the memory of its chunk.
+    heads.push(new Uint8Array(piece));
+  }
+
   return {
     *push(chunk) {
       let start = 0;
-      for (let end = chunk.indexOf(lineFeed); end !== -1; end = chunk.indexOf(lineFeed, start)) {
+      while (start < chunk.length) {
+        if (mayBePrompt) {
+          const piece = chunk.subarray(start, start + promptBytes.length - headBytes);
+          mayBePrompt = promptBytes.subarray(headBytes, headBytes + piece.length).equals(piece);
+          if (mayBePrompt && headBytes + piece.length === promptBytes.length) {
+            startLine();
+            start += piece.length;
+            yield passwordPrompt;
+            continue;
+          }
+        }
+        const end = chunk.indexOf(lineFeed, start);
+        if (end === -1) return keep(chunk.subarray(start));
         assertLength(headBytes + end - start);
         const line = joinLine([...heads, chunk.subarray(start, end)]);
-        heads = [];
-        headBytes = 0;
+        startLine();
         start = end + 1;
         yield decoder.decode(line);
       }
-      if (start === chunk.length) return;
-      headBytes += chunk.length - start;
-      assertLength(headBytes);
-      // A copy, which `slice` of a Buffer would not be: the caller may reuse the memory of its chunk.
-      heads.push(new Uint8Array(chunk.subarray(start)));
     },
   };
 }

@@ -24,7 +24,8 @@ export type ManagementEvent =
   | EchoEvent
   | RemoteEvent
   | ProxyEvent
-  | NeedEvent
+  | NeedOkEvent
+  | NeedStrEvent
   | PkSignEvent
   | RsaSignEvent
   | NeedCertificateEvent
@@ -95,7 +96,7 @@ export interface RemoteEvent {
   readonly protocol: string;
 }
 
-/** OpenVPN asks for a proxy; with `--management-query-proxy` only. */
+/** OpenVPN waits for `useProxy()`; with `--management-query-proxy` only. */
 export interface ProxyEvent {
   readonly kind: 'proxy';
   readonly index: number;
@@ -103,14 +104,21 @@ export interface ProxyEvent {
   readonly host: string;
 }
 
-/** OpenVPN waits for `needOk()` or `needStr()` with this name. */
-export interface NeedEvent {
-  readonly kind: 'need-ok' | 'need-str';
+/** OpenVPN waits for `needOk()` with this name: a smart card is to be inserted. */
+export interface NeedOkEvent {
+  readonly kind: 'need-ok';
   readonly name: string;
   readonly text: string;
 }
 
-/** OpenVPN asks for a signature by the external key. */
+/** OpenVPN waits for `needStr()` with this name. */
+export interface NeedStrEvent {
+  readonly kind: 'need-str';
+  readonly name: string;
+  readonly text: string;
+}
+
+/** OpenVPN waits for `sendSignature()`; with `--management-external-key` only. */
 export interface PkSignEvent {
   readonly kind: 'pk-sign';
   readonly data: string;
@@ -123,7 +131,7 @@ export interface RsaSignEvent {
   readonly data: string;
 }
 
-/** OpenVPN asks for the external certificate. */
+/** OpenVPN waits for `sendCertificate()`; with `--management-external-cert` only. */
 export interface NeedCertificateEvent {
   readonly kind: 'need-certificate';
   readonly hint: string;
@@ -206,7 +214,8 @@ function parseNotify(line: string): NotifyEvent | undefined {
   return { kind: 'notify', severity, type, text };
 }
 
-function parseEcho(line: string): EchoEvent | undefined {
+/** Parses `ts,text`: what follows `>ECHO:`, or a line of `echo`'s reply; undefined when it is something else. */
+export function parseEcho(line: string): EchoEvent | undefined {
   const match = /^(\d{1,15}),(.*)$/s.exec(line);
   return match === null ? undefined : { kind: 'echo', timeS: Number(match[1]), text: match[2] ?? '' };
 }
@@ -225,7 +234,7 @@ function parseProxy(text: string): ProxyEvent | undefined {
   return { kind: 'proxy', index: Number(index), protocol, host };
 }
 
-function parseNeed(kind: NeedEvent['kind'], line: string): NeedEvent | undefined {
+function parseNeed(kind: 'need-ok' | 'need-str', line: string): NeedOkEvent | NeedStrEvent | undefined {
   const match = /^Need '(.*?)' \w+ MSG:(.*)$/s.exec(line);
   return match === null ? undefined : { kind, name: match[1] ?? '', text: match[2] ?? '' };
 }

@@ -1,4 +1,4 @@
-/** Asks for credentials: answer with `username()` and `password()`, at once, because OpenVPN does nothing else meanwhile. */
+/** Asks for credentials: answer with `client.answer()`, at once, because OpenVPN does nothing else meanwhile. */
 export interface PasswordNeedEvent {
   readonly kind: 'password-need';
   /** What the credentials are for: `Auth`, `Private Key`, `HTTP Proxy`, … */
@@ -6,9 +6,11 @@ export interface PasswordNeedEvent {
   /** `username` alone comes only to a client that announced management version 4 or later. */
   readonly wants: 'username/password' | 'password' | 'username';
   readonly staticChallenge?: StaticChallenge;
+  /** The question by which the server refused the last login for this realm on this connection. */
+  readonly dynamicChallenge?: DynamicChallenge;
 }
 
-/** A question of `--static-challenge`, to be answered with the password: {@link answerStaticChallenge}. */
+/** A question of `--static-challenge`, to be answered with the password, as `response`. */
 export interface StaticChallenge {
   readonly text: string;
   /** Whether the response may be shown while it is typed. */
@@ -17,7 +19,7 @@ export interface StaticChallenge {
   readonly format: 'concatenated' | 'scrv1';
 }
 
-/** The server, the proxy or the private key did not take the credentials. */
+/** The server or the private key did not take the credentials. (A proxy that did not: RECONNECTING, `HTTP proxy error`.) */
 export interface VerificationFailedEvent {
   readonly kind: 'verification-failed';
   readonly realm: string;
@@ -26,7 +28,7 @@ export interface VerificationFailedEvent {
   readonly crv1?: DynamicChallenge;
 }
 
-/** A question of the server, to be answered at the next prompt: {@link answerDynamicChallenge}. */
+/** A question of the server, to be answered at the next prompt, which holds it again, as `response`. */
 export interface DynamicChallenge {
   /** `R`: a response is wanted; `E`: it may be shown while it is typed. */
   readonly flags: readonly string[];
@@ -80,33 +82,4 @@ function parseDynamicChallenge(reason: string): DynamicChallenge | undefined {
     username: Buffer.from(encodedUsername, 'base64').toString('utf8'),
     text,
   };
-}
-
-/** Renders the value for `password()` that answers a static challenge (management-notes.txt, "Challenge/Response Protocol"). */
-export function answerStaticChallenge({
-  challenge,
-  password,
-  response,
-}: {
-  readonly challenge: StaticChallenge;
-  readonly password: string;
-  readonly response: string;
-}): string {
-  if (challenge.format === 'concatenated') return `${password}${response}`;
-  return `SCRV1:${encodeBase64(password)}:${encodeBase64(response)}`;
-}
-
-/** Renders the value for `password()` that answers a dynamic challenge, at the next prompt for the same realm. */
-export function answerDynamicChallenge({
-  challenge,
-  response,
-}: {
-  readonly challenge: DynamicChallenge;
-  readonly response: string;
-}): string {
-  return `CRV1::${challenge.stateId}::${response}`;
-}
-
-function encodeBase64(text: string): string {
-  return Buffer.from(text, 'utf8').toString('base64');
 }

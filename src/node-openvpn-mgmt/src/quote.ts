@@ -1,10 +1,10 @@
 import { ManagementError } from './errors.ts';
 
 /** OpenVPN's `OPTION_PARM_SIZE`: what its input lexer keeps of one parameter. */
-export const maxParameterBytes = 256;
+const maxParameterBytes = 256;
 
 /** Below OpenVPN's line buffer of 1,024 bytes: when that overflows, the head is dropped and the tail runs as a command. */
-export const maxCommandBytes = 1000;
+const maxCommandBytes = 1000;
 
 /**
  * Renders one command line with its line end: the name bare, every parameter in double quotes.
@@ -13,7 +13,8 @@ export const maxCommandBytes = 1000;
  * starts another command), text that is not well-formed Unicode, more than 256 bytes in a parameter, more than 1,000
  * bytes in the line. The error names the command and the position, never the value.
  */
-export function renderCommand(name: string, parameters: readonly string[]): string {
+export function renderCommand(name: string, parameters: readonly string[] = []): string {
+  if (!/^[a-z][a-z-]*$/.test(name)) throw refusal(undefined, 'a command is made of small letters and hyphens');
   const quoted = parameters.map((parameter, index) => {
     const problem = parameterProblem(parameter);
     if (problem !== undefined) throw refusal(name, `parameter ${index + 1} of ${name} ${problem}`);
@@ -26,18 +27,28 @@ export function renderCommand(name: string, parameters: readonly string[]): stri
   return `${line}\n`;
 }
 
+/** Renders a line that OpenVPN takes as it is, such as the management password or a line of a signature. */
+export function renderRawLine(name: string, line: string): string {
+  const problem = characterProblem(line) ?? (Buffer.byteLength(line) > maxCommandBytes ? 'is too long' : undefined);
+  if (problem !== undefined) throw refusal(name, `a line of ${name} ${problem}`);
+  return `${line}\n`;
+}
+
 /** Escapes a parameter for the inside of double quotes, where the lexer knows `\"` and `\\` alone. */
 export function escapeParameter(parameter: string): string {
   return parameter.replace(/["\\]/g, '\\$&');
 }
 
 function parameterProblem(parameter: string): string | undefined {
-  if (/[\u0000-\u001f\u007f]/.test(parameter)) return 'holds a control character';
-  if (!parameter.isWellFormed()) return 'is not well-formed Unicode';
   if (Buffer.byteLength(parameter) > maxParameterBytes) return `is longer than ${maxParameterBytes} bytes`;
-  return undefined;
+  return characterProblem(parameter);
 }
 
-function refusal(command: string, message: string): ManagementError {
+function characterProblem(text: string): string | undefined {
+  if (/[\u0000-\u001f\u007f]/.test(text)) return 'holds a control character';
+  return text.isWellFormed() ? undefined : 'is not well-formed Unicode';
+}
+
+function refusal(command: string | undefined, message: string): ManagementError {
   return new ManagementError({ code: 'MGMT_PARAMETER', message, command });
 }

@@ -8,7 +8,7 @@ import { sampleEndpoint, sampleTunnel } from '../../../src/plan/sample.ts';
 import { renderNft } from '../../../src/ruleset/nft.ts';
 import { run } from '../../../src/system/exec.ts';
 import { changeNetwork } from '../../../src/system/iproute.ts';
-import { applyPlan } from '../../../src/system/kernel.ts';
+import { applyPlan, confirmPlan } from '../../../src/system/kernel.ts';
 import { openvpnUid } from '../../../src/system/openvpn.ts';
 
 /** Milliseconds of each round. */
@@ -41,7 +41,11 @@ async function measure(
   const whole: number[] = [];
   for (let round = 0; round <= rounds; round += 1) {
     const transactionMs = await time(() => run({ file: 'nft', args: ['-f', '-'], input: text }));
-    const wholeMs = await time(async () => applyPlan({ plan: planRouter(context), before: await changeNetwork([]) }));
+    const wholeMs = await time(async () => {
+      const plan = planRouter(context);
+      await applyPlan({ plan, before: await changeNetwork([]) });
+      await confirmPlan(plan);
+    });
     // The first round replaces a ruleset of another size.
     if (round === 0) continue;
     transaction.push(transactionMs);

@@ -185,14 +185,14 @@ export const failures: readonly Failure[] = [
     name: 'refused login, with the reason of the server',
     code: 'auth-failed',
     says: /^203\.0\.113\.10:1194\/udp did not take the user name and password: account 'x' has ended$/,
-    server: ({ scripts }) => ({ extra: ['--auth-user-pass-verify', scripts.refusing, 'via-file'] }),
+    server: ({ scripts }) => ({ args: ['--auth-user-pass-verify', scripts.refusing, 'via-file'] }),
     noticedMs: 1_500,
   },
   {
     name: 'login put off by the server',
     code: 'login-deferred',
     says: /puts the login off: too many sessions$/,
-    server: ({ scripts }) => ({ extra: ['--auth-user-pass-verify', scripts.deferring, 'via-file'] }),
+    server: ({ scripts }) => ({ args: ['--auth-user-pass-verify', scripts.deferring, 'via-file'] }),
     noticedMs: 1_500,
   },
   {
@@ -209,7 +209,7 @@ export const failures: readonly Failure[] = [
     says: /^the certificate of server has expired$/,
     profile: (lab) => believing(lab.udp, lab),
     server: ({ other: { folder } }) => ({
-      extra: [
+      args: [
         '--cert',
         join(folder, 'expired.crt'),
         '--key',
@@ -283,7 +283,7 @@ export const failures: readonly Failure[] = [
     code: 'tls-mismatch',
     says: /^203\.0\.113\.10:1194\/udp answered, but broke off TLS before it showed its certificate$/,
     profile: ({ udp }) => `${udp}tls-version-min 1.3\n`,
-    server: () => ({ extra: ['--tls-version-max', '1.2'] }),
+    server: () => ({ args: ['--tls-version-max', '1.2'] }),
     noticedMs: 11_500,
   },
   {
@@ -291,7 +291,7 @@ export const failures: readonly Failure[] = [
     code: 'tls-mismatch',
     says: /^203\.0\.113\.10:1194\/udp takes none of the ciphers of cause\.ovpn:\d+$/,
     profile: ({ udp }) => `${udp}data-ciphers AES-128-CBC\n`,
-    server: () => ({ extra: ['--data-ciphers', 'AES-256-GCM'] }),
+    server: () => ({ args: ['--data-ciphers', 'AES-256-GCM'] }),
     noticedMs: 1_500,
     isFinal: true,
   },
@@ -338,7 +338,7 @@ export const failures: readonly Failure[] = [
     name: 'server that says goodbye',
     code: 'server-closed',
     says: /^203\.0\.113\.10:1194\/udp told us to go \(server-pushed-connection-reset\)$/,
-    server: () => ({ extra: ['--explicit-exit-notify', '1'] }),
+    server: () => ({ args: ['--explicit-exit-notify', '1'] }),
     toTunnel: async (_, server) => server.signal('SIGTERM'),
     noticedMs: 1_000,
   },

@@ -29,6 +29,8 @@ export const credentials = { username: 'us er"\\', password: 'p"a\\s s#é' } as 
 /** A router on an isolated network, an internet provider that counts, a real VPN server, and clients. */
 export interface World {
   readonly router: Namespace;
+  /** The isolated network's bridge. */
+  readonly lan: Namespace;
   readonly client: Namespace;
   readonly other: Namespace;
   readonly isp: Namespace;
@@ -49,8 +51,12 @@ export interface ServerOptions {
   /** One of the provider's addresses, and a device of its own, where several servers run at a time. */
   readonly address?: string;
   readonly device?: string;
-  /** Comes last, so that it wins. */
-  readonly extra?: readonly string[];
+  /** What it pushes besides. */
+  readonly pushes?: readonly string[];
+  /** Resolvers and addresses are left to `pushes`. */
+  readonly pushesNothingElse?: true;
+  /** More of its command line; comes last, so that it wins. */
+  readonly args?: readonly string[];
 }
 
 export interface RunningServer {
@@ -90,6 +96,7 @@ export async function makeWorld(): Promise<World> {
   startPeers({ server, client, other });
   return {
     router,
+    lan,
     client,
     other,
     isp,
@@ -189,6 +196,8 @@ function profile(pki: Pki, transport: 'udp' | 'tcp'): string {
   return `${[...lines, 'nobind', 'auth-user-pass', 'remote-cert-tls server', 'verb 3', '<ca>', pki.ca.trim(), '</ca>'].join('\n')}\n`;
 }
 
+const ordinaryPushes = [`dhcp-option DNS ${addresses.resolver}`, 'redirect-gateway def1'];
+
 async function startServer({
   server,
   folder,
@@ -222,6 +231,7 @@ async function startServer({
       `${ports.openvpn}`,
       '--server',
       ...(options.subnet ?? ['10.8.0.0', '255.255.255.0']),
+      ...(options.pushesNothingElse === undefined ? [] : ['nopool']),
       '--dh',
       'none',
       '--ca',
@@ -240,8 +250,9 @@ async function startServer({
       '--verb',
       '1',
     ],
-    ...['--push', `dhcp-option DNS ${addresses.resolver}`, '--push', 'redirect-gateway def1'],
-    ...(options.extra ?? []),
+    ...(options.pushesNothingElse === undefined ? ordinaryPushes : []).flatMap((option) => ['--push', option]),
+    ...(options.pushes ?? []).flatMap((option) => ['--push', option]),
+    ...(options.args ?? []),
   ];
   const running = server.start({ cwd: pki.folder }, 'openvpn', ...args);
   await running.says('Initialization Sequence Completed');
@@ -259,7 +270,7 @@ async function startServer({
 async function stage(folder: string): Promise<void> {
   const root = joinPath(import.meta.dirname, '../../..');
   await cp(joinPath(root, 'rootfs/usr/lib/underbridge'), joinPath(folder, 'underbridge'), { recursive: true });
-  await cp(joinPath(root, 'dist/underbridge.cjs'), joinPath(folder, 'underbridge/underbridge.cjs'));
+  await cp(joinPath(root, 'dist'), joinPath(folder, 'underbridge'), { recursive: true });
 }
 
 function startRouter({

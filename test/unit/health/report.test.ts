@@ -37,14 +37,14 @@ function connect(dialing: TunnelState): TunnelState {
 }
 
 function report(tunnel: TunnelState, isServing = true): HealthReport {
-  const { profiles: _, profile: __, ...rest } = reportHealth({ tunnel, sinceMs, isServing, now });
+  const { profiles: _, profile: __, ...rest } = reportHealth({ tunnel, sinceMs, isServing, repairs: 3, now });
   return rest;
 }
 
 describe('the health report', () => {
   it('of a router that just starts says so', () => {
     assert.deepEqual(report(after(), false), {
-      ...{ healthy: false, ready: false, state: 'blocked', since, attempts: 0, failures: 0 },
+      ...{ healthy: false, ready: false, state: 'blocked', since, repairs: 3, attempts: 0, failures: 0 },
       cause: { code: 'starting', text: 'the router is starting', hint: hintOf('starting') },
     });
   });
@@ -52,15 +52,15 @@ describe('the health report', () => {
   it('of a blocked router says why', () => {
     const state = after({ kind: 'start' }, { kind: 'failed', epoch: 1, cause: silence });
     assert.deepEqual(report(state), {
-      ...{ healthy: false, ready: true, state: 'blocked', since, attempts: 1, failures: 1, cause: explained },
-      nextTry: '2026-01-02T03:04:05.928Z',
+      ...{ healthy: false, ready: true, state: 'blocked', since, repairs: 3, attempts: 1, failures: 1 },
+      ...{ cause: explained, nextTry: '2026-01-02T03:04:05.928Z' },
     });
   });
 
   it('of a router that dials names the server, and why the attempt before failed', () => {
     const retry: TunnelEvent = { kind: 'timer', timer: 'retry', epoch: 2 };
     assert.deepEqual(report(after({ kind: 'start' }, { kind: 'failed', epoch: 1, cause: silence }, retry)), {
-      ...{ healthy: false, ready: true, state: 'dialing', since, attempts: 2, failures: 1 },
+      ...{ healthy: false, ready: true, state: 'dialing', since, repairs: 3, attempts: 2, failures: 1 },
       ...{ cause: explained, remote: '198.51.100.10:1194/udp' },
     });
   });
@@ -68,13 +68,21 @@ describe('the health report', () => {
   it('of a router that resolves has no remote yet', () => {
     const names = startWith([{ kind: 'names', scope: { kind: 'any' } }]);
     assert.deepEqual(report(step(names, { kind: 'start' }, moment()).state), {
-      ...{ healthy: false, ready: true, state: 'resolving', since, attempts: 0, failures: 0 },
+      ...{ healthy: false, ready: true, state: 'resolving', since, repairs: 3, attempts: 0, failures: 0 },
     });
   });
 
   it('names the exit once clients are forwarded, but is healthy only with a probe that came back', () => {
     const connected = connect(after({ kind: 'start' }));
-    const up = { ready: true, state: 'up', since, attempts: 1, failures: 0, remote: '198.51.100.10:1194/udp' };
+    const up = {
+      ready: true,
+      state: 'up',
+      since,
+      repairs: 3,
+      attempts: 1,
+      failures: 0,
+      remote: '198.51.100.10:1194/udp',
+    };
     assert.deepEqual(report(connected), { ...up, healthy: false });
     const exit = { exitInterface: 'tun0', tunnelAddress: '10.8.0.2' };
     const forwarding = step(connected, forwarded, moment()).state;
@@ -89,7 +97,7 @@ describe('the health report', () => {
     const start = startWith([sources[0] ?? assert.fail(), ...sources.slice(1)]);
     const dialing = step(start, { kind: 'start' }, moment()).state;
     const tunnel = step(dialing, { kind: 'failed', epoch: 1, cause: silence }, moment()).state;
-    const { profile, profiles, nextTry } = reportHealth({ tunnel, sinceMs, isServing: true, now });
+    const { profile, profiles, nextTry } = reportHealth({ tunnel, sinceMs, isServing: true, repairs: 0, now });
     assert.equal(profile, '2.ovpn');
     assert.equal(nextTry, '2026-01-02T03:04:05.928Z');
     assert.deepEqual(profiles, [
@@ -100,7 +108,7 @@ describe('the health report', () => {
 
   it('of a stopping router is neither healthy nor ready', () => {
     assert.deepEqual(report(after({ kind: 'start' }, { kind: 'stop' })), {
-      ...{ healthy: false, ready: false, state: 'stopping', since },
+      ...{ healthy: false, ready: false, state: 'stopping', since, repairs: 3 },
     });
   });
 
@@ -131,6 +139,7 @@ describe('the body of /healthz', () => {
     failures: /^\d+$/,
     profile: /^\d\.ovpn$/,
     nextTry: /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/,
+    repairs: /^\d+$/,
   };
 
   it('has fields of known names and shapes, so that nothing else finds a way in', () => {
@@ -163,7 +172,7 @@ function overWalks(check: (snapshot: Snapshot) => void) {
   fc.assert(
     fc.property(anyStart, anyWalk, fc.boolean(), (start, happenings, isServing) => {
       for (const { after: tunnel } of walk({ start, happenings, confirmations: 'doubtful' })) {
-        check({ tunnel, sinceMs, isServing, now });
+        check({ tunnel, sinceMs, isServing, repairs: 0, now });
       }
     }),
   );

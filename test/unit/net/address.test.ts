@@ -6,6 +6,7 @@ import {
   contains,
   type Ipv4,
   type Ipv4Cidr,
+  lastHostOf,
   networkOf,
   overlaps,
   parseIfName,
@@ -103,6 +104,14 @@ describe('a subnet', () => {
         assert.equal(numberOf(broadcastOf(cidr)), firstOf(cidr) + sizeOf(cidr) - 1);
       }),
     );
+  });
+
+  it('has a last host below its broadcast, and never the address itself', () => {
+    const last = (text: string, prefixBits: number) => lastHostOf({ address: text as Ipv4, prefixBits });
+    assert.equal(last('172.22.0.1', 24), '172.22.0.254');
+    assert.equal(last('172.22.0.254', 24), '172.22.0.253');
+    assert.equal(last('10.1.2.3', 8), '10.255.255.254');
+    assert.equal(last('10.1.2.5', 30), '10.1.2.6');
   });
 
   it('contains an address exactly when it lies between the two', () => {

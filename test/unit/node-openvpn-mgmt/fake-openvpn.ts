@@ -1,6 +1,11 @@
 import { duplexPair } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { createManagementClient, type ManagementClient, type ManagementEvent } from 'node-openvpn-mgmt';
+import {
+  createManagementClient,
+  type ManagementClient,
+  type ManagementClientOptions,
+  type ManagementEvent,
+} from '../../../src/node-openvpn-mgmt/src/index.ts';
 
 /** The far end of a management connection, and what the client made of it. */
 export interface FakeOpenVpn {
@@ -17,14 +22,22 @@ export interface FakeOpenVpn {
 }
 
 /** Connects a client to a fake over an in-memory stream. */
-export function connectFake({ commandTimeoutMs = 5_000 }: { readonly commandTimeoutMs?: number } = {}): FakeOpenVpn {
+export function connectFake({
+  commandTimeoutMs = 5_000,
+  ...options
+}: Partial<Pick<ManagementClientOptions, 'commandTimeoutMs' | 'managementPassword'>> = {}): FakeOpenVpn {
   const [near, far] = duplexPair();
   const events: ManagementEvent[] = [];
   let written = '';
   far.on('data', (chunk: Buffer) => {
     written += chunk.toString('utf8');
   });
-  const client = createManagementClient({ duplex: near, commandTimeoutMs, onEvent: (event) => events.push(event) });
+  const client = createManagementClient({
+    duplex: near,
+    commandTimeoutMs,
+    onEvent: (event) => events.push(event),
+    ...options,
+  });
 
   async function sayBytes(bytes: Uint8Array | string): Promise<void> {
     far.write(bytes);

@@ -1,26 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { createManagementParser, ProtocolError } from 'node-openvpn-mgmt';
-import { parseChunks, parseOne, recordedSession } from './session.ts';
-
-test('reads the banner and the version of the interface', () => {
-  const text = "OpenVPN Management Interface Version 5 -- type 'help' for more info";
-  assert.deepEqual(parseOne(`>INFO:${text}`), { kind: 'info', text, managementVersion: 5 });
-});
-
-test('gives the same messages wherever a recorded session is split in two', () => {
-  const whole = parseChunks(recordedSession);
-  assert.equal(whole.length, 21);
-  for (let at = 0; at <= recordedSession.length; at += 1) {
-    assert.deepEqual(parseChunks(recordedSession.subarray(0, at), recordedSession.subarray(at)), whole);
-  }
-});
-
-test('gives the same messages when a recorded session comes byte by byte', () => {
-  const bytes = Array.from(recordedSession, (byte) => Uint8Array.of(byte));
-  assert.deepEqual(parseChunks(...bytes), parseChunks(recordedSession));
-});
+import { createManagementParser, ProtocolError } from '../../../src/node-openvpn-mgmt/src/index.ts';
+import { parseChunks, recordedSession } from './session.ts';
 
 test('gives the same messages however a recorded session is cut', () => {
   const whole = parseChunks(recordedSession);
@@ -32,33 +14,6 @@ test('gives the same messages however a recorded session is cut', () => {
       assert.deepEqual(parseChunks(...chunks), whole);
     }),
   );
-});
-
-test('takes lines that end CRLF and LF in one stream', () => {
-  assert.deepEqual(parseChunks('>FATAL:a\r\n>FATAL:b\n>FATAL:c\r\n'), [
-    { kind: 'fatal', message: 'a' },
-    { kind: 'fatal', message: 'b' },
-    { kind: 'fatal', message: 'c' },
-  ]);
-});
-
-test('keeps a code point that is split between two chunks', () => {
-  const bytes = Buffer.from('>FATAL:é🐙\r\n');
-  for (let at = 0; at <= bytes.length; at += 1) {
-    assert.deepEqual(parseChunks(bytes.subarray(0, at), bytes.subarray(at)), [{ kind: 'fatal', message: 'é🐙' }]);
-  }
-});
-
-test('reads two lines from one chunk in their order', () => {
-  assert.deepEqual(parseChunks('SUCCESS: pid=1\r\n>BYTECOUNT:1,2\r\n'), [
-    { kind: 'reply', line: 'SUCCESS: pid=1' },
-    { kind: 'bytecount', bytesIn: 1, bytesOut: 2 },
-  ]);
-});
-
-test('takes a line of 10 KB', () => {
-  const message = 'x'.repeat(10_240);
-  assert.deepEqual(parseOne(`>FATAL:${message}`), { kind: 'fatal', message });
 });
 
 test('takes a line of exactly 64 KiB and refuses one byte more, ended or not, in one chunk or many', () => {
@@ -83,16 +38,24 @@ test('does not keep the memory of a chunk', () => {
   assert.deepEqual([...parser.push(Buffer.from('b\n'))], [{ kind: 'fatal', message: 'ab' }]);
 });
 
+const lineStart = fc.constantFrom(
+  ...['INFO', 'HOLD', 'STATE', 'PASSWORD', 'BYTECOUNT', 'LOG', 'UPDOWN', 'NOTIFY', 'REMOTE', 'NEED-OK', 'PK_SIGN'],
+);
+const nearLine = fc
+  .tuple(lineStart, fc.string({ unit: 'binary' }))
+  .map(([name, text]) => Buffer.from(`>${name}:${text}\r\n`));
+const prompts = fc.nat({ max: 40 }).map((bytes) => Buffer.from('ENTER PASSWORD:'.repeat(3).slice(0, bytes)));
+const anyChunk = fc.oneof(
+  fc.uint8Array({ maxLength: 2_000 }),
+  nearLine,
+  prompts,
+  fc.constant(Buffer.alloc(30_000, 'x')),
+);
+const anyChunks = fc.array(anyChunk, { maxLength: 12 });
+
 test('throws nothing but the protocol error, whatever bytes come', () => {
-  const lineStart = fc.constantFrom(
-    ...['INFO', 'HOLD', 'STATE', 'PASSWORD', 'BYTECOUNT', 'LOG', 'UPDOWN', 'NOTIFY', 'REMOTE', 'NEED-OK', 'PK_SIGN'],
-  );
-  const nearLine = fc
-    .tuple(lineStart, fc.string({ unit: 'binary' }))
-    .map(([name, text]) => Buffer.from(`>${name}:${text}\r\n`));
-  const chunk = fc.oneof(fc.uint8Array({ maxLength: 2_000 }), nearLine, fc.constant(Buffer.alloc(30_000, 'x')));
   fc.assert(
-    fc.property(fc.array(chunk, { maxLength: 12 }), (chunks) => {
+    fc.property(anyChunks, (chunks) => {
       try {
         parseChunks(...chunks);
       } catch (error) {
@@ -103,7 +66,30 @@ test('throws nothing but the protocol error, whatever bytes come', () => {
   );
 });
 
+test('gives the same messages, and the same error after them, however whatever bytes are cut', () => {
+  fc.assert(
+    fc.property(anyChunks, fc.array(fc.nat()), (chunks, offsets) => {
+      const bytes = Buffer.concat(chunks);
+      const edges = [0, ...offsets.map((at) => at % (bytes.length + 1)).toSorted((a, b) => a - b), bytes.length];
+      const cut = edges.slice(1).map((end, index) => bytes.subarray(edges[index], end));
+      assert.deepEqual(parseUntilError(cut), parseUntilError([bytes]));
+    }),
+  );
+});
+
 test('refuses an UPDOWN environment without end', () => {
   const variables = Array.from({ length: 5_000 }, (_, index) => `>UPDOWN:ENV,v${index}=x\n`).join('');
   assert.throws(() => parseChunks(`>UPDOWN:UP\n${variables}`), ProtocolError);
 });
+
+function parseUntilError(chunks: readonly Uint8Array[]): readonly unknown[] {
+  const parser = createManagementParser();
+  const seen: unknown[] = [];
+  try {
+    for (const chunk of chunks) for (const message of parser.push(chunk)) seen.push(message);
+  } catch (error) {
+    assert.ok(error instanceof ProtocolError);
+    seen.push(error.message);
+  }
+  return seen;
+}

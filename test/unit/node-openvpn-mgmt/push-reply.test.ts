@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { createPushReplyCollector, type LogEvent, parsePushReply } from 'node-openvpn-mgmt';
+import { type LogEvent, parsePushReply } from '../../../src/node-openvpn-mgmt/src/index.ts';
 
 function log(message: string): LogEvent {
   return { kind: 'log', timeS: 1, flags: '', message };
@@ -19,17 +19,6 @@ test('gives the options of a push reply', () => {
     "setenv it's",
   ];
   assert.deepEqual(parsePushReply([pushed(options.join(','))]), { options });
-});
-
-test('merges two continuations and gives the reply at the last piece', () => {
-  const collector = createPushReplyCollector();
-  assert.equal(collector.push(pushed('route 10.1.0.0,route 10.2.0.0,push-continuation 2')), undefined);
-  assert.equal(collector.push(log('WARNING: something in between')), undefined);
-  assert.equal(collector.push(pushed('route 10.3.0.0,push-continuation 2')), undefined);
-  assert.deepEqual(collector.push(pushed('peer-id 0,push-continuation 1')), {
-    options: ['route 10.1.0.0', 'route 10.2.0.0', 'route 10.3.0.0', 'peer-id 0'],
-  });
-  assert.deepEqual(collector.push(pushed('ping 5')), { options: ['ping 5'] });
 });
 
 test('drops the pieces of a reply that a restart cut off', () => {

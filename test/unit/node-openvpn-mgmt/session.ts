@@ -1,4 +1,4 @@
-import { createManagementParser, type ManagementMessage } from 'node-openvpn-mgmt';
+import { createManagementParser, type ManagementMessage } from '../../../src/node-openvpn-mgmt/src/index.ts';
 
 /** Feeds chunks to one parser; text is UTF-8. */
 export function parseChunks(...chunks: readonly (Uint8Array | string)[]): readonly ManagementMessage[] {
@@ -14,6 +14,7 @@ export function parseOne(line: string): ManagementMessage | undefined {
 /** A connection to a 2.6.14 client, as recorded: every kind of line, replies between notifications, text that is not ASCII. */
 export const recordedSession = Buffer.from(
   [
+    'ENTER PASSWORD:SUCCESS: password is correct',
     ">INFO:OpenVPN Management Interface Version 5 -- type 'help' for more info",
     '>HOLD:Waiting for hold release:0',
     'SUCCESS: pid=9904',

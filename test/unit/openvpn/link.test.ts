@@ -141,3 +141,22 @@ describe('the pushed resolvers', () => {
     );
   });
 });
+
+it("takes no peer that is the tunnel's own address", () => {
+  const env = new Map([
+    ['ifconfig_local', '10.8.0.2'],
+    ['ifconfig_remote', '10.8.0.2'],
+  ]);
+  const link = (...pushed: readonly string[]) => parseTunnelLink({ name, env, pushed });
+  assert.equal(link()?.peer, undefined);
+  assert.equal(link('route-gateway 10.8.0.2')?.peer, undefined);
+  assert.equal(link('route-gateway 10.8.0.1')?.peer, '10.8.0.1');
+});
+
+it('takes the first eight of the resolvers that are pushed, each once', () => {
+  const pushed = Array.from({ length: 1_000 }, (_, index) => `dhcp-option DNS 10.0.0.${((index >> 1) % 250) + 1}`);
+  assert.deepEqual(
+    parsePushedDns(pushed),
+    [1, 2, 3, 4, 5, 6, 7, 8].map((last) => `10.0.0.${last}`),
+  );
+});

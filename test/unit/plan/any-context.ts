@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import type { DnsPolicy, PortForward, Transport } from '../../../src/config/router-config.ts';
-import type { IfName, Ipv4, Ipv4Cidr, Port } from '../../../src/net/address.ts';
+import { type IfName, type Ipv4, type Ipv4Cidr, overlaps, type Port } from '../../../src/net/address.ts';
 import type { Context, PlanConfig } from '../../../src/plan/context.ts';
 import type { RouterFacts } from '../../../src/plan/facts.ts';
 import type { Endpoint, Policy, TunnelLink } from '../../../src/tunnel/policy.ts';
@@ -98,9 +98,11 @@ export const anyForwardPolicy = plainRecord({
   tun: anyLink,
 }) satisfies fc.Arbitrary<Policy>;
 
-/** Whatever a router may be told and find. */
+/** Whatever a router may be told and find; two networks of one container that overlap are refused before any plan. */
 export function anyContext(policy: fc.Arbitrary<Policy>): fc.Arbitrary<Context> {
-  return plainRecord({ config: anyConfig, facts: anyFacts, policy });
+  return plainRecord({ config: anyConfig, facts: anyFacts, policy }).filter(
+    ({ config, facts }) => !overlaps(config.gateway, facts.uplink.cidr),
+  );
 }
 
 /** A record as our own code makes it; fast-check also makes such without a prototype, which deepEqual tells apart. */

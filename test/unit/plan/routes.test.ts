@@ -30,6 +30,7 @@ const clients = '172.22.0.0/24 dev eth1 scope link';
 const gateway = '203.0.113.1 dev eth0 scope link';
 const neighbours = '203.0.113.0/24 dev eth0 scope link';
 const server = '198.51.100.10 dev eth0 via 203.0.113.1 onlink';
+const noServer = 'unreachable 198.51.100.10 metric 4278198272';
 const tunnel = 'default dev tun0 scope link';
 
 describe("the router's own packets", () => {
@@ -49,13 +50,32 @@ describe("the router's own packets", () => {
   });
 
   it('go through the tunnel while it is up, but for OpenVPN', () => {
-    assert.deepEqual(own(policies.forward), [clients, gateway, server, tunnel]);
+    assert.deepEqual(own(policies.forward), [clients, gateway, server, noServer, tunnel]);
   });
 
   it('reach whoever asks the health endpoint from the uplink', () => {
     const healthAddress = { host: ipv4('0.0.0.0'), port: port(9797) };
     assert.deepEqual(own(policies.lockdown, { healthAddress }), [clients, gateway, neighbours]);
-    assert.deepEqual(own(policies.forward, { healthAddress }), [clients, gateway, neighbours, server, tunnel]);
+    assert.deepEqual(own(policies.forward, { healthAddress }), [
+      clients,
+      gateway,
+      neighbours,
+      server,
+      noServer,
+      tunnel,
+    ]);
+  });
+
+  it('to the server never enter its own tunnel, also when the uplink and all its routes are gone', () => {
+    fc.assert(
+      fc.property(anyContext(anyForwardPolicy), (given) => {
+        const { facts, policy } = given;
+        const left = planRoutes(given).filter((route) => isOwn(route) && !isBy(facts.uplink.name)(route));
+        assert.ok(policy.kind === 'forward');
+        const [route, ...others] = left.filter(({ destination }) => destination === policy.endpoint.address);
+        assert.deepEqual([route?.via.kind, others], ['unreachable', []]);
+      }),
+    );
   });
 
   it('reach the gateway of the uplink itself in every state, or its ARP requests get no answer', () => {
@@ -109,7 +129,7 @@ describe("the router's own packets", () => {
 describe('the probe', () => {
   const probed = (settings: Partial<PlanConfig>, pushedDns: readonly string[] = []) =>
     own({ ...policies.forward, tun: tunnelLink(2, { pushedDns: pushedDns.map(ipv4) }) }, settings).filter(
-      (text) => ![clients, gateway, server, tunnel].includes(text),
+      (text) => ![clients, gateway, server, noServer, tunnel].includes(text),
     );
 
   it('goes through the tunnel to every enforced resolver, also to one in the subnet of the uplink', () => {

@@ -44,7 +44,6 @@ describe('a match', () => {
     ['ct state established,related,new', { kind: 'state', states: ['new', 'related', 'established'] }],
     ['ct status dnat', { kind: 'was-dnated' }],
     ['meta skuid 900', { kind: 'socket-uid', uid: 900 }],
-    ['fib daddr . iif type != local', { kind: 'not-for-this-interface' }],
     ['meta pkttype != host', { kind: 'not-unicast-to-us' }],
   ];
   for (const [text, match] of texts) {

@@ -25,6 +25,7 @@ const rulesOutput = `[
 const routesOutput = `[
   {"dst":"172.22.0.0/24","dev":"eth1","table":"7100","scope":"link","flags":["linkdown"]},
   {"dst":"198.51.100.10","gateway":"203.0.113.1","dev":"eth0","table":"7100","flags":["onlink"]},
+  {"type":"unreachable","dst":"198.51.100.10","table":"7100","metric":4278198272,"flags":[]},
   {"dst":"203.0.113.1","dev":"eth0","table":"7100","scope":"link","flags":[]},
   {"dst":"default","dev":"tun0","table":"7100","scope":"link","flags":[]},
   {"dst":"default","dev":"tun0","table":"7101","scope":"link","flags":[]},
@@ -123,6 +124,7 @@ describe('a route', () => {
     const stale = seenRoutes.map(renderObservedRoute).filter((text) => ours(text) && !planned.has(text));
     assert.deepEqual(stale, [
       '198.51.100.10 dev eth0 via 203.0.113.1 onlink table 7100',
+      'unreachable 198.51.100.10 metric 4278198272 table 7100',
       'default dev tun0 scope link table 7100',
       'default dev tun0 scope link table 7101',
       '172.22.0.0/24 dev eth1 scope link table 7102',

@@ -1,0 +1,214 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { UnderbridgeError } from '../errors.ts';
+import type { RouterFacts } from '../plan/facts.ts';
+import type { Plan } from '../plan/plan.ts';
+import { planRouter } from '../plan/router.ts';
+import { changeIpv6Rules, changeNetwork, type ObservedNetwork } from '../system/iproute.ts';
+import {
+  applyPlan,
+  confirmPlan,
+  findFirewallDrift,
+  findIpv6Drift,
+  findNetworkDrift,
+  forgetFlows,
+} from '../system/kernel.ts';
+import { watchKernel } from '../system/kernel-watch.ts';
+import type { Log } from '../system/log.ts';
+import { type Policy, renderPolicy } from '../tunnel/policy.ts';
+import { claimGateway, findGatewayDrift, prepareClaim, restoreGateway, warnOfRival } from './router-gateway.ts';
+import { hasDevice, type RouterSetup, refreshFacts } from './router-setup.ts';
+
+/** How often the kernel's events are read; they wait until then, so that many cost one look. */
+const listenMs = 250;
+
+/** After a look none for so long, measured by what it took: a flood of events costs a quarter of one CPU at most. */
+const rest = { leastMs: 250, times: 3, mostMs: 1_000 } as const;
+
+/** A net under the events: all is looked at. With 20,000 forwarded ports that takes most of a second of CPU. */
+const fullLookMs = 60_000;
+
+/** What of the router is in the kernel: one policy at a time, put right when somebody else changes it. */
+export interface RouterKernel {
+  /** What is known of the machine's interfaces now. */
+  readonly facts: () => RouterFacts;
+  /** The gateway address is ours, so clients get answers. */
+  readonly isServing: () => boolean;
+  /** How often something was put right that somebody else had changed. */
+  readonly repairs: () => number;
+  /** Makes the kernel hold a policy; `onHeld` or `onRefused` tells how it went. */
+  readonly apply: (policy: Policy) => void;
+  readonly forgetFlows: () => void;
+  /** Claims the gateway address, and looks after everything from then on. @throws UnderbridgeError UB_ADDRESS_TAKEN … */
+  readonly serve: (afterFirstPolicy: Promise<void>) => Promise<void>;
+  /** Settles when everything that was asked for so far is done. */
+  readonly idle: () => Promise<void>;
+  /** Looks after nothing any more; what is held stays in the kernel. */
+  readonly stop: () => void;
+}
+
+/** Changes and looks are made one after the other, in one queue. */
+export function openRouterKernel({
+  setup,
+  log,
+  onHeld,
+  onRefused,
+  onBroken,
+}: {
+  readonly setup: RouterSetup;
+  readonly log: Log;
+  readonly onHeld: (policy: Policy) => void;
+  readonly onRefused: (policy: Policy, reason: string) => void;
+  /** Something happened that cannot: the queue stands still. */
+  readonly onBroken: (error: unknown) => void;
+}): RouterKernel {
+  const { config } = setup;
+  const watch = watchKernel();
+  let { facts } = setup;
+  let isServing = setup.isClaimed;
+  let wanted: Policy = { kind: 'lockdown' };
+  let held: Policy | undefined;
+  let repairs = 0;
+  let queue: Promise<void> = Promise.resolve();
+  let listenTimer: NodeJS.Timeout | undefined;
+  let isLooking = false;
+  let restUntilMs = 0;
+  let fullLookAtMs = 0;
+
+  const enqueue = (work: () => Promise<void>) => {
+    queue = queue.then(work);
+    queue.catch(onBroken);
+  };
+
+  /** True when the kernel holds the policy, and the gateway's interface what it needs. */
+  const hold = async (policy: Policy): Promise<boolean> => {
+    try {
+      const before = await changeNetwork([]);
+      facts = await refreshFacts({ facts, config, network: before });
+      await applyRepeatedly({ plan: planRouter({ config, facts, policy }), before });
+      if (isServing) await restoreGateway({ config, facts, log, network: before });
+      held = policy;
+      return true;
+    } catch (error) {
+      if (!(error instanceof UnderbridgeError)) throw error;
+      log.error('policy not applied', { policy: renderPolicy(policy), reason: error.message, hint: error.hint });
+      onRefused(policy, error.message);
+      return false;
+    }
+  };
+
+  /** Somebody may flush the rules between the apply and its read-back; that is no reason to give up. */
+  const applyRepeatedly = async ({ plan, before }: { readonly plan: Plan; readonly before: ObservedNetwork }) => {
+    let seen = before;
+    for (let tried = 1; ; tried += 1) {
+      try {
+        await applyPlan({ plan, before: seen });
+        // Our own events end here. Those of the network stay: a cheap look more, and nobody's change gets lost in them.
+        watch.forget('firewall');
+        return await confirmPlan(plan);
+      } catch (error) {
+        if (!(error instanceof UnderbridgeError) || tried >= applyTries) throw error;
+        await sleep(50 * tried);
+        seen = await changeNetwork([]);
+      }
+    }
+  };
+
+  // One that is outdated before its turn is left out. A lockdown never is: the flows that are forgotten after it must
+  // not come back.
+  const apply = (policy: Policy) => {
+    wanted = policy;
+    enqueue(async () => {
+      if (wanted !== policy && policy.kind !== 'lockdown') return;
+      if (!(await hold(policy))) return;
+      log.info('policy applied', { policy: renderPolicy(policy) });
+      onHeld(policy);
+    });
+  };
+
+  const forgetFlowsSoon = () =>
+    enqueue(async () => {
+      try {
+        await forgetFlows();
+      } catch (error) {
+        if (!(error instanceof UnderbridgeError)) throw error;
+        log.warn('flows were not forgotten', { reason: error.message });
+      }
+    });
+
+  const look = async ({ isFull }: { readonly isFull: boolean }) => {
+    const policy = held;
+    // A policy that is still to come reads back for itself.
+    if (policy === undefined || policy !== wanted) return;
+    const startMs = performance.now();
+    const isFirewallSuspect = watch.hasChanged('firewall') || isFull;
+    const program = watch.firewallChanger();
+    watch.forget('firewall');
+    watch.forget('network');
+    const [network, ipv6] = await Promise.all([changeNetwork([]), findIpv6Drift()]);
+    const known = facts;
+    facts = await refreshFacts({ facts, config, network });
+    const plan = planRouter({ config, facts, policy });
+    const inFirewall = isFirewallSuspect || facts !== known ? await findFirewallDrift(plan) : [];
+    const elsewhere = [
+      ...findNetworkDrift(plan, network),
+      ...ipv6.map((change) => `IPv6 needs: ${change}`),
+      ...(isServing ? findGatewayDrift({ config, facts, network }) : []),
+    ];
+    const differences = [...inFirewall, ...elsewhere];
+    if (isServing) await warnOfRival({ config, facts, log });
+    log.debug('looked at the kernel', { firewall: isFirewallSuspect, differences: differences.length });
+    if (differences.length === 0 || policy !== wanted) return;
+    // Without its device the tunnel cannot be repaired: the probe notices, and the next attempt makes it anew.
+    if (policy.kind === 'forward' && !hasDevice(network, facts.tunName)) return;
+    log.warn('the kernel was changed by somebody else', { differences: differences.slice(0, 3), program });
+    if (ipv6.length > 0) await changeIpv6Rules(ipv6);
+    if (!(await hold(policy))) return;
+    repairs += 1;
+    log.info('repaired', { repairs, tookMs: Math.round(performance.now() - startMs) });
+    // What was tracked while the rules were gone was not translated, and would stay so.
+    if (inFirewall.length > 0 && policy.kind === 'forward') forgetFlowsSoon();
+  };
+
+  const listen = () => {
+    const nowMs = performance.now();
+    const hasChanged = watch.hasChanged('firewall') || watch.hasChanged('network');
+    const isFull = nowMs >= fullLookAtMs;
+    if (isLooking || nowMs < restUntilMs || !(hasChanged || isFull)) return;
+    isLooking = true;
+    if (isFull) fullLookAtMs = nowMs + fullLookMs;
+    enqueue(async () => {
+      const startMs = performance.now();
+      try {
+        await look({ isFull });
+      } catch (error) {
+        if (!(error instanceof UnderbridgeError)) throw error;
+        log.warn('the kernel was not looked at', { reason: error.message });
+        fullLookAtMs = 0;
+      } finally {
+        const endMs = performance.now();
+        const restMs = Math.min(rest.mostMs, Math.max(rest.leastMs, rest.times * (endMs - startMs)));
+        restUntilMs = endMs + restMs;
+        isLooking = false;
+      }
+    });
+  };
+
+  return {
+    facts: () => facts,
+    isServing: () => isServing,
+    repairs: () => repairs,
+    apply,
+    forgetFlows: forgetFlowsSoon,
+    serve: async (afterFirstPolicy) => {
+      await Promise.all([afterFirstPolicy, prepareClaim(setup)]);
+      await claimGateway({ config, facts, log });
+      isServing = true;
+      fullLookAtMs = performance.now() + fullLookMs;
+      listenTimer = setInterval(listen, listenMs);
+    },
+    idle: () => queue,
+    stop: () => clearInterval(listenTimer),
+  };
+}
+
+const applyTries = 3;

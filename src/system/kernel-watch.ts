@@ -1,0 +1,131 @@
+import { filterTable, natTable, tableIds } from '../plan/lockdown.ts';
+import {
+  findAttribute,
+  type NetlinkMessage,
+  netlinkNetfilter,
+  netlinkRoute,
+  openNetlink,
+  parseMessages,
+} from './netlink.ts';
+
+/** What somebody, or we ourselves, changed of what is ours: tables of the firewall; or rules, routes, addresses, links. */
+export type KernelPart = 'firewall' | 'network';
+
+/** Listens to what the kernel tells of changes. Never waits: the kernel keeps the events until somebody asks. */
+export interface KernelWatch {
+  /** Whether a part was changed since it was last forgotten. */
+  readonly hasChanged: (part: KernelPart) => boolean;
+  /** The program that changed our tables, as the kernel names it. */
+  readonly firewallChanger: () => string | undefined;
+  /** Forgets what happened until now. To be called just before a look that will see it: what comes later stays. */
+  readonly forget: (part: KernelPart) => void;
+  readonly close: () => void;
+}
+
+/** @throws UnderbridgeError UB_KERNEL */
+export function watchKernel(): KernelWatch {
+  let program: string | undefined;
+  let isOurTransaction = false;
+  const firewall = watchPart({
+    protocol: netlinkNetfilter,
+    groups: [nftablesGroup],
+    concernsUs: (message) => {
+      if (message.type === newGeneration) {
+        if (isOurTransaction) program = textOf(findAttribute(message, { after: nfgenmsgBytes, type: programName }));
+        isOurTransaction = false;
+        return false;
+      }
+      const isOurs = ourTables.has(textOf(findAttribute(message, { after: nfgenmsgBytes, type: tableName })) ?? '');
+      isOurTransaction ||= isOurs;
+      return isOurs;
+    },
+  });
+  const network = watchPart({ protocol: netlinkRoute, groups: routeGroups, concernsUs: isOurRouting });
+  const parts = { firewall, network };
+  return {
+    hasChanged: (part) => parts[part].hasChanged(),
+    firewallChanger: () => program,
+    forget: (part) => {
+      parts[part].forget();
+      if (part === 'firewall') program = undefined;
+    },
+    close: () => {
+      firewall.close();
+      network.close();
+    },
+  };
+}
+
+// Numbers from Linux include/uapi/linux: netfilter/nfnetlink.h, netfilter/nf_tables.h. The table's name is the first
+// attribute of every message about tables, chains, rules, sets and elements. Each transaction ends with a NEWGEN, which
+// says who made it.
+const nftablesGroup = 7;
+const nfgenmsgBytes = 4;
+const tableName = 1;
+const newGeneration = (10 << 8) | 15;
+const programName = 3;
+const ourTables = new Set<string>([filterTable, natTable]);
+
+// Numbers from Linux include/uapi/linux/rtnetlink.h. Routes are not told when their device goes down or away, and are
+// not asked for by address: so every change of a link or an address counts.
+const routeGroups = Object.values({
+  link: 1,
+  ipv4Address: 5,
+  ipv4Route: 7,
+  ipv4Rule: 8,
+  ipv6Rule: 19,
+  ipv4Netconf: 24,
+});
+const routeTypes: ReadonlySet<number> = new Set([24, 25]);
+const rtmsgBytes = 12;
+const routeTable = 15;
+const ourRouteTables: ReadonlySet<number> = new Set(Object.values(tableIds));
+
+function isOurRouting(message: NetlinkMessage): boolean {
+  if (!routeTypes.has(message.type)) return true;
+  const table = findAttribute(message, { after: rtmsgBytes, type: routeTable });
+  return table === undefined || ourRouteTables.has(table.readUInt32LE());
+}
+
+/** With overhead about a thousand bytes an event: a thousand foreign changes a second fit between two looks. */
+const queueBytes = 1024 * 1024;
+
+/** Datagrams at one look, so that a flood cannot hold the process. */
+const mostDatagrams = 2_000;
+
+function watchPart({
+  protocol,
+  groups,
+  concernsUs,
+}: {
+  readonly protocol: number;
+  readonly groups: readonly number[];
+  readonly concernsUs: (message: NetlinkMessage) => boolean;
+}) {
+  const socket = openNetlink({ protocol, groups, queueBytes });
+  let isChanged = false;
+  const listen = () => {
+    for (let count = 0; count < mostDatagrams; count += 1) {
+      const received = socket.receive();
+      if (received === 'nothing') return;
+      // What the kernel could not tell may have been about us.
+      if (received === 'overrun') isChanged = true;
+      else for (const message of parseMessages(received)) isChanged = concernsUs(message) || isChanged;
+    }
+  };
+  return {
+    hasChanged: () => {
+      listen();
+      return isChanged;
+    },
+    forget: () => {
+      listen();
+      isChanged = false;
+    },
+    close: socket.close,
+  };
+}
+
+function textOf(value: Buffer | undefined): string | undefined {
+  return value?.toString('utf8').replace(/\0.*$/s, '');
+}
