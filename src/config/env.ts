@@ -63,6 +63,7 @@ function assemble(values: CleanedEnv<Settings>, credentials: CredentialSource): 
     profileNames: values.CONFIG ?? [],
     failback: values.FAILBACK,
     authRetry: values.AUTH_RETRY,
+    hasStandby: values.STANDBY === 'on',
     dns: values.DNS,
     forwards: values.PORT_FWD ?? [],
     credentials,

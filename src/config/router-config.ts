@@ -49,6 +49,8 @@ export interface RouterConfig {
   readonly profileNames: readonly string[];
   /** When a tunnel of a later profile is left for one that stands before it. */
   readonly failback: Failback;
+  /** A second tunnel is kept connected, to a profile of its own. */
+  readonly hasStandby: boolean;
   /** What follows five refused logins in a row. */
   readonly authRetry: AuthRetry;
   readonly dns: DnsPolicy;

@@ -82,6 +82,14 @@ export function settingsFor(isolated: Ipv4Cidr | undefined) {
       unset: { kind: 'value', text: 'idle' },
       parse: parseFailback,
     }),
+    STANDBY: required({
+      desc:
+        'Whether a second tunnel is kept connected, to the next profile: `on` or `off`. When the first is lost, clients ' +
+        'go on through the second within a second.',
+      example: 'on',
+      unset: { kind: 'value', text: 'off' },
+      parse: (text) => parseChoice({ name: 'STANDBY', text, choices: ['on', 'off'] }),
+    }),
     AUTH_RETRY: required({
       desc:
         'What follows five refused logins in a row: `slow` tries that profile again every ten minutes, ' +

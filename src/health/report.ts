@@ -43,6 +43,15 @@ export interface HealthReport {
   readonly failures?: number;
   /** Every profile in the order of CONFIG. */
   readonly profiles?: readonly ProfileReport[];
+  /** With a hot standby, every tunnel; the other fields are then those of the tunnel that carries clients. */
+  readonly tunnels?: readonly TunnelReport[];
+}
+
+/** One tunnel of several. */
+export interface TunnelReport extends Omit<HealthReport, 'ready' | 'repairs' | 'tunnels' | 'exitInterface'> {
+  readonly interface: string;
+  /** Clients leave by it. */
+  readonly isCarrying: boolean;
 }
 
 /** What the attempts at one profile have come to. */
@@ -100,6 +109,12 @@ export function reportHealth({ tunnel, sinceMs, isServing, repairs, now }: Snaps
 
 function explained(cause: Cause): Cause & { readonly hint: string } {
   return { ...cause, hint: hintOf(cause.code) };
+}
+
+/** The report of one tunnel among several. */
+export function reportTunnel(snapshot: Snapshot, place: Pick<TunnelReport, 'interface' | 'isCarrying'>): TunnelReport {
+  const { ready: _, repairs: __, exitInterface: ___, ...report } = reportHealth(snapshot);
+  return { ...place, ...report };
 }
 
 function reportProfile(

@@ -1,7 +1,7 @@
 import type { RouterConfig } from '../config/router-config.ts';
-import { contains, type Ipv4 } from '../net/address.ts';
+import { contains, type IfName, type Ipv4 } from '../net/address.ts';
 import type { Match, OneOrMore } from '../ruleset/model.ts';
-import type { Endpoint, Policy, TunnelLink } from '../tunnel/policy.ts';
+import type { Endpoint, Policy, TunnelLink, TunnelPolicy } from '../tunnel/policy.ts';
 import type { RouterFacts } from './facts.ts';
 
 /** The settings that shape a plan. */
@@ -41,9 +41,24 @@ export function isLoopback(address: Ipv4): boolean {
   return address.startsWith('127.');
 }
 
-/** The one server that may be talked to, in the states that have one. */
-export function endpointOf(policy: Policy): Endpoint | undefined {
-  return policy.kind === 'dial' || policy.kind === 'forward' ? policy.endpoint : undefined;
+/** What each tunnel needs: the one that carries clients, or would, and the one that stands by. */
+export function partsOf({ standby, ...policy }: Policy): readonly TunnelPolicy[] {
+  return standby === undefined ? [policy] : [policy, standby];
+}
+
+/** The servers that may be talked to, one for each tunnel that dials or is up. */
+export function endpointsOf(policy: Policy): readonly Endpoint[] {
+  return partsOf(policy).flatMap((part) => (part.kind === 'dial' || part.kind === 'forward' ? part.endpoint : []));
+}
+
+/** The tunnels that are up, whether or not clients are in them. */
+export function linksOf(policy: Policy): readonly TunnelLink[] {
+  return partsOf(policy).flatMap((part) => (part.kind === 'forward' ? part.tun : []));
+}
+
+/** Every tunnel's device. */
+export function tunNamesOf({ tunName, standbyTunName }: RouterFacts): OneOrMore<IfName> {
+  return standbyTunName === undefined ? [tunName] : [tunName, standbyTunName];
 }
 
 /** DNS over both transports. */

@@ -7,6 +7,8 @@ export interface RouterFacts {
   /** The way to the VPN server. */
   readonly uplink: { readonly name: IfName; readonly cidr: Ipv4Cidr; readonly gateway: Ipv4 };
   readonly tunName: IfName;
+  /** The device of the tunnel that stands by, where the user wants one. */
+  readonly standbyTunName?: IfName;
   /** The user that OpenVPN runs as; the only one whose packets may reach an endpoint. */
   readonly openvpnUid: number;
   /** Linux ≥ 5.9 can reset a TCP connection before routing, so that clients fail at once. */

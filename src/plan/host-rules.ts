@@ -1,6 +1,15 @@
 import { renderSubnet } from '../net/address.ts';
 import type { Match, Rule } from '../ruleset/model.ts';
-import { type Context, dnsTraffic, endpointOf, isLoopback, isNonEmpty } from './context.ts';
+import {
+  type Context,
+  dnsTraffic,
+  endpointsOf,
+  isLoopback,
+  isNonEmpty,
+  linksOf,
+  partsOf,
+  tunNamesOf,
+} from './context.ts';
 import { baseRules, loopback } from './lockdown.ts';
 
 /**
@@ -10,7 +19,6 @@ import { baseRules, loopback } from './lockdown.ts';
 export function planEarly({ config, facts, policy }: Context): readonly Rule[] {
   const lan: Match = { kind: 'in', names: [facts.lan.name] };
   const uplink: Match = { kind: 'in', names: [facts.uplink.name] };
-  const tunnel: Match = { kind: 'in', names: [facts.tunName] };
   const lanSubnet = renderSubnet(config.gateway);
   return [
     {
@@ -39,7 +47,7 @@ export function planEarly({ config, facts, policy }: Context): readonly Rule[] {
       why: 'Nobody outside owns an address of the isolated network.',
       when: [
         { kind: 'source', subnet: lanSubnet },
-        { kind: 'in', names: [facts.uplink.name, facts.tunName] },
+        { kind: 'in', names: [facts.uplink.name, ...tunNamesOf(facts)] },
       ],
       verdict: { kind: 'drop' },
     },
@@ -49,15 +57,17 @@ export function planEarly({ config, facts, policy }: Context): readonly Rule[] {
       when: [uplink, { kind: 'destination', addresses: [facts.uplink.cidr.address], negate: true }],
       verdict: { kind: 'drop' },
     },
-    {
-      id: 'early-tunnel-weak-host',
-      why: "The tunnel may address only the tunnel's address, and nothing while there is no tunnel.",
-      when:
-        policy.kind === 'forward'
-          ? [tunnel, { kind: 'destination', addresses: [policy.tun.address], negate: true }]
-          : [tunnel],
-      verdict: { kind: 'drop' },
-    },
+    ...tunNamesOf(facts).map((name, index): Rule => {
+      const link = linksOf(policy).find((candidate) => candidate.name === name);
+      const tunnel: Match = { kind: 'in', names: [name] };
+      return {
+        id: index === 0 ? 'early-tunnel-weak-host' : 'early-standby-weak-host',
+        why: "The tunnel may address only the tunnel's address, and nothing while there is no tunnel.",
+        when:
+          link === undefined ? [tunnel] : [tunnel, { kind: 'destination', addresses: [link.address], negate: true }],
+        verdict: { kind: 'drop' },
+      };
+    }),
   ];
 }
 
@@ -83,34 +93,34 @@ export function planInput(context: Context): readonly Rule[] {
   const { config, facts, policy } = context;
   const lan: Match = { kind: 'in', names: [facts.lan.name] };
   const uplink: Match = { kind: 'in', names: [facts.uplink.name] };
-  const endpoint = endpointOf(policy);
   const rules: Rule[] = [baseRules.acceptLoopbackIn];
-  if (endpoint !== undefined) {
-    rules.push(
-      {
-        id: 'in-endpoint',
-        why: "The VPN server's answers to OpenVPN.",
-        when: [
-          uplink,
-          { kind: 'source', subnet: endpoint.address },
-          { kind: 'transport', transports: [endpoint.transport], port: { side: 'source', number: endpoint.port } },
-          { kind: 'state', states: ['established'] },
-        ],
-        verdict: { kind: 'accept' },
-      },
-      {
-        id: 'in-uplink-errors',
-        why: "Unreachable and too-big messages about OpenVPN's own packets.",
-        when: [
-          uplink,
-          { kind: 'icmp', types: ['destination-unreachable', 'time-exceeded'] },
-          { kind: 'state', states: ['related'] },
-        ],
-        verdict: { kind: 'accept' },
-      },
-    );
+  const endpoints = endpointsOf(policy);
+  for (const [index, endpoint] of endpoints.entries()) {
+    rules.push({
+      id: index === 0 ? 'in-endpoint' : 'in-standby-endpoint',
+      why: "The VPN server's answers to OpenVPN.",
+      when: [
+        uplink,
+        { kind: 'source', subnet: endpoint.address },
+        { kind: 'transport', transports: [endpoint.transport], port: { side: 'source', number: endpoint.port } },
+        { kind: 'state', states: ['established'] },
+      ],
+      verdict: { kind: 'accept' },
+    });
   }
-  if (policy.kind === 'resolve') {
+  if (endpoints.length > 0) {
+    rules.push({
+      id: 'in-uplink-errors',
+      why: "Unreachable and too-big messages about OpenVPN's own packets.",
+      when: [
+        uplink,
+        { kind: 'icmp', types: ['destination-unreachable', 'time-exceeded'] },
+        { kind: 'state', states: ['related'] },
+      ],
+      verdict: { kind: 'accept' },
+    });
+  }
+  if (partsOf(policy).some(({ kind }) => kind === 'resolve')) {
     rules.push({
       id: 'in-resolver',
       why: "Answers to the router's own look-up of the VPN server's name.",
@@ -118,12 +128,12 @@ export function planInput(context: Context): readonly Rule[] {
       verdict: { kind: 'accept' },
     });
   }
-  if (policy.kind === 'forward') {
+  if (linksOf(policy).length > 0) {
     rules.push({
       id: 'in-tunnel',
       why: 'Answers to the probe that proves the tunnel.',
       when: [
-        { kind: 'in', names: [facts.tunName] },
+        { kind: 'in', names: tunNamesOf(facts) },
         { kind: 'state', states: ['established', 'related'] },
       ],
       verdict: { kind: 'accept' },
@@ -169,11 +179,10 @@ export function planOutput(context: Context): readonly Rule[] {
   const { config, facts, policy } = context;
   const uplink: Match = { kind: 'out', names: [facts.uplink.name] };
   const lan: Match = { kind: 'out', names: [facts.lan.name] };
-  const endpoint = endpointOf(policy);
   const rules: Rule[] = [baseRules.acceptLoopbackOut];
-  if (endpoint !== undefined) {
+  for (const [index, endpoint] of endpointsOf(policy).entries()) {
     rules.push({
-      id: 'out-endpoint',
+      id: index === 0 ? 'out-endpoint' : 'out-standby-endpoint',
       why: 'OpenVPN, by its own user, to the one server of this attempt.',
       when: [
         uplink,
@@ -184,8 +193,9 @@ export function planOutput(context: Context): readonly Rule[] {
       verdict: { kind: 'accept' },
     });
   }
-  if (policy.kind === 'resolve') {
-    const servers = policy.scope.kind === 'servers' ? policy.scope.servers : [];
+  for (const part of partsOf(policy)) {
+    if (part.kind !== 'resolve') continue;
+    const servers = part.scope.kind === 'servers' ? part.scope.servers : [];
     rules.push({
       id: 'out-resolver',
       why: "The look-up of the VPN server's name; on Docker ≤ 27 it is Docker's own socket in this namespace.",
@@ -197,13 +207,13 @@ export function planOutput(context: Context): readonly Rule[] {
       verdict: { kind: 'accept' },
     });
   }
-  if (policy.kind === 'forward') {
+  for (const [index, { name, address }] of linksOf(policy).entries()) {
     rules.push({
-      id: 'out-tunnel',
+      id: index === 0 ? 'out-tunnel' : 'out-standby-tunnel',
       why: 'The probe that proves the tunnel.',
       when: [
-        { kind: 'out', names: [facts.tunName] },
-        { kind: 'source', subnet: policy.tun.address },
+        { kind: 'out', names: [name] },
+        { kind: 'source', subnet: address },
       ],
       verdict: { kind: 'accept' },
     });
@@ -262,7 +272,7 @@ export function planLast({ config, facts }: Context): readonly Rule[] {
       id: 'last-tunnel',
       why: 'No address of the isolated network is ever shown beyond the tunnel.',
       when: [
-        { kind: 'out', names: [facts.tunName] },
+        { kind: 'out', names: tunNamesOf(facts) },
         { kind: 'source', subnet: renderSubnet(config.gateway) },
       ],
       verdict: { kind: 'drop' },

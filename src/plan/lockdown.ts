@@ -7,7 +7,7 @@ export const filterTable = 'underbridge';
 export const natTable = 'underbridge_nat';
 
 /** Routing tables of ours: the router's own packets, packets from clients, packets from the tunnel. */
-export const tableIds = { own: 7100, clients: 7101, tunnel: 7102 } as const;
+export const tableIds = { own: 7100, clients: 7101, tunnel: 7102, probes: 7103, standbyProbes: 7104 } as const;
 
 export const loopback = 'lo' as IfName;
 

@@ -7,17 +7,25 @@ export interface Plan {
   readonly rules: readonly RoutingRule[];
   /** Every route of every table that is ours. */
   readonly routes: readonly Route[];
-  readonly tun: {
-    readonly name: IfName;
-    /** Absent: the interface has no address and carries nothing. */
-    readonly link?: { readonly address: Ipv4; readonly mtuBytes: number };
-  };
+  readonly tun: PlannedTun;
+  /** The device of the tunnel that stands by, where there is one. */
+  readonly standbyTun?: PlannedTun;
+}
+
+/** A tunnel's device. */
+export interface PlannedTun {
+  readonly name: IfName;
+  /** Absent: the interface has no address and carries nothing. */
+  readonly link?: { readonly address: Ipv4; readonly mtuBytes: number };
 }
 
 /** A policy routing rule; lower preferences are asked first, and the kernel's own `local` is 0. */
 export interface RoutingRule {
   readonly preference: number;
-  readonly from: { readonly kind: 'interface'; readonly name: IfName } | { readonly kind: 'forwarded' | 'any' };
+  readonly from:
+    | { readonly kind: 'interface'; readonly name: IfName }
+    | { readonly kind: 'source'; readonly address: Ipv4 }
+    | { readonly kind: 'forwarded' | 'any' };
   readonly to: { readonly kind: 'table'; readonly table: number } | { readonly kind: 'unreachable' };
   readonly why: string;
 }

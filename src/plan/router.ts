@@ -1,9 +1,11 @@
+import type { IfName } from '../net/address.ts';
 import type { Ruleset } from '../ruleset/model.ts';
-import type { Context } from './context.ts';
+import type { Policy } from '../tunnel/policy.ts';
+import { type Context, linksOf } from './context.ts';
 import { planForwardChains, planNat } from './forwarding-rules.ts';
 import { planEarly, planInput, planLast, planOutput, planRefuse } from './host-rules.ts';
 import { closed, filterTable } from './lockdown.ts';
-import type { Plan } from './plan.ts';
+import type { Plan, PlannedTun } from './plan.ts';
 import { planRoutes, planRoutingRules } from './routes.ts';
 
 /** Computes all rules, routes and addresses that `policy` asks for. Pure: the same input gives the same plan. */
@@ -13,8 +15,14 @@ export function planRouter(context: Context): Plan {
     ruleset: planRuleset(context),
     rules: planRoutingRules(context),
     routes: planRoutes(context),
-    tun: policy.kind === 'forward' ? { name: facts.tunName, link: policy.tun } : { name: facts.tunName },
+    tun: planTun(facts.tunName, policy),
+    ...(facts.standbyTunName === undefined ? {} : { standbyTun: planTun(facts.standbyTunName, policy) }),
   };
+}
+
+function planTun(name: IfName, policy: Policy): PlannedTun {
+  const link = linksOf(policy).find((candidate) => candidate.name === name);
+  return link === undefined ? { name } : { name, link };
 }
 
 function planRuleset(context: Context): Ruleset {

@@ -1,10 +1,11 @@
 import { contains, renderSubnet } from '../net/address.ts';
-import { type Context, endpointOf, isLoopback, probeAddresses } from './context.ts';
+import { type Context, endpointsOf, isLoopback, linksOf, partsOf, probeAddresses } from './context.ts';
 import { planBootRules, tableIds } from './lockdown.ts';
 import type { Route, RoutingRule } from './plan.ts';
 
 /** Which table a packet may ask; the same in every state. */
-export function planRoutingRules({ facts }: Context): readonly RoutingRule[] {
+export function planRoutingRules(context: Context): readonly RoutingRule[] {
+  const { facts } = context;
   return [
     {
       preference: 100,
@@ -18,8 +19,30 @@ export function planRoutingRules({ facts }: Context): readonly RoutingRule[] {
       to: { kind: 'table', table: tableIds.tunnel },
       why: 'Packets from the tunnel can meet only the isolated network.',
     },
+    ...planStandbyRules(context),
     ...planBootRules(),
   ];
+}
+
+/** With two tunnels the address that a probe is sent from says which one it is about. */
+function planStandbyRules({ facts, policy }: Context): readonly RoutingRule[] {
+  if (facts.standbyTunName === undefined) return [];
+  const probes = linksOf(policy).map((link): RoutingRule => {
+    const isStandby = link.name === facts.standbyTunName;
+    return {
+      preference: isStandby ? 104 : 103,
+      from: { kind: 'source', address: link.address },
+      to: { kind: 'table', table: isStandby ? tableIds.standbyProbes : tableIds.probes },
+      why: 'A probe of this tunnel goes through this tunnel, whichever one clients are in.',
+    };
+  });
+  const fromStandby: RoutingRule = {
+    preference: 102,
+    from: { kind: 'interface', name: facts.standbyTunName },
+    to: { kind: 'table', table: tableIds.tunnel },
+    why: 'Packets from the other tunnel can meet only the isolated network.',
+  };
+  return [fromStandby, ...probes];
 }
 
 /** Every route of our tables. */
@@ -29,7 +52,6 @@ export function planRoutes(context: Context): readonly Route[] {
   const lan = { kind: 'device', name: facts.lan.name } as const;
   const uplink = { kind: 'device', name: facts.uplink.name } as const;
   const { own, clients, tunnel } = tableIds;
-  const endpoint = endpointOf(policy);
   const closedRoute = (table: number): Route => ({
     table,
     destination: 'default',
@@ -49,7 +71,9 @@ export function planRoutes(context: Context): readonly Route[] {
     closedRoute(tunnel),
   ];
   // A server that is the gateway has its route already.
-  if (endpoint !== undefined && endpoint.address !== facts.uplink.gateway) {
+  for (const endpoint of endpointsOf(policy)) {
+    if (endpoint.address === facts.uplink.gateway) continue;
+    if (routes.some(({ destination }) => destination === endpoint.address)) continue;
     const onLink = contains(facts.uplink.cidr, endpoint.address);
     routes.push({
       table: own,
@@ -58,7 +82,7 @@ export function planRoutes(context: Context): readonly Route[] {
       why: 'OpenVPN to the server of this attempt.',
     });
   }
-  if (policy.kind === 'resolve') {
+  if (partsOf(policy).some(({ kind }) => kind === 'resolve') && policy.kind !== 'forward') {
     routes.push({
       table: own,
       destination: 'default',
@@ -69,23 +93,36 @@ export function planRoutes(context: Context): readonly Route[] {
   if (policy.kind === 'forward') {
     const { tun: link, endpoint: server } = policy;
     const tun = { kind: 'device', name: policy.tun.name } as const;
+    const servers = new Set(endpointsOf(policy).map(({ address }) => address));
     routes.push(
-      {
-        table: own,
-        destination: server.address,
-        via: { kind: 'unreachable' },
-        why: "Stays when the uplink and its routes vanish: OpenVPN's own packets would run round in the tunnel.",
-      },
-      { table: own, destination: 'default', via: tun, why: "The probe, and the kernel's reverse path check." },
-      ...probeAddresses({ config, facts, endpoint: server, tun: link }).map((destination) => ({
+      ...[...servers].map((destination) => ({
         table: own,
         destination,
-        via: tun,
-        why: "The probe, also where its address lies in the uplink's subnet.",
+        via: { kind: 'unreachable' } as const,
+        why: "Stays when the uplink and its routes vanish: OpenVPN's own packets would run round in the tunnel.",
       })),
+      { table: own, destination: 'default', via: tun, why: "The probe, and the kernel's reverse path check." },
+      ...probeAddresses({ config, facts, endpoint: server, tun: link })
+        .filter((address) => !servers.has(address))
+        .map((destination) => ({
+          table: own,
+          destination,
+          via: tun,
+          why: "The probe, also where its address lies in the uplink's subnet.",
+        })),
       { table: clients, destination: 'default', via: tun, why: 'Clients through the tunnel.' },
       { table: tunnel, destination: lanSubnet, via: lan, why: 'Answers and forwarded ports to clients.' },
     );
+  }
+  if (facts.standbyTunName !== undefined) {
+    for (const { name } of linksOf(policy)) {
+      routes.push({
+        table: name === facts.standbyTunName ? tableIds.standbyProbes : tableIds.probes,
+        destination: 'default',
+        via: { kind: 'device', name },
+        why: 'The probe of this tunnel.',
+      });
+    }
   }
   return routes;
 }
@@ -95,7 +132,8 @@ export function planRoutes(context: Context): readonly Route[] {
  * the reverse path check would drop its packets.
  */
 function planNeighbours({ config, facts, policy }: Context): readonly Route[] {
-  if (policy.kind !== 'resolve' && isLoopback(config.healthAddress.host)) return [];
+  const isResolving = partsOf(policy).some(({ kind }) => kind === 'resolve');
+  if (!isResolving && isLoopback(config.healthAddress.host)) return [];
   return [
     {
       table: tableIds.own,

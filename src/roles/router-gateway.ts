@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { UnderbridgeError } from '../errors.ts';
 import { renderCidr } from '../net/address.ts';
+import { tunNamesOf } from '../plan/context.ts';
 import type { RouterFacts } from '../plan/facts.ts';
 import { applyForwarding, type DeviceForwarding, findForwardingDrift } from '../system/forwarding.ts';
 import type { ObservedNetwork } from '../system/iproute.ts';
@@ -84,10 +85,11 @@ export async function warnOfRival({ config: { gateway }, facts, log }: Claim): P
   });
 }
 
-function wantedForwarding({ lan, uplink, tunName }: RouterFacts): readonly DeviceForwarding[] {
+function wantedForwarding(facts: RouterFacts): readonly DeviceForwarding[] {
+  const { lan, uplink } = facts;
   return [
     { name: lan.name, forwards: true },
-    { name: tunName, forwards: true },
+    ...tunNamesOf(facts).map((name) => ({ name, forwards: true })),
     { name: uplink.name, forwards: false },
   ];
 }

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { UnderbridgeError } from '../errors.ts';
+import { linksOf, partsOf } from '../plan/context.ts';
 import type { RouterFacts } from '../plan/facts.ts';
 import type { Plan } from '../plan/plan.ts';
 import { planRouter } from '../plan/router.ts';
@@ -118,7 +119,7 @@ export function openRouterKernel({
   const apply = (policy: Policy) => {
     wanted = policy;
     enqueue(async () => {
-      if (wanted !== policy && policy.kind !== 'lockdown') return;
+      if (wanted !== policy && !locksDown(policy)) return;
       if (!(await hold(policy))) return;
       log.info('policy applied', { policy: renderPolicy(policy) });
       onHeld(policy);
@@ -159,7 +160,7 @@ export function openRouterKernel({
     log.debug('looked at the kernel', { firewall: isFirewallSuspect, differences: differences.length });
     if (differences.length === 0 || policy !== wanted) return;
     // Without its device the tunnel cannot be repaired: the probe notices, and the next attempt makes it anew.
-    if (policy.kind === 'forward' && !hasDevice(network, facts.tunName)) return;
+    if (linksOf(policy).some(({ name }) => !hasDevice(network, name))) return;
     log.warn('the kernel was changed by somebody else', { differences: differences.slice(0, 3), program });
     if (ipv6.length > 0) await changeIpv6Rules(ipv6);
     if (!(await hold(policy))) return;
@@ -209,6 +210,11 @@ export function openRouterKernel({
     idle: () => queue,
     stop: () => clearInterval(listenTimer),
   };
+}
+
+/** True when a tunnel is taken away: the flows that are forgotten after that must not come back. */
+function locksDown(policy: Policy): boolean {
+  return partsOf(policy).some(({ kind }) => kind === 'lockdown');
 }
 
 const applyTries = 3;

@@ -28,6 +28,8 @@ import { findMissing } from '../system/prerequisites.ts';
 
 /** The tunnel's interface; persistent, so that rules and routes can name it before OpenVPN runs. */
 export const tunName = 'tun0' as IfName;
+/** The interface of the tunnel that stands by. */
+export const standbyTunName = 'tun1' as IfName;
 
 /** A profile, and what its server and its keys are answered with. */
 export interface ProfileSetup {
@@ -83,6 +85,7 @@ export async function setUpRouter(env: Environment): Promise<Parsed<RouterSetup>
     ...rules.faults,
     ...(profiles.kind === 'ok' ? profiles.value.flatMap((profile) => remoteFaults(profile, config)) : []),
   );
+  if (config.hasStandby && profiles.kind === 'ok' && profiles.value.length < 2) faults.push(noSecondProfile);
   if (gateway === undefined) faults.push(silentGateway(interfaces.value));
   if (faults.length > 0 || gateway === undefined || complete.kind === 'faults') {
     return faulty(...faults);
@@ -95,12 +98,20 @@ export async function setUpRouter(env: Environment): Promise<Parsed<RouterSetup>
       lan,
       uplink: { ...uplink, gateway },
       tunName,
+      ...(config.hasStandby ? { standbyTunName } : {}),
       openvpnUid,
       canRejectBeforeRouting: rules.canRejectBeforeRouting,
     },
     isClaimed: holdsAddress(network, config.gateway),
   });
 }
+
+const noSecondProfile: Fault = {
+  name: 'STANDBY',
+  value: 'on',
+  problem: 'there is only one profile, and the second tunnel needs another one',
+  hint: 'name two profiles in CONFIG, or leave STANDBY out',
+};
 
 /** Each profile with its secrets, or every fault, each once: profiles share the credentials of the settings. */
 export function withSecrets(

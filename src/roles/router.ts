@@ -1,30 +1,18 @@
-import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { assertNever, UnderbridgeError } from '../errors.ts';
-import { type HealthReport, reportHealth } from '../health/report.ts';
-import { contains } from '../net/address.ts';
-import { renderArguments, renderProfile } from '../openvpn/profile.ts';
-import { enforcedResolvers, probeAddresses } from '../plan/context.ts';
-import { applyForwarding } from '../system/forwarding.ts';
+import { UnderbridgeError } from '../errors.ts';
+import { type HealthReport, reportHealth, reportTunnel } from '../health/report.ts';
+import type { IfName } from '../net/address.ts';
+import { tunNamesOf } from '../plan/context.ts';
 import { serveHealth } from '../system/http.ts';
-import { changeNetwork } from '../system/iproute.ts';
 import type { Log } from '../system/log.ts';
-import { makeRunFolder, type OpenvpnProcess, openvpnUid, startOpenvpn } from '../system/openvpn.ts';
+import { makeRunFolder } from '../system/openvpn.ts';
 import { openTunDevice } from '../system/prerequisites.ts';
-import { startProbe, type Target } from '../system/probe.ts';
-import { hintOf } from '../tunnel/cause.ts';
-import {
-  type Course,
-  initialState,
-  step,
-  type TunnelEffect,
-  type TunnelEvent,
-  type TunnelState,
-} from '../tunnel/machine.ts';
-import { type Endpoint, renderEndpoint, type TunnelLink } from '../tunnel/policy.ts';
+import type { OneOrMore } from '../tunnel/failover.ts';
+import type { Policy, TunnelPolicy } from '../tunnel/policy.ts';
+import { chooseCarrier } from '../tunnel/selection.ts';
 import { openRouterKernel } from './router-kernel.ts';
-import { listProfiles, resolveRemotes } from './router-remotes.ts';
-import { type RouterSetup, tunName } from './router-setup.ts';
+import type { RouterSetup } from './router-setup.ts';
+import { ensureTun, openTunnel, type RouterTunnel } from './router-tunnel.ts';
 
 /** Docker kills after 10 s; a stop takes 50 ms unless something hangs. */
 const stopMs = 1_500;
@@ -39,143 +27,125 @@ export interface Router {
 }
 
 /**
- * Runs the router: one queue of events, one machine, effects whose results come back as events.
+ * Runs the router: a machine for each tunnel, and one policy made of what they ask for. Results of effects come back as
+ * events.
  * @throws UnderbridgeError UB_ADDRESS_TAKEN, UB_APPLY, UB_EXEC when it cannot start.
  */
 export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log }): Promise<Router> {
-  const { config, profiles } = setup;
-  let state: TunnelState = initialState(listProfiles(setup), config);
-  let sinceMs = Date.now();
-  let process: OpenvpnProcess | undefined;
-  let ending: Promise<void> = Promise.resolve();
-  let probe: { readonly stop: () => void } | undefined;
-  let timer: NodeJS.Timeout | undefined;
+  const { config } = setup;
   const { promise: failed, reject: giveUp } = Promise.withResolvers<never>();
   const { promise: firstPolicy, resolve: announceFirstPolicy } = Promise.withResolvers<void>();
   // The owner awaits it later; until then a rejection is not unhandled.
   failed.catch(() => undefined);
+  /** Which tunnel clients leave by. */
+  let carrier = 0;
+  /** The last that each tunnel asked for, and the last of those that the kernel has confirmed. */
+  const wanted: TunnelPolicy[] = [];
+  const confirmed: (TunnelPolicy | undefined)[] = [];
+  /** What each tunnel asked for, when the kernel was asked for the whole. */
+  const partsOf = new WeakMap<Policy, readonly TunnelPolicy[]>();
 
   const kernel = openRouterKernel({
     setup,
     log,
     onHeld: (policy) => {
       announceFirstPolicy();
-      dispatch({ kind: 'policy-confirmed', policy });
+      for (const [index, part] of (partsOf.get(policy) ?? []).entries()) {
+        if (wanted[index] !== part || confirmed[index] === part) continue;
+        confirmed[index] = part;
+        tunnels[index]?.dispatch({ kind: 'policy-confirmed', policy: part });
+      }
     },
-    onRefused: (policy, reason) => dispatch({ kind: 'policy-failed', policy, text: reason }),
+    onRefused: (policy, reason) => {
+      const parts = partsOf.get(policy) ?? [];
+      const isLockdown = parts.every(({ kind }) => kind === 'lockdown');
+      for (const [index, part] of parts.entries()) {
+        if (part.kind === 'lockdown' && !isLockdown) continue;
+        tunnels[index]?.dispatch({ kind: 'policy-failed', policy: part, text: reason });
+      }
+    },
     onBroken: (error) => giveUp(unexpected(error)),
   });
 
-  const dispatch = (event: TunnelEvent) => {
-    const before = state;
-    const next = step(state, event, { nowMs: performance.now(), random: Math.random() });
-    state = next.state;
-    if (before.kind !== state.kind || isProven(before) !== isProven(state)) {
-      sinceMs = Date.now();
-      logTransition(log, state);
-    }
-    for (const effect of next.effects) execute(effect);
+  const applyAll = () => {
+    const standby = wanted.find((_, index) => index !== carrier);
+    const main = wanted[carrier] ?? { kind: 'lockdown' };
+    const policy: Policy = standby === undefined ? main : { ...main, standby };
+    partsOf.set(policy, [...wanted]);
+    kernel.apply(policy);
   };
 
-  const execute = (effect: TunnelEffect): void => {
-    switch (effect.kind) {
-      case 'apply':
-        return kernel.apply(effect.policy);
-      case 'forget-flows':
-        return kernel.forgetFlows();
-      case 'resolve':
-        return void resolveSoon(effect);
-      case 'start-openvpn':
-        return void openSoon(effect);
-      case 'release-hold':
-        return process?.release();
-      case 'end-openvpn':
-        return endOpenvpn();
-      case 'start-probe':
-        return startProbing(effect);
-      case 'stop-probe':
-        return probe?.stop();
-      case 'arm-timer': {
-        const { timer: name, epoch, ms } = effect;
-        clearTimeout(timer);
-        timer = setTimeout(() => dispatch({ kind: 'timer', timer: name, epoch }), ms);
-        return;
-      }
-      case 'halt':
-        return giveUp(cannotLock(effect.text));
-      default:
-        return assertNever(effect);
-    }
+  const select = (): boolean => {
+    const states = tunnels.map((tunnel) => tunnel.state());
+    const next = chooseCarrier({ tunnels: states, carrier, failback: config.failback, nowMs: performance.now() });
+    if (next === carrier) return false;
+    log.info('clients change the tunnel', { from: tunnels[carrier]?.tunName, to: tunnels[next]?.tunName });
+    carrier = next;
+    return true;
   };
 
-  const resolveSoon = async ({ epoch, profileIndex }: Extract<TunnelEffect, { kind: 'resolve' }>) => {
-    const { endpoints, problems } = await resolveRemotes(setup, profileIndex);
-    const [first, ...others] = endpoints;
-    if (first !== undefined) return dispatch({ kind: 'resolved', epoch, endpoints: [first, ...others] });
-    dispatch({ kind: 'resolve-failed', epoch, text: problems.join('; ') });
-  };
-
-  const openSoon = async ({ epoch, endpoint }: Extract<TunnelEffect, { kind: 'start-openvpn' }>) => {
-    const { profile, secrets } = profiles[endpoint.profileIndex] ?? profiles[0];
-    const remote = profile.remotes[endpoint.remoteIndex] ?? profile.remotes[0];
-    try {
-      await ending;
-      await ensureTun();
-      // The attempt may be over by now; nobody would end a process that is started for it.
-      if (state.kind !== 'dialing' || state.course.epoch !== epoch) return;
-      process = startOpenvpn({
-        runFolder,
-        epoch,
-        tunName,
-        args: (managementSocket) => renderArguments({ profile, managementSocket, tunName }),
-        context: { profile, remote, server: renderEndpoint(endpoint) },
-        profileText: renderProfile({ profile, remote, address: endpoint.address }),
-        secrets: remote.proxy?.credentials === undefined ? secrets : { ...secrets, proxy: remote.proxy.credentials },
-        log,
-        onEvent: (event) =>
-          dispatch(checkLink({ event: { ...event, epoch }, endpoint, config, facts: kernel.facts() })),
-      });
-    } catch (error) {
-      dispatch({ kind: 'failed', epoch, cause: { code: 'openvpn-exited', text: text(error) } });
-    }
-  };
-
-  const endOpenvpn = () => {
-    const ended = process;
-    process = undefined;
-    if (ended !== undefined) ending = Promise.all([ending, ended.end()]).then(() => undefined);
-  };
-
-  const startProbing = ({ epoch, endpoint, tun }: Extract<TunnelEffect, { kind: 'start-probe' }>) => {
-    probe?.stop();
-    const target = probeTarget({ config, facts: kernel.facts(), endpoint, tun });
-    if (target.kind === 'none' || target.kind === 'peer') {
-      log.warn('no resolver to prove the tunnel with', {
-        hint: 'the server pushed none: set DNS to a resolver, or HEALTH_PROBE to ADDRESS:PORT',
-      });
-    }
-    probe = startProbe({
-      tun,
-      target,
-      onAnswer: (clientPackets) => dispatch({ kind: 'probe-answered', epoch, clientPackets }),
-      onEnd: (outcome) => {
-        const cause =
-          outcome === 'dead'
-            ? ({ code: 'tunnel-dead', text: 'the tunnel is connected, but nothing comes back through it' } as const)
-            : ({ code: 'tun-gone', text: `the device ${tun.name} was deleted` } as const);
-        dispatch({ kind: 'failed', epoch, cause });
+  const open = (tunName: IfName, index: number, profileIndexes: OneOrMore<number>): RouterTunnel => {
+    wanted[index] = { kind: 'lockdown' };
+    let hasMoved = false;
+    let wasCarrier = true;
+    return openTunnel({
+      setup,
+      log,
+      tunName,
+      profileIndexes,
+      owner: {
+        facts: kernel.facts,
+        runFolder: () => runFolder,
+        takenAddresses: () =>
+          tunnels.flatMap((other, place) => {
+            const state = other.state();
+            return place !== index && state.kind === 'up' ? state.tun.address : [];
+          }),
+        onChange: () => {
+          wasCarrier = carrier === index;
+          hasMoved = select() || hasMoved;
+          // A tunnel that asks for something has all applied in the same go.
+          queueMicrotask(() => {
+            if (!hasMoved) return;
+            hasMoved = false;
+            applyAll();
+            kernel.forgetFlows();
+          });
+        },
+        apply: (policy) => {
+          wanted[index] = policy;
+          applyAll();
+          if (hasMoved) kernel.forgetFlows();
+          hasMoved = false;
+        },
+        // The flows of clients are in another tunnel, where nothing has happened.
+        forgetFlows: () => {
+          if (wasCarrier) kernel.forgetFlows();
+        },
+        halt: (reason) => giveUp(cannotLock(reason)),
       },
     });
   };
 
-  const health = () =>
-    reportHealth({
-      tunnel: state,
-      sinceMs,
+  const tunNames = tunNamesOf(setup.facts);
+  const tunnels = tunNames.map((tunName, index) => open(tunName, index, profilesFor(setup, index, tunNames.length)));
+
+  const health = () => {
+    const now = { clockMs: performance.now(), calendarMs: Date.now() };
+    const snapshots = tunnels.map((tunnel) => ({
+      tunnel: tunnel.state(),
+      sinceMs: tunnel.sinceMs(),
       isServing: kernel.isServing(),
       repairs: kernel.repairs(),
-      now: { clockMs: performance.now(), calendarMs: Date.now() },
-    });
+      now,
+    }));
+    const report = reportHealth(snapshots[carrier] ?? assertSome(snapshots[0]));
+    if (tunnels.length === 1) return report;
+    const each = snapshots.map((snapshot, index) =>
+      reportTunnel(snapshot, { interface: tunNames[index] ?? tunNames[0], isCarrying: index === carrier }),
+    );
+    return { ...report, tunnels: each };
+  };
 
   const listen = () => serveHealth({ ...config.healthAddress, report: health });
   // An address that is ours only after the claim cannot be listened on before it.
@@ -186,74 +156,36 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
   // What the kernel tracked before the locks was not translated, and would stay so. Before the first attempt: in the
   // middle of a handshake the server's packets would no longer count as answers.
   kernel.forgetFlows();
-  await Promise.all([ensureTun(), kernel.idle()]);
+  await Promise.all([...tunNames.map(ensureTun), kernel.idle()]);
   // The address comes last: locks confirmed, nobody else there.
   const serve = async () => {
     await kernel.serve(firstPolicy);
     server ??= await listen();
   };
-  dispatch({ kind: 'start' });
+  for (const tunnel of tunnels) tunnel.dispatch({ kind: 'start' });
   void serve().catch((error) => giveUp(error instanceof UnderbridgeError ? error : unexpected(error)));
   return {
     health,
     failed,
     stop: async () => {
-      dispatch({ kind: 'stop' });
-      clearTimeout(timer);
+      for (const tunnel of tunnels) tunnel.dispatch({ kind: 'stop' });
       kernel.stop();
       server?.close();
       // A tool that hangs must not keep the container from ending: its namespace ends with it.
-      await Promise.race([Promise.all([kernel.idle(), ending]), sleep(stopMs)]);
+      await Promise.race([Promise.all([kernel.idle(), ...tunnels.map((tunnel) => tunnel.ended())]), sleep(stopMs)]);
     },
   };
 }
 
-function isProven(state: TunnelState): boolean {
-  return state.kind === 'up' && state.isProven;
+/** Profiles take turns between the tunnels, so that no two ever use the same one: providers allow one session of it. */
+function profilesFor({ profiles }: RouterSetup, tunnel: number, tunnels: number): OneOrMore<number> {
+  const [first = tunnel, ...others] = [...profiles.keys()].filter((index) => index % tunnels === tunnel);
+  return [first, ...others];
 }
 
-function logTransition(log: Log, state: TunnelState): void {
-  switch (state.kind) {
-    case 'blocked':
-      return log.warn('blocked', {
-        cause: state.cause.code,
-        reason: state.cause.text,
-        hint: hintOf(state.cause.code),
-        ...retryOf(state),
-      });
-    case 'resolving':
-      return log.info('resolving the names of the profile');
-    case 'dialing':
-      return log.info('dialing', {
-        profile: profileNameOf(state.course),
-        remote: renderEndpoint(state.endpoint),
-        attempt: state.course.attempts,
-      });
-    case 'up':
-      return log.info(state.isProven ? 'tunnel proven' : 'tunnel up', {
-        remote: renderEndpoint(state.endpoint),
-        interface: state.tun.name,
-        address: state.tun.address,
-      });
-    case 'stopping':
-      return log.info('stopping');
-    default:
-      return assertNever(state);
-  }
-}
-
-function retryOf({ retryAtMs }: Extract<TunnelState, { kind: 'blocked' }>): { readonly retryMs?: number } {
-  return retryAtMs === undefined ? {} : { retryMs: Math.round(retryAtMs - performance.now()) };
-}
-
-function profileNameOf({ profiles, profileIndex }: Course): string {
-  return (profiles[profileIndex] ?? profiles[0]).name;
-}
-
-async function ensureTun(): Promise<void> {
-  if (existsSync(`/sys/class/net/${tunName}`)) return;
-  await changeNetwork([`tuntap add dev ${tunName} mode tun user ${openvpnUid}`]);
-  applyForwarding([{ name: tunName, forwards: true }]);
+function assertSome<T>(value: T | undefined): T {
+  if (value === undefined) throw new TypeError('there is no tunnel');
+  return value;
 }
 
 function cannotLock(reason: string): UnderbridgeError {
@@ -267,46 +199,8 @@ function cannotLock(reason: string): UnderbridgeError {
 function unexpected(error: unknown): UnderbridgeError {
   return new UnderbridgeError({
     code: 'UB_INTERNAL',
-    message: text(error),
+    message: error instanceof Error ? error.message : String(error),
     hint: 'this is a bug in Underbridge, please report it',
     cause: error,
   });
-}
-
-function text(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
-
-/** A tunnel address inside one of our own networks would take it over. */
-function checkLink({
-  event,
-  endpoint,
-  config,
-  facts,
-}: Pick<RouterSetup, 'config' | 'facts'> & { readonly event: TunnelEvent; readonly endpoint: Endpoint }): TunnelEvent {
-  if (event.kind !== 'connected') return event;
-  const { address } = event.tun;
-  const owners = [
-    { owner: 'the isolated network', isOwned: contains(config.gateway, address) },
-    { owner: 'the uplink', isOwned: contains(facts.uplink.cidr, address) },
-    { owner: 'the VPN server itself', isOwned: address === endpoint.address },
-    { owner: 'HEALTH_PROBE', isOwned: config.probe.kind === 'tcp' && config.probe.address === address },
-    { owner: 'the enforced resolver', isOwned: enforcedResolvers(config, event.tun).includes(address) },
-  ];
-  const owner = owners.find(({ isOwned }) => isOwned)?.owner;
-  if (owner === undefined) return event;
-  const cause = { code: 'address-conflict', text: `the server gave ${address}, which belongs to ${owner}` } as const;
-  return { kind: 'failed', epoch: event.epoch, cause };
-}
-
-function probeTarget({
-  config,
-  facts,
-  endpoint,
-  tun,
-}: Pick<RouterSetup, 'config' | 'facts'> & { readonly endpoint: Endpoint; readonly tun: TunnelLink }): Target {
-  const [first, ...others] = probeAddresses({ config, facts, endpoint, tun });
-  if (first === undefined) return tun.peer === undefined ? { kind: 'none' } : { kind: 'peer', address: tun.peer };
-  if (config.probe.kind === 'tcp') return { kind: 'tcp', address: first, port: config.probe.port };
-  return { kind: 'resolvers', servers: [first, ...others] };
 }

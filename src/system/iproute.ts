@@ -96,8 +96,9 @@ export function renderRoute(route: Route): string {
 
 /** Arguments of `ip rule` that stand for this rule. */
 export function renderRule(rule: RoutingRule): string {
-  const from = { interface: 'iif', forwarded: 'not iif lo', any: 'from all' }[rule.from.kind];
-  const name = rule.from.kind === 'interface' ? ` ${rule.from.name}` : '';
+  const from = { interface: 'iif', source: 'from', forwarded: 'not iif lo', any: 'from all' }[rule.from.kind];
+  const name =
+    rule.from.kind === 'interface' ? ` ${rule.from.name}` : rule.from.kind === 'source' ? ` ${rule.from.address}` : '';
   const to = rule.to.kind === 'table' ? `lookup ${rule.to.table}` : 'unreachable';
   return `pref ${rule.preference} ${from}${name} ${to}`;
 }
@@ -113,9 +114,9 @@ export function renderObservedRoute(route: ObservedRoute): string {
 /** The same text for an observed rule as {@link renderRule} gives for the planned one; a foreign selector shows. */
 export function renderObservedRule(rule: ObservedRule): string {
   const { priority, src, not, iif, iif_detached: _, table, action, ...foreign } = rule;
-  const from = `${not === null ? 'not ' : ''}${iif === undefined ? 'from all' : `iif ${iif}`}`;
+  const from = `${not === null ? 'not ' : ''}${iif === undefined ? `from ${src}` : `iif ${iif}`}`;
   const to = action === 'unreachable' ? 'unreachable' : `lookup ${table}`;
-  const selectors = Object.entries({ ...(src === 'all' ? {} : { src }), ...foreign }).map(
+  const selectors = Object.entries({ ...(src === 'all' || iif === undefined ? {} : { src }), ...foreign }).map(
     ([name, value]) => ` ${name} ${value}`,
   );
   return `pref ${priority} ${from} ${to}${selectors.join('')}`;

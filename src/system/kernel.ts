@@ -1,6 +1,6 @@
 import { UnderbridgeError } from '../errors.ts';
 import { planIpv6Rules, tableIds } from '../plan/lockdown.ts';
-import type { Plan, Route, RoutingRule } from '../plan/plan.ts';
+import type { Plan, PlannedTun, Route, RoutingRule } from '../plan/plan.ts';
 import { compareTable } from '../ruleset/drift.ts';
 import { run } from './exec.ts';
 import {
@@ -75,7 +75,8 @@ export async function findIpv6Drift(): Promise<readonly string[]> {
  */
 function possiblePlan(plan: Plan, { links }: ObservedNetwork): Plan {
   const isUp = (name: string) => links.some(({ ifname, flags }) => ifname === name && flags.includes('UP'));
-  const isPossible = ({ via }: Route) => via.kind === 'unreachable' || via.name === plan.tun.name || isUp(via.name);
+  const tuns = [plan.tun.name, plan.standbyTun?.name];
+  const isPossible = ({ via }: Route) => via.kind === 'unreachable' || tuns.includes(via.name) || isUp(via.name);
   return { ...plan, routes: plan.routes.filter(isPossible) };
 }
 
@@ -90,11 +91,22 @@ function planRoutingChanges(plan: Plan, seen: ObservedNetwork): readonly string[
   const wantedRoutes = plan.routes.map(renderRoute);
   return [
     ...plan.rules.flatMap((rule) => planRuleChanges(rule, seen)),
+    ...planRuleRemovals(plan, seen),
     // Away first: a route that is replaced may share its key with the new one.
     ...difference(seenRoutes, wantedRoutes).map((route) => `route del ${route}`),
     ...difference(wantedRoutes, seenRoutes).map((route) => `route replace ${route}`),
   ];
 }
+
+/** Rules of a tunnel that was up, or of a second one that is not wanted any more. */
+function planRuleRemovals({ rules }: Plan, seen: ObservedNetwork): readonly string[] {
+  return seen.rules
+    .filter(({ priority }) => standbyPreferences.has(priority))
+    .filter(({ priority }) => rules.every(({ preference }) => preference !== priority))
+    .map(({ priority }) => `rule del pref ${priority}`);
+}
+
+const standbyPreferences: ReadonlySet<number> = new Set([102, 103, 104]);
 
 /** One preference holds our rule and no other. Deleting by preference alone also rids us of selectors we do not know. */
 function planRuleChanges(rule: RoutingRule, seen: Pick<ObservedNetwork, 'rules'>): readonly string[] {
@@ -104,8 +116,11 @@ function planRuleChanges(rule: RoutingRule, seen: Pick<ObservedNetwork, 'rules'>
   return [...there.map(() => `rule del pref ${rule.preference}`), `rule add ${wanted}`];
 }
 
-function planTunChanges(plan: Plan, seen: ObservedNetwork): readonly string[] {
-  const { name, link: wanted } = plan.tun;
+function planTunChanges({ tun, standbyTun }: Plan, seen: ObservedNetwork): readonly string[] {
+  return [tun, ...(standbyTun === undefined ? [] : [standbyTun])].flatMap((each) => planOneTun(each, seen));
+}
+
+function planOneTun({ name, link: wanted }: PlannedTun, seen: ObservedNetwork): readonly string[] {
   const link = seen.links.find((candidate) => candidate.ifname === name);
   const addresses = link?.addr_info.filter(({ family }) => family === 'inet') ?? [];
   const stale = addresses.filter(({ local, prefixlen }) => local !== wanted?.address || prefixlen !== 32);

@@ -103,7 +103,7 @@ export function startOpenvpn({
   readonly log: Log;
   readonly onEvent: (event: OpenvpnEvent) => void;
 }): OpenvpnProcess {
-  const socketPath = `${runFolder}/openvpn-${epoch}.sock`;
+  const socketPath = `${runFolder}/${tunName}-${epoch}.sock`;
   let client: ManagementClient | undefined;
   let connection: Socket | undefined;
   let isEnding = false;

@@ -24,8 +24,14 @@ export interface TunnelLink {
 /** Where names of remotes are asked: Docker's resolver hides its upstreams, so `any` of them may have to be reached. */
 export type ResolverScope = { readonly kind: 'any' } | { readonly kind: 'servers'; readonly servers: readonly Ipv4[] };
 
-/** What may pass. Each variant carries only what that state may open. */
-export type Policy =
+/** What may pass: that of the tunnel which carries clients, or would, and of the one beside it. */
+export type Policy = TunnelPolicy & {
+  /** The tunnel that stands by: its server and its probe, and never a client. */
+  readonly standby?: TunnelPolicy;
+};
+
+/** What one tunnel needs to pass. Each variant carries only what that state may open. */
+export type TunnelPolicy =
   /** Nothing but answers to clients. */
   | { readonly kind: 'lockdown' }
   /** The router's own name look-ups on the uplink. */
@@ -36,7 +42,11 @@ export type Policy =
   | { readonly kind: 'forward'; readonly endpoint: Endpoint; readonly tun: TunnelLink };
 
 /** One log line's worth of a policy: `dial 198.51.100.10:1194/udp`. */
-export function renderPolicy(policy: Policy): string {
+export function renderPolicy({ standby, ...policy }: Policy): string {
+  return standby === undefined ? renderOne(policy) : `${renderOne(policy)}; standby: ${renderOne(standby)}`;
+}
+
+function renderOne(policy: TunnelPolicy): string {
   switch (policy.kind) {
     case 'lockdown':
       return 'lockdown';

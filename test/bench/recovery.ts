@@ -1,21 +1,29 @@
 // What every failure costs: time to notice and to heal, packets of clients that leaked, and the sentence that people
 // get. Then many reconnects, with what the router holds before and after. Root and network namespaces; no engine.
-// `npm run bench:recovery -- [--reconnects N] [--only WORDS]`
+// `npm run bench:recovery -- [--kills N] [--reconnects N] [--only WORDS]`
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { failures, makeCauseLab, provoke } from '../kernel/lab/causes.ts';
 import { countHoldings, type Holdings, reconnect } from '../kernel/lab/reconnects.ts';
+import { makeStandbyLab } from '../kernel/lab/standby.ts';
 import { makeWorld, type World } from '../kernel/lab/world.ts';
+import { renderNumber, spreadOf } from './figures.ts';
 
 const { values } = parseArgs({
-  options: { reconnects: { type: 'string', default: '1000' }, only: { type: 'string', default: '' } },
+  options: {
+    reconnects: { type: 'string', default: '1000' },
+    kills: { type: 'string', default: '20' },
+    only: { type: 'string', default: '' },
+  },
 });
 const reconnects = Number(values.reconnects);
+const kills = Number(values.kills);
 
 const world = await makeWorld();
 try {
   await measureFailures(world, values.only);
+  if (kills > 0) await measureStandby(world, kills);
   if (reconnects > 0) await measureReconnects(world, reconnects);
 } finally {
   await world.remove();
@@ -30,6 +38,24 @@ async function measureFailures(lab: World, only: string): Promise<void> {
     const healed = healedMs === undefined ? 'by hand' : `${healedMs} ms`;
     say(`| ${failure.name} | \`${cause.code}\` | ${noticedMs} ms | ${healed} | ${leaked} | ${cause.text} |`);
     if (leaked > 0) process.exitCode = 1;
+  }
+}
+
+/** Kills the server that carries clients, again and again, and looks how soon a client's flow goes on. */
+async function measureStandby(lab: World, times: number): Promise<void> {
+  const standby = await makeStandbyLab(lab);
+  try {
+    const switchesMs: number[] = [];
+    await lab.forgetLeaks();
+    for (let done = 0; done < times; done += 1) switchesMs.push(await standby.killCarrier());
+    const { median, most } = spreadOf(switchesMs);
+    say(
+      `\n${times} kills of the server that carries clients, with STANDBY=on: clients go on after ${renderNumber(median)} ms`,
+    );
+    say(`(median; the worst was ${renderNumber(most)} ms), ${await lab.leaked()} packets leaked.`);
+    if (most > 1_000 || (await lab.leaked()) > 0) process.exitCode = 1;
+  } finally {
+    await standby.stop();
   }
 }
 

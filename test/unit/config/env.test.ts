@@ -37,6 +37,7 @@ describe('the environment', () => {
         profileNames: ['openvpn_config_filename.ovpn'],
         failback: { kind: 'idle' },
         authRetry: 'slow',
+        hasStandby: false,
         dns: { kind: 'servers', servers: ['1.1.1.1'] },
         forwards: [
           {

@@ -94,6 +94,19 @@ export const goldenPlans: Readonly<Record<string, Plan>> = {
       },
     }),
   ),
+  'forward-standby': planRouter(
+    context({
+      policy: {
+        ...policies.forward,
+        standby: {
+          kind: 'forward',
+          endpoint: endpoint(11),
+          tun: tunnelLink(3, { name: ifName('tun1'), address: ipv4('10.9.0.3') }),
+        },
+      },
+      seen: { standbyTunName: ifName('tun1') },
+    }),
+  ),
   'forward-pushed-dns-tcp': planRouter(
     context({
       policy: {

@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { askTcp, sentBy, startFlood } from './lab/client.ts';
+import { makeStandbyLab, type StandbyLab } from './lab/standby.ts';
+import { addresses, makeWorld, ports, type World } from './lab/world.ts';
+
+// Two tunnels, one of which carries clients. Root and network namespaces; real OpenVPN on both ends.
+let world: World;
+let lab: StandbyLab;
+
+const inside = ['10.8.0.2', '10.9.0.2'] as const;
+const outside = ['10.8.0.1', '10.9.0.1'] as const;
+
+before(async () => {
+  world = await makeWorld();
+  lab = await makeStandbyLab(world, { PORT_FWD: `${addresses.client}:8080` });
+});
+after(() => world.remove());
+
+test('keeps two tunnels, each on its own device and to its own profile, and clients in the first', async () => {
+  const tunnels = (await lab.router.health()).tunnels as readonly Readonly<Record<string, unknown>>[];
+  assert.deepEqual(
+    tunnels.map(({ interface: name, isCarrying, profile, healthy }) => ({ name, isCarrying, profile, healthy })),
+    [
+      { name: 'tun0', isCarrying: true, profile: 'a.ovpn', healthy: true },
+      { name: 'tun1', isCarrying: false, profile: 'b.ovpn', healthy: true },
+    ],
+  );
+  assert.equal(await askTcp(world.client, addresses.web, ports.web), inside[0]);
+  assert.equal(await world.leaked(), 0);
+});
+
+for (const signal of ['SIGKILL', 'SIGKILL', 'SIGSTOP', 'SIGSTOP'] as const) {
+  test(`clients go on within a second after ${signal} of the server, and port forwards follow`, async () => {
+    const lost = await lab.carrier();
+    const flood = startFlood(world.other, addresses.web, ports.web, 4);
+    const tookMs = await lab.killCarrier(signal);
+    assert.ok(tookMs < 1_000, `${tookMs} ms`);
+    const carrier = await lab.carrier();
+    // The tunnel that came back stands by: clients are not moved without need.
+    assert.equal(carrier, 1 - lost);
+    assert.equal(await askTcp(world.client, addresses.web, ports.web), inside[carrier]);
+    assert.equal(await askTcp(world.server, inside[carrier] ?? '', 8080), outside[carrier]);
+    assert.match(await askTcp(world.server, inside[lost] ?? '', 8080), /^E/);
+    assert.ok((await sentBy(flood)) > 1_000);
+    assert.equal(await world.leaked(), 0);
+  });
+}
+
+test('does not disturb clients when the tunnel that stands by is lost', async () => {
+  const carrier = await lab.carrier();
+  lab.servers[1 - carrier]?.signal('SIGKILL');
+  for (let looks = 0; looks < 20; looks += 1) {
+    assert.equal(await askTcp(world.client, addresses.web, ports.web), inside[carrier]);
+    await sleep(50);
+  }
+  await lab.restart(1 - carrier);
+  await lab.bothHealthy();
+  assert.equal(await lab.carrier(), carrier);
+  assert.equal(await world.leaked(), 0);
+});
+
+test('heals when both servers die', async () => {
+  for (const server of lab.servers) server.signal('SIGKILL');
+  await lab.router.untilUnhealthy(5_000);
+  assert.match(await askTcp(world.client, addresses.web, ports.web), /^E\w+ \d{1,3}$/);
+  await Promise.all([lab.restart(0), lab.restart(1)]);
+  await lab.bothHealthy();
+  assert.match(await askTcp(world.client, addresses.web, ports.web), /^10\.[89]\.0\.2$/);
+  assert.equal(await world.leaked(), 0);
+});
+
+test('refuses a standby without a second profile', async () => {
+  await lab.stop();
+  const alone = world.startRouter({ STANDBY: 'on' });
+  assert.equal((await alone.process.exited).exitCode, 1);
+  assert.match(alone.output(), /STANDBY="on": there is only one profile, and the second tunnel needs another one/);
+});
