@@ -22,7 +22,7 @@ export function explainLine(message: string, { server, profile, remote }: Failur
   if (/No route to host|Network is unreachable|EHOSTUNREACH|ENETUNREACH/.test(message)) {
     return cause('unreachable', `there is no way to ${server}: the network says that it cannot be reached`);
   }
-  const [, refusal] = /^OPTIONS ERROR: (?!failed to import)(.*)$/.exec(message) ?? [];
+  const [, refusal] = /^(?:OPTIONS ERROR: (?!failed to import)|Error: (?=negotiated cipher))(.*)$/.exec(message) ?? [];
   if (refusal !== undefined) return cause('option-error', `OpenVPN does not take what the server pushed: ${refusal}`);
   const option = findOption(message, { profile, remote });
   if (option === undefined) return undefined;

@@ -19,7 +19,7 @@ import { makeNamespace, type Namespace, removeNamespace } from './lab/namespace.
 let ns: Namespace;
 
 before(async () => {
-  ns = await makeNamespace('ub-golden');
+  ns = await makeNamespace(`ub-golden-${process.pid % 10_000}`);
 });
 
 after(() => removeNamespace(ns));
@@ -195,14 +195,15 @@ describe('a ruleset that somebody changes', () => {
 
 describe('the reviewed routes', () => {
   it('are taken by ip, and listed as they were written', async () => {
-    for (const name of [facts.lan.name, facts.uplink.name, facts.tunName]) {
+    for (const name of [facts.lan.name, facts.uplink.name, facts.tunName, 'tun1']) {
       await ns.run('ip', 'tuntap', 'add', 'dev', name, 'mode', 'tap');
       await ns.run('ip', 'link', 'set', name, 'up');
     }
     await ns.run('ip', 'addr', 'add', '172.22.0.1/24', 'dev', facts.lan.name);
     await ns.run('ip', 'addr', 'add', '203.0.113.7/24', 'dev', facts.uplink.name);
     for (const [name, { rules, routes }] of Object.entries(goldenPlans)) {
-      for (const table of ['7100', '7101', '7102']) await ns.attempt('ip', 'route', 'flush', 'table', table);
+      for (const table of ['7100', '7101', '7102', '7103', '7104'])
+        await ns.attempt('ip', 'route', 'flush', 'table', table);
       const preferences = new Set(rules.map(({ preference }) => preference));
       for (const preference of preferences) await ns.attempt('ip', 'rule', 'del', 'pref', `${preference}`);
       for (const rule of rules) await ns.run('ip', 'rule', 'add', ...renderRule(rule).split(' '));
