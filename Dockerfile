@@ -10,6 +10,7 @@ RUN apt-get update \
  && apt-get install --yes --no-install-recommends binutils \
  && strip --output-file=/build/node /usr/local/bin/node
 COPY package.json package-lock.json ./
+COPY src/node-openvpn-mgmt/package.json src/node-openvpn-mgmt/
 # No install script runs: the base image is the Node, and esbuild finds its binary without one.
 RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY tsconfig.json ./
