@@ -26,7 +26,7 @@ RUN groupadd --system --gid 975 openvpn \
  && export DEBIAN_FRONTEND=noninteractive \
  && apt-get update \
  && apt-get install --yes --no-install-recommends \
-      conntrack iproute2 libatomic1 netbase nftables openvpn tini \
+      conntrack iproute2 iptables libatomic1 netbase nftables openvpn tini \
  && apt-get clean \
  && rm -rf \
       /etc/default/openvpn /etc/init.d /etc/network /etc/openvpn /etc/rc?.d /usr/lib/systemd /usr/lib/tmpfiles.d \

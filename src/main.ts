@@ -64,10 +64,11 @@ async function runRouter(): Promise<number> {
   const setup = await Promise.race([setUpRouter(process.env), stopSignal]);
   if (typeof setup === 'string') return 0;
   if (setup.kind === 'faults') return refuse(setup.faults, 'the router cannot start');
-  const { config, warnings, profile } = setup.value;
+  const { config, warnings, profile, facts } = setup.value;
   process.env.TZ = config.timeZone;
   const log = createLog({ level: config.logLevel, format: config.logFormat });
   for (const { name, problem, hint } of warnings) log.warn('setting is not known', { name, problem, hint });
+  if (facts.firewall !== 'nft') log.warn('the rules are loaded by iptables', { program: facts.firewall });
   for (const { line, option, reason } of profile.ignored)
     log.debug('profile option left out', { line, option, reason });
   const router = await startRouter({ setup: setup.value, log });

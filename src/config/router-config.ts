@@ -30,6 +30,9 @@ export type ProbeTarget =
   /** A TCP connection; a refusal proves the path as well as an answer does. */
   | { readonly kind: 'tcp'; readonly address: Ipv4; readonly port: Port };
 
+/** What loads the firewall's rules; `auto` is nft where the kernel has it, and else iptables-legacy. */
+export type FirewallChoice = 'auto' | 'nft' | 'iptables-nft' | 'iptables-legacy';
+
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 export type LogFormat = 'text' | 'json';
 
@@ -48,6 +51,7 @@ export interface RouterConfig {
   readonly probe: ProbeTarget;
   /** TCP maximum segment size for clients in bytes; absent: clamped to the path MTU. */
   readonly mssBytes?: number;
+  readonly firewall: FirewallChoice;
   /** IANA name of the time zone of the log, in its canonical form: `Europe/Warsaw`. */
   readonly timeZone: string;
   readonly logLevel: LogLevel;

@@ -1,3 +1,4 @@
+import type { Firewall } from '../plan/facts.ts';
 import type { Cause } from '../tunnel/cause.ts';
 import type { TunnelState } from '../tunnel/machine.ts';
 import { renderEndpoint } from '../tunnel/policy.ts';
@@ -11,6 +12,7 @@ export interface Snapshot {
   readonly isServing: boolean;
   /** How often something was put right that somebody else had changed in the kernel. */
   readonly repairs: number;
+  readonly firewall: Firewall;
 }
 
 /** The body of `/healthz` and `/readyz`; never holds a secret. */
@@ -23,6 +25,8 @@ export interface HealthReport {
   readonly since: string;
   /** How often rules, routes or addresses were put right that somebody else had changed. */
   readonly repairs: number;
+  /** What the rules are loaded by. */
+  readonly firewall: Firewall;
   /** Why there is no tunnel, or why the last attempt failed; absent once a tunnel is proven. */
   readonly cause?: Cause;
   /** `address:port/transport` of the VPN server that is used or tried. */
@@ -40,13 +44,14 @@ export interface HealthReport {
  * Healthy: clients are forwarded and a probe has come back through this tunnel. Ready: the gateway address is
  * served, by the tunnel or by an immediate error.
  */
-export function reportHealth({ tunnel, sinceMs, isServing, repairs }: Snapshot): HealthReport {
+export function reportHealth({ tunnel, sinceMs, isServing, repairs, firewall }: Snapshot): HealthReport {
   const base = {
     healthy: tunnel.kind === 'up' && tunnel.isForwarding && tunnel.isProven,
     ready: isServing && tunnel.kind !== 'stopping',
     state: tunnel.kind,
     since: new Date(sinceMs).toISOString(),
     repairs,
+    firewall,
   };
   if (tunnel.kind === 'stopping') return base;
   const { attempts, failures, lastCause } = tunnel.course;

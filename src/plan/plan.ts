@@ -1,9 +1,12 @@
 import type { IfName, Ipv4 } from '../net/address.ts';
 import type { Ruleset } from '../ruleset/model.ts';
+import type { Firewall } from './facts.ts';
 
 /** The whole wanted state of the machine, computed anew for every policy. */
 export interface Plan {
   readonly ruleset: Ruleset;
+  /** What loads the ruleset. */
+  readonly firewall: Firewall;
   readonly rules: readonly RoutingRule[];
   /** Every route of every table that is ours. */
   readonly routes: readonly Route[];

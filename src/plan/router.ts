@@ -11,6 +11,7 @@ export function planRouter(context: Context): Plan {
   const { facts, policy } = context;
   return {
     ruleset: planRuleset(context),
+    firewall: facts.firewall,
     rules: planRoutingRules(context),
     routes: planRoutes(context),
     tun: policy.kind === 'forward' ? { name: facts.tunName, link: policy.tun } : { name: facts.tunName },

@@ -162,7 +162,13 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
   };
 
   const health = () =>
-    reportHealth({ tunnel: state, sinceMs, isServing: kernel.isServing(), repairs: kernel.repairs() });
+    reportHealth({
+      tunnel: state,
+      sinceMs,
+      isServing: kernel.isServing(),
+      repairs: kernel.repairs(),
+      firewall: kernel.facts().firewall,
+    });
 
   const listen = () => serveHealth({ ...config.healthAddress, report: health });
   // An address that is ours only after the claim cannot be listened on before it.

@@ -34,13 +34,22 @@ function connect(dialing: TunnelState): TunnelState {
 }
 
 function report(tunnel: TunnelState, isServing = true): HealthReport {
-  return reportHealth({ tunnel, sinceMs, isServing, repairs: 3 });
+  return reportHealth({ tunnel, sinceMs, isServing, repairs: 3, firewall: 'nft' });
 }
 
 describe('the health report', () => {
   it('of a router that just starts says so', () => {
     assert.deepEqual(report(after(), false), {
-      ...{ healthy: false, ready: false, state: 'blocked', since, repairs: 3, attempts: 0, failures: 0 },
+      ...{
+        healthy: false,
+        ready: false,
+        state: 'blocked',
+        since,
+        repairs: 3,
+        firewall: 'nft',
+        attempts: 0,
+        failures: 0,
+      },
       cause: { code: 'starting', text: 'the router is starting' },
     });
   });
@@ -48,14 +57,33 @@ describe('the health report', () => {
   it('of a blocked router says why', () => {
     const state = after({ kind: 'start' }, { kind: 'failed', epoch: 1, cause: silence });
     assert.deepEqual(report(state), {
-      ...{ healthy: false, ready: true, state: 'blocked', since, repairs: 3, attempts: 1, failures: 1, cause: silence },
+      ...{
+        healthy: false,
+        ready: true,
+        state: 'blocked',
+        since,
+        repairs: 3,
+        firewall: 'nft',
+        attempts: 1,
+        failures: 1,
+        cause: silence,
+      },
     });
   });
 
   it('of a router that dials names the server, and why the attempt before failed', () => {
     const retry: TunnelEvent = { kind: 'timer', timer: 'retry', epoch: 2 };
     assert.deepEqual(report(after({ kind: 'start' }, { kind: 'failed', epoch: 1, cause: silence }, retry)), {
-      ...{ healthy: false, ready: true, state: 'dialing', since, repairs: 3, attempts: 2, failures: 1 },
+      ...{
+        healthy: false,
+        ready: true,
+        state: 'dialing',
+        since,
+        repairs: 3,
+        firewall: 'nft',
+        attempts: 2,
+        failures: 1,
+      },
       ...{ cause: silence, remote: '198.51.100.10:1194/udp' },
     });
   });
@@ -63,7 +91,16 @@ describe('the health report', () => {
   it('of a router that resolves has no remote yet', () => {
     const names = initialState({ kind: 'names', scope: { kind: 'any' } });
     assert.deepEqual(report(step(names, { kind: 'start' }).state), {
-      ...{ healthy: false, ready: true, state: 'resolving', since, repairs: 3, attempts: 0, failures: 0 },
+      ...{
+        healthy: false,
+        ready: true,
+        state: 'resolving',
+        since,
+        repairs: 3,
+        firewall: 'nft',
+        attempts: 0,
+        failures: 0,
+      },
     });
   });
 
@@ -74,6 +111,7 @@ describe('the health report', () => {
       state: 'up',
       since,
       repairs: 3,
+      firewall: 'nft',
       attempts: 1,
       failures: 0,
       remote: '198.51.100.10:1194/udp',
@@ -88,7 +126,7 @@ describe('the health report', () => {
 
   it('of a stopping router is neither healthy nor ready', () => {
     assert.deepEqual(report(after({ kind: 'start' }, { kind: 'stop' })), {
-      ...{ healthy: false, ready: false, state: 'stopping', since, repairs: 3 },
+      ...{ healthy: false, ready: false, state: 'stopping', since, repairs: 3, firewall: 'nft' },
     });
   });
 
@@ -118,6 +156,7 @@ describe('the body of /healthz', () => {
     attempts: /^\d+$/,
     failures: /^\d+$/,
     repairs: /^\d+$/,
+    firewall: /^(nft|iptables-nft|iptables-legacy)$/,
   };
 
   it('has fields of known names and shapes, so that nothing else finds a way in', () => {
@@ -141,7 +180,7 @@ function overWalks(check: (snapshot: Snapshot) => void) {
   fc.assert(
     fc.property(anySource, anyWalk, fc.boolean(), (source, happenings, isServing) => {
       for (const { after: tunnel } of walk({ source, happenings, confirmations: 'doubtful' })) {
-        check({ tunnel, sinceMs, isServing, repairs: 0 });
+        check({ tunnel, sinceMs, isServing, repairs: 0, firewall: 'nft' });
       }
     }),
   );
