@@ -45,12 +45,20 @@ export interface RouterSetup {
  * Reads settings, files and the machine, and reports every fault that can be told at once. Changes no rule, route or
  * address.
  */
-export async function setUpRouter(env: Environment): Promise<Parsed<RouterSetup>> {
+export async function setUpRouter({
+  env,
+  purpose,
+}: {
+  readonly env: Environment;
+  /** A plan is only looked at: it needs no capability and no device. */
+  readonly purpose: 'run' | 'plan';
+}): Promise<Parsed<RouterSetup>> {
   // The tools run while settings and files are read.
   const observing = changeNetwork([]);
   const parsed = parseRouterConfig(env);
-  const missing = findMissing();
-  const mayChange = !missing.some(({ value }) => value === 'NET_ADMIN');
+  const lacking = findMissing();
+  const mayChange = !lacking.some(({ value }) => value === 'NET_ADMIN');
+  const missing = purpose === 'run' ? lacking : [];
   const checking = parsed.kind === 'ok' && mayChange ? checkRules(parsed.value.config) : noRules;
   const names =
     parsed.kind === 'ok' ? parsed.value.config.profileNames : [env.CONFIG ?? ''].filter((name) => name !== '');
