@@ -20,8 +20,16 @@ export interface Plan {
 /** A policy routing rule; lower preferences are asked first, and the kernel's own `local` is 0. */
 export interface RoutingRule {
   readonly preference: number;
-  readonly from: { readonly kind: 'interface'; readonly name: IfName } | { readonly kind: 'forwarded' | 'any' };
-  readonly to: { readonly kind: 'table'; readonly table: number } | { readonly kind: 'unreachable' };
+  readonly from:
+    | {
+        readonly kind: 'interface';
+        readonly name: IfName;
+        /** Absent: any source. */
+        readonly source?: string;
+      }
+    | { readonly kind: 'forwarded' | 'any' };
+  /** A `blackhole` says nothing to the sender; `unreachable` does. */
+  readonly to: { readonly kind: 'table'; readonly table: number } | { readonly kind: 'unreachable' | 'blackhole' };
   readonly why: string;
 }
 

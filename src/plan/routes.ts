@@ -4,11 +4,11 @@ import { planBootRules, tableIds } from './lockdown.ts';
 import type { Route, RoutingRule } from './plan.ts';
 
 /** Which table a packet may ask; the same in every state. */
-export function planRoutingRules({ facts }: Context): readonly RoutingRule[] {
+export function planRoutingRules({ config, facts }: Context): readonly RoutingRule[] {
   return [
     {
       preference: 100,
-      from: { kind: 'interface', name: facts.lan.name },
+      from: { kind: 'interface', name: facts.lan.name, source: renderSubnet(config.gateway) },
       to: { kind: 'table', table: tableIds.clients },
       why: 'Packets from clients can meet only the tunnel.',
     },
@@ -17,6 +17,12 @@ export function planRoutingRules({ facts }: Context): readonly RoutingRule[] {
       from: { kind: 'interface', name: facts.tunName },
       to: { kind: 'table', table: tableIds.tunnel },
       why: 'Packets from the tunnel can meet only the isolated network.',
+    },
+    {
+      preference: 105,
+      from: { kind: 'interface', name: facts.lan.name },
+      to: { kind: 'blackhole' },
+      why: "A forged source gets no error: one for the VPN server's address would leave on the uplink and quote the packet.",
     },
     ...planBootRules(),
   ];

@@ -86,7 +86,7 @@ export async function warnOfRival({ config: { gateway }, facts, log }: Claim): P
 
 function wantedForwarding({ lan, uplink, tunName }: RouterFacts): readonly DeviceForwarding[] {
   return [
-    { name: lan.name, forwards: true },
+    { name: lan.name, forwards: true, checksSources: true },
     { name: tunName, forwards: true },
     { name: uplink.name, forwards: false },
   ];
