@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { openCatcher } from '../leaks/catcher.ts';
-import { type Ground, makeNaive, until } from '../leaks/ground.ts';
+import { findLink, type Ground, makeNaive, until } from '../leaks/ground.ts';
 import { runRow, sum } from '../leaks/matrix.ts';
 import { rows } from '../leaks/rows.ts';
 import type { Scene } from '../leaks/traffic.ts';
@@ -48,7 +48,7 @@ async function layGround(): Promise<Ground> {
     tunnel: '10.8.0.2',
     caller: { address: addresses.tunnelServer, port: 40_000, forwardedPort: ports.web },
   };
-  const ispMac = await hardwareAddress(isp, 'to-router');
+  const ispDevice = await findLink(isp, addresses.isp);
   const neighbour = await world.addNeighbour({ lan: '172.22.0.3/24', uplink: '198.51.100.3/24' });
   const dockersMac = await hardwareAddress(router, 'eth0');
   let running: RunningRouter | undefined;
@@ -65,21 +65,16 @@ async function layGround(): Promise<Ground> {
   return {
     scene,
     client,
-    clientDevice: 'eth0',
+    clientDevice: await findLink(client, addresses.client),
     isp,
-    ispDevice: 'to-router',
-    ispMac,
+    ispDevice,
     catcher: await openCatcher({
       ns: isp,
       device: 'to-router',
       routers: [addresses.routerUplink, '198.51.100.22'],
       scene,
     }),
-    naive: await makeNaive({
-      ns: neighbour,
-      devices: { lan: 'eth0', uplink: 'eth1' },
-      isp: { address: addresses.isp, mac: ispMac },
-    }),
+    naive: await makeNaive(neighbour, { address: addresses.isp, mac: ispDevice.mac }),
     router: async () => router,
     pidOf,
     knownMacs: async () => [...new Set([dockersMac, await hardwareAddress(router, 'eth0')])],
@@ -116,9 +111,9 @@ async function layGround(): Promise<Ground> {
       },
     },
     startCaller: async () => {
-      const { port, forwardedPort } = scene.caller;
+      const { address, port, forwardedPort } = scene.caller;
       const program = join(import.meta.dirname, '../leaks/caller.ts');
-      const caller = server.start({}, 'node', program, `${port}`, scene.tunnel, `${forwardedPort}`);
+      const caller = server.start({}, 'node', program, address, `${port}`, scene.tunnel, `${forwardedPort}`);
       await caller.says('answered');
       return caller;
     },

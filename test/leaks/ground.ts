@@ -9,14 +9,12 @@ export interface Ground {
   readonly scene: Scene;
   /** Where the client's packets are made, and its device. */
   readonly client: Namespace;
-  readonly clientDevice: string;
+  readonly clientDevice: Link;
   readonly catcher: Catcher;
   readonly naive: Naive;
   /** The uplink's next hop, and its device there. */
   readonly isp: Namespace;
-  readonly ispDevice: string;
-  /** Its hardware address. */
-  readonly ispMac: string;
+  readonly ispDevice: Link;
   /** The router's network namespace as it is now. */
   readonly router: () => Promise<Namespace>;
   /** A process of the router, by its program's name. */
@@ -61,16 +59,11 @@ export interface Devices {
 const bridgeTable = 'underbridge_naive';
 
 /** Makes a host on both networks into a naive router. */
-export async function makeNaive({
-  ns,
-  devices,
-  isp,
-}: {
-  readonly ns: Namespace;
-  readonly devices: Devices;
-  readonly isp: { readonly address: string; readonly mac: string };
-}): Promise<Naive> {
-  const { lan, uplink } = devices;
+export async function makeNaive(
+  ns: Namespace,
+  isp: { readonly address: string; readonly mac: string },
+): Promise<Naive> {
+  const { lan, uplink } = await devicesOf(ns);
   const settings = [
     ...['all', 'default', lan, uplink].flatMap((device) => [
       `net.ipv4.conf.${device}.rp_filter=0`,
@@ -84,7 +77,7 @@ export async function makeNaive({
   await ns.run('ip', '-6', 'neigh', 'replace', 'fe80::1', 'lladdr', isp.mac, 'dev', uplink);
   await ns.run('ip', '-6', 'route', 'replace', 'default', 'via', 'fe80::1', 'dev', uplink);
   return {
-    mac: (await ns.run('cat', `/sys/class/net/${lan}/address`)).trim(),
+    mac: (await findLink(ns, '172.22.0.')).mac,
     whileBridge: async (work) => {
       const rules = `table netdev ${bridgeTable} {
         chain arriving { type filter hook ingress device "${lan}" priority 0; dup to "${uplink}"; }
@@ -99,16 +92,33 @@ export async function makeNaive({
   };
 }
 
-/** The router's devices, by the networks that they are in: their names say nothing. */
-export async function devicesOf(router: Namespace): Promise<Devices> {
-  const links: readonly { readonly ifname: string; readonly addr_info: readonly { readonly local?: string }[] }[] =
-    JSON.parse(await router.run('ip', '-4', '-j', 'addr'));
-  const find = (prefix: string) => {
-    const found = links.find((link) => link.addr_info?.some(({ local }) => local?.startsWith(prefix)));
-    if (found === undefined) throw new Error(`no device has an address in ${prefix}0/24: ${JSON.stringify(links)}`);
-    return found.ifname;
-  };
-  return { lan: find('172.22.0.'), uplink: find('198.51.100.') };
+/** A device of a namespace. Not read from /sys, which shows the namespace that it was mounted in. */
+export interface Link {
+  readonly name: string;
+  readonly ifindex: number;
+  readonly mac: string;
+}
+
+/** The device that has an address which begins so: names say nothing. */
+export async function findLink(ns: Namespace, prefix: string): Promise<Link> {
+  const links: readonly ObservedLink[] = JSON.parse(await ns.run('ip', '-j', 'addr'));
+  const found = links.find((link) => link.addr_info?.some(({ local }) => local?.startsWith(prefix)));
+  if (found === undefined)
+    throw new Error(`no device of ${ns.name} has an address ${prefix}*: ${JSON.stringify(links)}`);
+  return { name: found.ifname, ifindex: found.ifindex, mac: found.address };
+}
+
+interface ObservedLink {
+  readonly ifname: string;
+  readonly ifindex: number;
+  readonly address: string;
+  readonly addr_info?: readonly { readonly local?: string }[];
+}
+
+/** The two devices of a router, or of a naive one. */
+export async function devicesOf(ns: Namespace): Promise<Devices> {
+  const [lan, uplink] = await Promise.all([findLink(ns, '172.22.0.'), findLink(ns, '198.51.100.')]);
+  return { lan: lan.name, uplink: uplink.name };
 }
 
 /** Tries again until it works. */

@@ -16,6 +16,8 @@ export interface Result {
   readonly client: number;
   /** Packets of the router itself that were not OpenVPN's to its server. */
   readonly router: number;
+  /** Packets of OpenVPN to its server meanwhile. */
+  readonly openvpn: number;
   /** What the capture wrote down of them. */
   readonly lines: readonly string[];
   readonly tookMs: number;
@@ -60,11 +62,12 @@ export async function runRow(ground: Ground, row: Row, times: number): Promise<R
   const after = await ground.catcher.seen();
   const client = after.client - before.client;
   const router = after.router - before.router;
+  const openvpn = after.openvpn - before.openvpn;
   // With a lock away, the router's kernel may answer for itself; clients' packets stay inside all the same.
   const leaked = row.without === undefined ? Math.max(client + router, lines.length) : client;
   if (leaked > 0) faults.push(`${client} packets of clients and ${router} of the router's own on the uplink`);
   faults.push(...weaknesses(row.kinds, sent, control));
-  return { row, times, sent, control, client, router, lines, tookMs: performance.now() - fromMs, faults };
+  return { row, times, sent, control, client, router, openvpn, lines, tookMs: performance.now() - fromMs, faults };
 }
 
 /** Why a count of 0 would mean nothing. */

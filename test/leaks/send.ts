@@ -4,10 +4,11 @@
 import { dlopen } from 'node:ffi';
 import { readFileSync } from 'node:fs';
 import { frame, macBytes } from './frames.ts';
+import type { Link } from './ground.ts';
 import { routerAdvertisement, type Scene, type TrafficName, trafficOf, ttlOf } from './traffic.ts';
 
 export interface Sending {
-  readonly device: string;
+  readonly device: Link;
   readonly kinds: readonly TrafficName[] | 'router advertisements';
   readonly scene: Scene;
   /** Hardware addresses to send to. */
@@ -33,10 +34,11 @@ const { functions } = dlopen(null, {
 const socket = functions.socket(afPacket, sockRaw, 0);
 const address = Buffer.alloc(20);
 address.writeUInt16LE(afPacket, 0);
-address.writeInt32LE(Number(readFileSync(`/sys/class/net/${device}/ifindex`, 'utf8')), 4);
-if (socket < 0 || functions.bind(socket, address, address.length) < 0) throw new Error(`no packet socket on ${device}`);
+address.writeInt32LE(device.ifindex, 4);
+if (socket < 0 || functions.bind(socket, address, address.length) < 0)
+  throw new Error(`no packet socket on ${device.name}`);
 
-const own = macBytes(readFileSync(`/sys/class/net/${device}/address`, 'utf8').trim());
+const own = macBytes(device.mac);
 const targets = new Set(sending.to);
 const sent: Record<string, number> = {};
 const tickMs = 2;
