@@ -2,11 +2,12 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { openCatcher } from '../leaks/catcher.ts';
 import { findLink, type Ground, makeNaive, until } from '../leaks/ground.ts';
 import { runRow, sum } from '../leaks/matrix.ts';
-import { rows } from '../leaks/rows.ts';
-import type { Scene } from '../leaks/traffic.ts';
+import { type Row, rows, takeLock } from '../leaks/rows.ts';
+import { type Scene, trafficNames } from '../leaks/traffic.ts';
 import { askTcp } from './lab/client.ts';
 import { pidsIn } from './lab/namespace.ts';
 import { addresses, hardwareAddress, makeWorld, ports, type RunningRouter, type World } from './lab/world.ts';
@@ -23,6 +24,27 @@ before(async () => {
 });
 after(async () => {
   await world?.remove();
+});
+
+test('counts and shows packets when both locks are away', async () => {
+  const both: Row = {
+    group: 'locks',
+    event: 'both locks away',
+    kinds: trafficNames,
+    times: { whole: 1 },
+    without: 'nft',
+    make: async () => {
+      const putBack = await takeLock(ground, 'routes');
+      await sleep(1_000);
+      await putBack();
+    },
+  };
+  const { client, lines, faults } = await runRow(ground, both, 1);
+  assert.ok(client > 300, `${client}`);
+  assert.ok(lines.length > 300, `${lines.length}`);
+  assert.deepEqual(faults.length, 1, `${faults}`);
+  await ground.boot();
+  await ground.untilCarried();
 });
 
 for (const row of rows.filter(({ only }) => only === undefined)) {
@@ -50,7 +72,7 @@ async function layGround(): Promise<Ground> {
   };
   const ispDevice = await findLink(isp, addresses.isp);
   const neighbour = await world.addNeighbour({ lan: '172.22.0.3/24', uplink: '198.51.100.3/24' });
-  const dockersMac = await hardwareAddress(router, 'eth0');
+  const givenMac = await hardwareAddress(router, 'eth0');
   let running: RunningRouter | undefined;
   let vpnServer: Awaited<ReturnType<World['startServer']>> | undefined;
   const start = () => {
@@ -77,7 +99,9 @@ async function layGround(): Promise<Ground> {
     naive: await makeNaive(neighbour, { address: addresses.isp, mac: ispDevice.mac }),
     router: async () => router,
     pidOf,
-    knownMacs: async () => [...new Set([dockersMac, await hardwareAddress(router, 'eth0')])],
+    // Here forwarding is off before the devices are there, so the given one may be known, too.
+    knownMacs: async () => [await hardwareAddress(router, 'eth0'), givenMac],
+    givenMac,
     boot: async () => {
       await world.renewRouter();
       start();

@@ -19,8 +19,10 @@ export interface Ground {
   readonly router: () => Promise<Namespace>;
   /** A process of the router, by its program's name. */
   readonly pidOf: (program: 'openvpn' | 'node-MainThread') => Promise<number>;
-  /** All hardware addresses by which somebody may know the router's isolated interface before it starts. */
+  /** Hardware addresses of the router's isolated interface that a client may know from the last run. */
   readonly knownMacs: () => Promise<readonly string[]>;
+  /** The one that Docker gives it, which it has before the router runs. */
+  readonly givenMac: string;
   /** A new router in a new network namespace, with the old hardware addresses. Returns before it works. */
   readonly boot: () => Promise<void>;
   /** The router's first process is killed and started again, as Docker does it. Returns before it works. */

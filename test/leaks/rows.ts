@@ -17,6 +17,10 @@ export interface Row {
   readonly without?: Lock;
   /** `image`: only a container engine can do it. */
   readonly only?: 'image';
+  /** The client also sends to the hardware address that Docker gives the router's device before the router runs. */
+  readonly knows?: 'what Docker gives';
+  /** Where it is written that some packets do leave. */
+  readonly limit?: string;
   readonly make: (ground: Ground, times: number) => Promise<void>;
 }
 
@@ -216,6 +220,19 @@ export const rows: readonly Row[] = [
     kinds: ordinary,
     times: { fast: 2, whole: 20 },
     only: 'image',
+    make: repeat(async (ground) => {
+      await ground.container?.restart();
+      await ground.untilCarried();
+    }),
+  },
+  {
+    group: 'container',
+    event: 'container restarted, and a client forges frames for the hardware address that Docker gives',
+    kinds: ordinary,
+    times: { whole: 20 },
+    only: 'image',
+    knows: 'what Docker gives',
+    limit: 'docs/security.md, the boot window',
     make: repeat(async (ground) => {
       await ground.container?.restart();
       await ground.untilCarried();

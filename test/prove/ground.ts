@@ -59,8 +59,9 @@ export async function layGround(engine: Engine): Promise<{ readonly ground: Grou
     naive: await makeNaive(await startNaive(engine), { address: isp, mac: ispDevice.mac }),
     router: () => world.enter('router'),
     pidOf: (program) => world.pidOf('router', program),
-    // An ordinary client's: what it has learnt. What Docker gives before the router runs is a known limit (docs/security.md).
     knownMacs: async () => [(await findLink(await world.enter('router'), '172.22.0.')).mac],
+    // test/image/world.yaml
+    givenMac: '02:42:ac:16:00:01',
     boot: async () => {
       await engine.docker('rm', '--force', '--volumes', routerName);
       await world.startRouter();
