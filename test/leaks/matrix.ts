@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Seen } from './catcher.ts';
 import type { Ground } from './ground.ts';
 import { type Row, takeLock } from './rows.ts';
-import { type Sent, started, startSending } from './sender.ts';
+import { type Sent, startSending } from './sender.ts';
 import { type TrafficName, trafficOf } from './traffic.ts';
 
 /** What a row has shown. */
@@ -46,7 +46,9 @@ export async function runRow(ground: Ground, row: Row, times: number): Promise<R
   });
   const faults: string[] = [];
   try {
-    await started();
+    await sender.begun();
+    // Into the state that the row begins in.
+    await sleep(200);
     const putBack = row.without === undefined ? undefined : await takeLock(ground, row.without);
     try {
       await row.make(ground, times);

@@ -50,6 +50,7 @@ let due = 0;
 let ticks = 0;
 
 process.on('SIGTERM', finish);
+process.stdout.write('sending\n');
 const timer = setInterval(() => {
   if (sending.follow && ticks++ % 10 === 0) lookForGateway();
   due += (sending.packetsPerSecond * tickMs) / 1_000;

@@ -1,5 +1,4 @@
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Namespace } from '../kernel/lab/namespace.ts';
 import type { Sending } from './send.ts';
 import type { TrafficName } from './traffic.ts';
@@ -10,6 +9,8 @@ export interface Sender {
   /** Ends it, if it does not end by itself; returns how many packets of each kind it sent. */
   readonly end: () => Promise<Sent>;
   readonly ended: Promise<Sent>;
+  /** Resolves when packets are on their way. */
+  readonly begun: () => Promise<void>;
 }
 
 /** Starts to put packets on a device of a namespace. */
@@ -24,13 +25,10 @@ export function startSending(ns: Namespace, sending: Sending): Sender {
   ended.catch(() => undefined);
   return {
     ended,
+    begun: () => running.says('sending'),
     end: async () => {
       running.kill('SIGTERM');
       return ended;
     },
   };
 }
-
-/** Node's start, until the first packet. */
-export const startMs = 400;
-export const started = () => sleep(startMs);
