@@ -102,7 +102,7 @@ function markdown(version: string, results: readonly Result[]): string {
   const lines = results.map((result) => {
     const { client, router, sent, control, tookMs, row } = result;
     const leaked = row.without === undefined ? client + router : client;
-    const kinds = row.kinds.length > 8 ? `${row.kinds.length} kinds` : row.kinds.join(', ');
+    const kinds = row.kinds.length > 5 ? `${row.kinds.length} kinds` : row.kinds.join(', ');
     const cells = [
       title(result),
       `${count(sum(sent))}: ${kinds}`,
