@@ -84,6 +84,8 @@ export function tagged(packet: Packet, vlan: number): Packet {
   return { etherType: etherTypes.vlan, bytes: Buffer.concat([tag, packet.bytes]) };
 }
 
+type Checksum = 'right' | 'wrong';
+
 export interface Ends {
   readonly source: string;
   readonly destination: string;
@@ -91,15 +93,15 @@ export interface Ends {
   readonly destinationPort: number;
 }
 
-export function udp(ends: Ends, data: Buffer, isIntact: 'intact' | 'bad checksum' = 'intact'): Buffer {
+export function udp(ends: Ends, data: Buffer, checksumIs: Checksum = 'right'): Buffer {
   const head = Buffer.alloc(8);
   head.writeUInt16BE(ends.sourcePort, 0);
   head.writeUInt16BE(ends.destinationPort, 2);
   head.writeUInt16BE(8 + data.length, 4);
-  return summed({ ends, protocol: protocols.udp, segment: Buffer.concat([head, data]), at: 6, isIntact });
+  return summed({ ends, protocol: protocols.udp, segment: Buffer.concat([head, data]), at: 6, checksumIs });
 }
 
-export function tcp(ends: Ends, flags: number, isIntact: 'intact' | 'bad checksum' = 'intact'): Buffer {
+export function tcp(ends: Ends, flags: number, checksumIs: Checksum = 'right'): Buffer {
   const head = Buffer.alloc(20);
   head.writeUInt16BE(ends.sourcePort, 0);
   head.writeUInt16BE(ends.destinationPort, 2);
@@ -107,7 +109,7 @@ export function tcp(ends: Ends, flags: number, isIntact: 'intact' | 'bad checksu
   head[12] = 0x50;
   head[13] = flags;
   head.writeUInt16BE(0xffff, 14);
-  return summed({ ends, protocol: protocols.tcp, segment: head, at: 16, isIntact });
+  return summed({ ends, protocol: protocols.tcp, segment: head, at: 16, checksumIs });
 }
 
 export function icmp(type: number, code: number, rest: Buffer): Buffer {
@@ -118,7 +120,7 @@ export function icmp(type: number, code: number, rest: Buffer): Buffer {
 
 export function icmp6(ends: Pick<Ends, 'source' | 'destination'>, type: number, rest: Buffer): Buffer {
   const segment = Buffer.concat([Buffer.from([type, 0, 0, 0]), rest]);
-  return summed({ ends, protocol: protocols.icmp6, segment, at: 2, isIntact: 'intact' });
+  return summed({ ends, protocol: protocols.icmp6, segment, at: 2, checksumIs: 'right' });
 }
 
 export function frame(to: Buffer, from: Buffer, { etherType, bytes }: Packet): Buffer {
@@ -136,20 +138,20 @@ function summed({
   protocol,
   segment,
   at,
-  isIntact,
+  checksumIs,
 }: {
   readonly ends: Pick<Ends, 'source' | 'destination'>;
   readonly protocol: number;
   readonly segment: Buffer;
   readonly at: number;
-  readonly isIntact: 'intact' | 'bad checksum';
+  readonly checksumIs: Checksum;
 }): Buffer {
   const addressBytes = ends.source.includes(':') ? ipv6Bytes : ipv4Bytes;
   const pseudo = Buffer.alloc(8);
   pseudo.writeUInt32BE(segment.length, 0);
   pseudo.writeUInt32BE(protocol, 4);
   const sum = checksum(Buffer.concat([addressBytes(ends.source), addressBytes(ends.destination), pseudo, segment]));
-  segment.writeUInt16BE(isIntact === 'intact' ? sum : sum ^ 0x5555, at);
+  segment.writeUInt16BE(checksumIs === 'right' ? sum : sum ^ 0x5555, at);
   return segment;
 }
 

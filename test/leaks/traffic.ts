@@ -130,8 +130,8 @@ export const traffic = [
       const each = ends(scene.client, scene.web, round, 80);
       const header = { ...pair(scene.client, scene.web), ttl: round.ttl };
       return [
-        ipv4({ ...header, protocol: protocols.tcp }, tcp(each, tcpFlags.syn, 'bad checksum')),
-        ipv4({ ...header, protocol: protocols.udp }, udp(each, data, 'bad checksum')),
+        ipv4({ ...header, protocol: protocols.tcp }, tcp(each, tcpFlags.syn, 'wrong')),
+        ipv4({ ...header, protocol: protocols.udp }, udp(each, data, 'wrong')),
       ];
     },
   },
