@@ -10,6 +10,7 @@ RUN apt-get update \
  && apt-get install --yes --no-install-recommends binutils \
  && strip --output-file=/build/node /usr/local/bin/node
 COPY package.json package-lock.json ./
+COPY src/node-openvpn-mgmt/package.json src/node-openvpn-mgmt/
 # No install script runs: the base image is the Node, and esbuild finds its binary without one.
 RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY tsconfig.json ./
@@ -25,7 +26,7 @@ RUN groupadd --system --gid 975 openvpn \
  && export DEBIAN_FRONTEND=noninteractive \
  && apt-get update \
  && apt-get install --yes --no-install-recommends \
-      conntrack iproute2 libatomic1 netbase nftables openvpn tini \
+      conntrack iproute2 iptables libatomic1 netbase nftables openvpn tini \
  && apt-get clean \
  && rm -rf \
       /etc/default/openvpn /etc/init.d /etc/network /etc/openvpn /etc/rc?.d /usr/lib/systemd /usr/lib/tmpfiles.d \

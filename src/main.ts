@@ -27,15 +27,11 @@ Commands:
 declare const UNDERBRIDGE_VERSION: string;
 
 async function main(): Promise<number> {
-  const { positionals, values } = parseArgs({
-    allowPositionals: true,
-    options: { help: { type: 'boolean', short: 'h' }, version: { type: 'boolean' }, json: { type: 'boolean' } },
-  });
+  const given = parseCommandLine();
+  if (typeof given === 'string') return misuse(given);
+  const { positionals, values } = given;
   const command = values.version ? 'version' : values.help ? 'help' : (positionals[0] ?? 'router');
-  if (values.json && command !== 'doctor') {
-    process.stderr.write(`underbridge: --json is an option of doctor\n\n${usage}`);
-    return 2;
-  }
+  if (values.json && command !== 'doctor') return misuse('--json is an option of doctor');
   switch (command) {
     case 'router':
       return runRouter();
@@ -52,22 +48,41 @@ async function main(): Promise<number> {
       process.stdout.write(usage);
       return 0;
     default:
-      process.stderr.write(`underbridge: there is no command "${command}"\n\n${usage}`);
-      return 2;
+      return misuse(`there is no command "${command}"`);
   }
+}
+
+/** What is wrong with the command line, as text, or its parts. */
+function parseCommandLine() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: { help: { type: 'boolean', short: 'h' }, version: { type: 'boolean' }, json: { type: 'boolean' } },
+    });
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    const option = /^Unknown option '([^']*)'/.exec(error.message)?.[1];
+    return option === undefined ? error.message : `there is no option "${option}"`;
+  }
+}
+
+function misuse(problem: string): number {
+  process.stderr.write(`underbridge: ${problem}\n\n${usage}`);
+  return 2;
 }
 
 async function runRouter(): Promise<number> {
   const stopSignal = new Promise<NodeJS.Signals>((resolve) => {
     for (const name of ['SIGTERM', 'SIGINT'] as const) process.on(name, resolve);
   });
-  const setup = await Promise.race([setUpRouter(process.env), stopSignal]);
+  const setup = await Promise.race([setUpRouter({ env: process.env, purpose: 'run' }), stopSignal]);
   if (typeof setup === 'string') return 0;
   if (setup.kind === 'faults') return refuse(setup.faults, 'the router cannot start');
-  const { config, warnings, profiles } = setup.value;
+  const { config, warnings, profiles, facts } = setup.value;
   process.env.TZ = config.timeZone;
   const log = createLog({ level: config.logLevel, format: config.logFormat });
   for (const { name, problem, hint } of warnings) log.warn('setting is not known', { name, problem, hint });
+  if (facts.firewall !== 'nft') log.warn('the rules are loaded by iptables', { program: facts.firewall });
   for (const { profile } of profiles) {
     for (const { line, option, reason } of profile.ignored)
       log.debug('profile option left out', { profile: profile.name, line, option, reason });
@@ -82,7 +97,7 @@ async function runRouter(): Promise<number> {
 }
 
 async function runPlan(): Promise<number> {
-  const setup = await setUpRouter(process.env);
+  const setup = await setUpRouter({ env: process.env, purpose: 'plan' });
   if (setup.kind === 'faults') return refuse(setup.faults, 'there is no plan');
   process.stdout.write(renderPlan(setup.value));
   return 0;

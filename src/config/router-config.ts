@@ -38,6 +38,9 @@ export type Failback =
 /** `slow`: every ten minutes. `stop`: not until the next start. */
 export type AuthRetry = 'slow' | 'stop';
 
+/** What loads the firewall's rules; `auto` is nft where the kernel has it, and else iptables-legacy. */
+export type FirewallChoice = 'auto' | 'nft' | 'iptables-nft' | 'iptables-legacy';
+
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 export type LogFormat = 'text' | 'json';
 
@@ -62,6 +65,7 @@ export interface RouterConfig {
   readonly probe: ProbeTarget;
   /** TCP maximum segment size for clients in bytes; absent: clamped to the path MTU. */
   readonly mssBytes?: number;
+  readonly firewall: FirewallChoice;
   /** IANA name of the time zone of the log, in its canonical form: `Europe/Warsaw`. */
   readonly timeZone: string;
   readonly logLevel: LogLevel;

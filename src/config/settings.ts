@@ -7,7 +7,7 @@ import { parseDns } from './dns.ts';
 import { parseGateway } from './gateway.ts';
 import { parseHealthAddress, parseHealthProbe } from './health.ts';
 import { parsePortForwards } from './port-forward.ts';
-import type { AuthRetry, LogFormat, LogLevel } from './router-config.ts';
+import type { AuthRetry, FirewallChoice, LogFormat, LogLevel } from './router-config.ts';
 import {
   parseChoice,
   parseFailback,
@@ -20,6 +20,7 @@ import {
 
 const logLevels: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
 const authRetries: readonly AuthRetry[] = ['slow', 'stop'];
+const firewalls: readonly FirewallChoice[] = ['auto', 'nft', 'iptables-nft', 'iptables-legacy'];
 const logFormats: readonly LogFormat[] = ['text', 'json'];
 
 /** What holds while a setting is unset: text that goes through its validator, or words for what the router does. */
@@ -111,6 +112,12 @@ export function settingsFor(isolated: Ipv4Cidr | undefined) {
       example: '172.22.0.128:4666, 8080:172.22.0.130:80/tcp, 172.22.0.131:5000-5010/udp',
       unset: { kind: 'words', markdown: 'nothing is forwarded' },
       parse: (text) => parsePortForwards(text, isolated),
+    }),
+    FIREWALL: required({
+      desc: 'What loads the rules: `nft`, `iptables-nft`, `iptables-legacy`, or `auto`: nft where the kernel has it, else iptables-legacy.',
+      example: 'iptables-legacy',
+      unset: { kind: 'value', text: 'auto' },
+      parse: (text) => parseChoice({ name: 'FIREWALL', text, choices: firewalls }),
     }),
     TZ: required({
       desc: 'Time zone of the log.',

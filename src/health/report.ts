@@ -1,3 +1,4 @@
+import type { Firewall } from '../plan/facts.ts';
 import { type Cause, hintOf } from '../tunnel/cause.ts';
 import type { ProfileRecord } from '../tunnel/failover.ts';
 import type { TunnelState } from '../tunnel/machine.ts';
@@ -14,6 +15,7 @@ export interface Snapshot {
   readonly isServing: boolean;
   /** How often something was put right that somebody else had changed in the kernel. */
   readonly repairs: number;
+  readonly firewall: Firewall;
 }
 
 /** The body of `/healthz` and `/readyz`; never holds a secret. */
@@ -26,6 +28,8 @@ export interface HealthReport {
   readonly since: string;
   /** How often rules, routes or addresses were put right that somebody else had changed. */
   readonly repairs: number;
+  /** What the rules are loaded by. */
+  readonly firewall: Firewall;
   /** Why there is no tunnel, or why the last attempt failed; absent once a tunnel is proven. */
   readonly cause?: Cause & { readonly hint: string };
   /** The profile that is used, tried or waited for. */
@@ -48,7 +52,8 @@ export interface HealthReport {
 }
 
 /** One tunnel of several. */
-export interface TunnelReport extends Omit<HealthReport, 'ready' | 'repairs' | 'tunnels' | 'exitInterface'> {
+export interface TunnelReport
+  extends Omit<HealthReport, 'ready' | 'repairs' | 'firewall' | 'tunnels' | 'exitInterface'> {
   readonly interface: string;
   /** Clients leave by it. */
   readonly isCarrying: boolean;
@@ -69,13 +74,14 @@ export interface ProfileReport {
  * Healthy: clients are forwarded and a probe has come back through this tunnel. Ready: the gateway address is
  * served, by the tunnel or by an immediate error.
  */
-export function reportHealth({ tunnel, sinceMs, isServing, repairs, now }: Snapshot): HealthReport {
+export function reportHealth({ tunnel, sinceMs, isServing, repairs, firewall, now }: Snapshot): HealthReport {
   const base = {
     healthy: tunnel.kind === 'up' && tunnel.isForwarding && tunnel.isProven,
     ready: isServing && tunnel.kind !== 'stopping',
     state: tunnel.kind,
     since: new Date(sinceMs).toISOString(),
     repairs,
+    firewall,
   };
   if (tunnel.kind === 'stopping') return base;
   const { attempts, failures, lastCause, profiles, profileIndex } = tunnel.course;
@@ -113,7 +119,7 @@ function explained(cause: Cause): Cause & { readonly hint: string } {
 
 /** The report of one tunnel among several. */
 export function reportTunnel(snapshot: Snapshot, place: Pick<TunnelReport, 'interface' | 'isCarrying'>): TunnelReport {
-  const { ready: _, repairs: __, exitInterface: ___, ...report } = reportHealth(snapshot);
+  const { ready: _, repairs: __, exitInterface: ___, firewall: ____, ...report } = reportHealth(snapshot);
   return { ...place, ...report };
 }
 

@@ -1,5 +1,8 @@
 import type { IfName, Ipv4, Ipv4Cidr } from '../net/address.ts';
 
+/** The programs that can load a ruleset. */
+export type Firewall = 'nft' | 'iptables-nft' | 'iptables-legacy';
+
 /** What the plans need to know of the machine. */
 export interface RouterFacts {
   /** The isolated network's interface. */
@@ -11,6 +14,8 @@ export interface RouterFacts {
   readonly standbyTunName?: IfName;
   /** The user that OpenVPN runs as; the only one whose packets may reach an endpoint. */
   readonly openvpnUid: number;
+  /** What loads the rules; `nft` wherever the kernel has it. */
+  readonly firewall: Firewall;
   /** Linux ≥ 5.9 can reset a TCP connection before routing, so that clients fail at once. */
   readonly canRejectBeforeRouting: boolean;
 }

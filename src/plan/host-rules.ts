@@ -258,7 +258,7 @@ export const announcePort = 9;
 
 /** The last look at every packet, in its final form. */
 export function planLast({ config, facts }: Context): readonly Rule[] {
-  return [
+  const rules: readonly Rule[] = [
     {
       id: 'last-uplink',
       why: "A packet leaves on the uplink with the uplink's own address, or not at all.",
@@ -278,6 +278,8 @@ export function planLast({ config, facts }: Context): readonly Rule[] {
       verdict: { kind: 'drop' },
     },
   ];
+  // The last that iptables can filter is before NAT, where every packet of a client still has its own address.
+  return facts.firewall === 'nft' ? rules : rules.filter(({ id }) => id !== 'last-tunnel');
 }
 
 function healthTraffic(side: 'source' | 'destination', { config }: Context): Match {

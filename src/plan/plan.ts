@@ -1,9 +1,12 @@
 import type { IfName, Ipv4 } from '../net/address.ts';
 import type { Ruleset } from '../ruleset/model.ts';
+import type { Firewall } from './facts.ts';
 
 /** The whole wanted state of the machine, computed anew for every policy. */
 export interface Plan {
   readonly ruleset: Ruleset;
+  /** What loads the ruleset. */
+  readonly firewall: Firewall;
   readonly rules: readonly RoutingRule[];
   /** Every route of every table that is ours. */
   readonly routes: readonly Route[];
@@ -23,10 +26,17 @@ export interface PlannedTun {
 export interface RoutingRule {
   readonly preference: number;
   readonly from:
-    | { readonly kind: 'interface'; readonly name: IfName }
+    | {
+        readonly kind: 'interface';
+        readonly name: IfName;
+        /** Absent: any source. */
+        readonly source?: string;
+      }
+    /** An address of the router's own. */
     | { readonly kind: 'source'; readonly address: Ipv4 }
     | { readonly kind: 'forwarded' | 'any' };
-  readonly to: { readonly kind: 'table'; readonly table: number } | { readonly kind: 'unreachable' };
+  /** A `blackhole` says nothing to the sender; `unreachable` does. */
+  readonly to: { readonly kind: 'table'; readonly table: number } | { readonly kind: 'unreachable' | 'blackhole' };
   readonly why: string;
 }
 

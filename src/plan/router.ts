@@ -13,6 +13,7 @@ export function planRouter(context: Context): Plan {
   const { facts, policy } = context;
   return {
     ruleset: planRuleset(context),
+    firewall: facts.firewall,
     rules: planRoutingRules(context),
     routes: planRoutes(context),
     tun: planTun(facts.tunName, policy),

@@ -5,11 +5,11 @@ import type { Route, RoutingRule } from './plan.ts';
 
 /** Which table a packet may ask; the same in every state. */
 export function planRoutingRules(context: Context): readonly RoutingRule[] {
-  const { facts } = context;
+  const { config, facts } = context;
   return [
     {
       preference: 100,
-      from: { kind: 'interface', name: facts.lan.name },
+      from: { kind: 'interface', name: facts.lan.name, source: renderSubnet(config.gateway) },
       to: { kind: 'table', table: tableIds.clients },
       why: 'Packets from clients can meet only the tunnel.',
     },
@@ -20,6 +20,12 @@ export function planRoutingRules(context: Context): readonly RoutingRule[] {
       why: 'Packets from the tunnel can meet only the isolated network.',
     },
     ...planStandbyRules(context),
+    {
+      preference: 105,
+      from: { kind: 'interface', name: facts.lan.name },
+      to: { kind: 'blackhole' },
+      why: "A forged source gets no error: one for the VPN server's address would leave on the uplink and quote the packet.",
+    },
     ...planBootRules(),
   ];
 }

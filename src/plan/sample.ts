@@ -19,7 +19,7 @@ export function sampleTunnel(name: IfName): TunnelLink {
 }
 
 /** Stands for a machine that was not looked at yet, with all that a kernel may offer. */
-export function sampleFacts(known: Pick<RouterFacts, 'tunName' | 'openvpnUid'>): RouterFacts {
+export function sampleFacts(known: Pick<RouterFacts, 'tunName' | 'openvpnUid' | 'firewall'>): RouterFacts {
   return {
     ...known,
     lan: { name: 'lan0' as IfName },

@@ -1,7 +1,9 @@
 import type { Plan } from '../plan/plan.ts';
 import { planRouter } from '../plan/router.ts';
 import { sampleEndpoint, sampleTunnel } from '../plan/sample.ts';
-import type { Rule } from '../ruleset/model.ts';
+import { translateRuleset } from '../ruleset/iptables.ts';
+import { renderRestore } from '../ruleset/iptables-restore.ts';
+import type { Rule, Ruleset } from '../ruleset/model.ts';
 import { renderNft } from '../ruleset/nft.ts';
 import { renderRoute, renderRule } from '../system/iproute.ts';
 import { type Policy, renderPolicy } from '../tunnel/policy.ts';
@@ -27,17 +29,24 @@ export function renderPlan(setup: RouterSetup): string {
     .join('\n');
 }
 
-function renderOne({ ruleset, rules, routes }: Plan): string {
+function renderOne({ ruleset, firewall, rules, routes }: Plan): string {
   const reasons = ruleset.tables
     .flatMap(({ chains }) => chains)
     .flatMap((chain) => chain.rules)
     .map(({ id, why }: Rule) => `#   ${id}: ${why}\n`);
   return [
-    renderNft(ruleset),
+    firewall === 'nft' ? renderNft(ruleset) : renderIptables(ruleset),
     '# rules by name\n',
     ...reasons,
     '# routing\n',
     ...rules.map((rule) => `ip rule add ${renderRule(rule)}  # ${rule.why}\n`),
     ...routes.map((route) => `ip route replace ${renderRoute(route)}  # ${route.why}\n`),
   ].join('');
+}
+
+/** As if nothing was loaded yet, IPv4 first. */
+function renderIptables(ruleset: Ruleset): string {
+  return (['ipv4', 'ipv6'] as const)
+    .map((family) => `# ${family}\n${renderRestore({ wanted: translateRuleset(ruleset, family), saved: new Map() })}`)
+    .join('');
 }

@@ -88,7 +88,7 @@ export async function warnOfRival({ config: { gateway }, facts, log }: Claim): P
 function wantedForwarding(facts: RouterFacts): readonly DeviceForwarding[] {
   const { lan, uplink } = facts;
   return [
-    { name: lan.name, forwards: true },
+    { name: lan.name, forwards: true, checksSources: true },
     ...tunNamesOf(facts).map((name) => ({ name, forwards: true })),
     { name: uplink.name, forwards: false },
   ];

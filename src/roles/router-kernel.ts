@@ -4,15 +4,9 @@ import { linksOf, partsOf } from '../plan/context.ts';
 import type { RouterFacts } from '../plan/facts.ts';
 import type { Plan } from '../plan/plan.ts';
 import { planRouter } from '../plan/router.ts';
+import { findFirewallDrift, watchedTables } from '../system/firewall.ts';
 import { changeIpv6Rules, changeNetwork, type ObservedNetwork } from '../system/iproute.ts';
-import {
-  applyPlan,
-  confirmPlan,
-  findFirewallDrift,
-  findIpv6Drift,
-  findNetworkDrift,
-  forgetFlows,
-} from '../system/kernel.ts';
+import { applyPlan, confirmPlan, findIpv6Drift, findNetworkDrift, forgetFlows } from '../system/kernel.ts';
 import { watchKernel } from '../system/kernel-watch.ts';
 import type { Log } from '../system/log.ts';
 import { type Policy, renderPolicy } from '../tunnel/policy.ts';
@@ -25,8 +19,11 @@ const listenMs = 250;
 /** After a look none for so long, measured by what it took: a flood of events costs a quarter of one CPU at most. */
 const rest = { leastMs: 250, times: 3, mostMs: 1_000 } as const;
 
-/** A net under the events: all is looked at. With 20,000 forwarded ports that takes most of a second of CPU. */
-const fullLookMs = 60_000;
+/**
+ * A net under the events: all is looked at. With 20,000 forwarded ports that takes most of a second of CPU. Where the
+ * kernel tells nothing it is all there is.
+ */
+const fullLookEveryMs = { told: 60_000, untold: 1_500 } as const;
 
 /** What of the router is in the kernel: one policy at a time, put right when somebody else changes it. */
 export interface RouterKernel {
@@ -63,7 +60,8 @@ export function openRouterKernel({
   readonly onBroken: (error: unknown) => void;
 }): RouterKernel {
   const { config } = setup;
-  const watch = watchKernel();
+  const watch = watchKernel(watchedTables(setup.facts.firewall));
+  const fullLookMs = setup.facts.firewall === 'iptables-legacy' ? fullLookEveryMs.untold : fullLookEveryMs.told;
   let { facts } = setup;
   let isServing = setup.isClaimed;
   let wanted: Policy = { kind: 'lockdown' };

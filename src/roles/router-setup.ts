@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { defaultCredentialsPath } from '../config/credential-source.ts';
 import { type Environment, parseRouterConfig } from '../config/env.ts';
 import { parseGateway } from '../config/gateway.ts';
-import type { CredentialSource, RouterConfig } from '../config/router-config.ts';
+import type { CredentialSource, FirewallChoice, RouterConfig } from '../config/router-config.ts';
 import { type Fault, faulty, ok, type Parsed } from '../errors.ts';
 import {
   contains,
@@ -15,14 +15,15 @@ import {
   renderSubnet,
 } from '../net/address.ts';
 import { firstHop, type Profile, type ProfileRemote } from '../openvpn/profile.ts';
-import type { RouterFacts } from '../plan/facts.ts';
+import type { Firewall, RouterFacts } from '../plan/facts.ts';
 import { findInterfaces, type RouterInterfaces, type SeenDefault } from '../plan/interfaces.ts';
 import { planRouter } from '../plan/router.ts';
 import { sampleEndpoint, sampleFacts, sampleTunnel } from '../plan/sample.ts';
+import type { OneOrMore, Ruleset } from '../ruleset/model.ts';
 import { configFolder, readProfiles, readSecrets } from '../system/files.ts';
+import { checkFirewall } from '../system/firewall.ts';
 import { changeNetwork, type ObservedNetwork } from '../system/iproute.ts';
 import { observeNeighbour, solicit } from '../system/neighbour.ts';
-import { checkRuleset } from '../system/nft.ts';
 import { type OpenvpnSecrets, openvpnUid } from '../system/openvpn.ts';
 import { findMissing } from '../system/prerequisites.ts';
 
@@ -52,12 +53,20 @@ export interface RouterSetup {
  * Reads settings, files and the machine, and reports every fault that can be told at once. Changes no rule, route or
  * address.
  */
-export async function setUpRouter(env: Environment): Promise<Parsed<RouterSetup>> {
+export async function setUpRouter({
+  env,
+  purpose,
+}: {
+  readonly env: Environment;
+  /** A plan is only looked at: it needs no capability and no device. */
+  readonly purpose: 'run' | 'plan';
+}): Promise<Parsed<RouterSetup>> {
   // The tools run while settings and files are read.
   const observing = changeNetwork([]);
   const parsed = parseRouterConfig(env);
-  const missing = findMissing();
-  const mayChange = !missing.some(({ value }) => value === 'NET_ADMIN');
+  const lacking = findMissing();
+  const mayChange = !lacking.some(({ value }) => value === 'NET_ADMIN');
+  const missing = purpose === 'run' ? lacking : [];
   const checking = parsed.kind === 'ok' && mayChange ? checkRules(parsed.value.config) : noRules;
   const names =
     parsed.kind === 'ok' ? parsed.value.config.profileNames : [env.CONFIG ?? ''].filter((name) => name !== '');
@@ -100,6 +109,7 @@ export async function setUpRouter(env: Environment): Promise<Parsed<RouterSetup>
       tunName,
       ...(config.hasStandby ? { standbyTunName } : {}),
       openvpnUid,
+      firewall: rules.firewall,
       canRejectBeforeRouting: rules.canRejectBeforeRouting,
     },
     isClaimed: holdsAddress(network, config.gateway),
@@ -226,32 +236,59 @@ export function observeDefaults({ routes }: ObservedNetwork): readonly SeenDefau
 
 export interface CheckedRules {
   readonly faults: readonly Fault[];
+  readonly firewall: Firewall;
   readonly canRejectBeforeRouting: boolean;
 }
 
-const noRules: CheckedRules = { faults: [], canRejectBeforeRouting: false };
+const noRules: CheckedRules = { faults: [], firewall: 'nft', canRejectBeforeRouting: false };
 
 /**
  * Lets the kernel check the widest ruleset without loading it, while the interfaces are still being looked for: it
- * checks expressions, not names. Rejecting in prerouting needs Linux 5.9; without it clients still learn of a dead
- * tunnel, by ICMP.
+ * checks expressions, not names. Rejecting in prerouting needs nft and Linux 5.9; without it clients still learn of a
+ * dead tunnel, by ICMP.
  */
 export async function checkRules(config: RouterConfig): Promise<CheckedRules> {
-  const facts = sampleFacts({ tunName, openvpnUid });
+  const [first, ...others] = firewallsOf(config.firewall);
+  const core = rulesOf({ config, firewall: first });
+  if (first === 'nft') {
+    const all = { tables: [...rulesOf({ config, firewall: first, isRefusing: true }).tables, ...core.tables] };
+    if ((await checkFirewall({ firewall: first, ruleset: all })) === undefined) {
+      return { faults: [], firewall: first, canRejectBeforeRouting: true };
+    }
+  }
+  const problems: string[] = [];
+  for (const firewall of [first, ...others]) {
+    const problem = await checkFirewall({ firewall, ruleset: rulesOf({ config, firewall }) });
+    if (problem === undefined) return { faults: [], firewall, canRejectBeforeRouting: false };
+    problems.push(problem);
+  }
+  return { faults: [firewallFault(problems.join('; '))], firewall: first, canRejectBeforeRouting: false };
+}
+
+/** In the order in which they are tried; the entrypoint tries the same. */
+function firewallsOf(choice: FirewallChoice): OneOrMore<Firewall> {
+  return choice === 'auto' ? ['nft', 'iptables-legacy'] : [choice];
+}
+
+function rulesOf({
+  config,
+  firewall,
+  isRefusing = false,
+}: {
+  readonly config: RouterConfig;
+  readonly firewall: Firewall;
+  readonly isRefusing?: boolean;
+}): Ruleset {
+  const facts = { ...sampleFacts({ tunName, openvpnUid, firewall }), canRejectBeforeRouting: isRefusing };
   const forward = { kind: 'forward', endpoint: sampleEndpoint, tun: sampleTunnel(tunName) } as const;
-  const core = planRouter({ config, facts: { ...facts, canRejectBeforeRouting: false }, policy: forward }).ruleset;
-  const extra = planRouter({ config, facts, policy: { kind: 'lockdown' } }).ruleset;
-  const all = await checkRuleset({ tables: [...extra.tables, ...core.tables] });
-  if (all === undefined) return { faults: [], canRejectBeforeRouting: true };
-  const problem = await checkRuleset(core);
-  return { faults: problem === undefined ? [] : [firewallFault(problem)], canRejectBeforeRouting: false };
+  return planRouter({ config, facts, policy: isRefusing ? { kind: 'lockdown' } : forward }).ruleset;
 }
 
 function firewallFault(problem: string): Fault {
   return {
-    name: 'nftables',
+    name: 'FIREWALL',
     problem: `the kernel does not take the firewall's rules (${problem})`,
-    hint: 'Linux 4.18 or later with nf_tables, nft_ct, nft_nat and nft_masq is needed; load the modules on the host',
+    hint: 'Linux 4.18 or later with nf_tables, nft_ct, nft_nat and nft_masq is needed, or ip_tables with its modules; load them on the host',
   };
 }
 

@@ -137,6 +137,7 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
       sinceMs: tunnel.sinceMs(),
       isServing: kernel.isServing(),
       repairs: kernel.repairs(),
+      firewall: kernel.facts().firewall,
       now,
     }));
     const report = reportHealth(snapshots[carrier] ?? assertSome(snapshots[0]));

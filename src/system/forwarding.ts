@@ -7,6 +7,13 @@ import { netlinkRoute, openNetlink } from './netlink.ts';
 export interface DeviceForwarding {
   readonly name: IfName;
   readonly forwards: boolean;
+  /**
+   * Whether it takes packets only from sources that it would send to by that device. A packet to one of the router's own
+   * addresses meets no routing rule of ours, so this alone keeps the answer to a forged source, say the VPN server's, from
+   * leaving where the source is. Where the machine has `net.ipv4.conf.all.rp_filter=2` that higher number counts, and the
+   * firewall alone drops those packets.
+   */
+  readonly checksSources?: true;
 }
 
 /**
@@ -16,10 +23,11 @@ export interface DeviceForwarding {
  * @throws UnderbridgeError UB_KERNEL when a device does not forward afterwards and should.
  */
 export function applyForwarding(devices: readonly DeviceForwarding[]): void {
-  for (const { name, forwards } of devices.filter(isOtherwise)) {
+  for (const device of devices.filter(isOtherwise)) {
+    const { name, forwards } = device;
     const ifindex = readDevice(`/sys/class/net/${name}/ifindex`);
     if (ifindex === undefined) continue;
-    const problem = sendLinkForwarding({ ifindex: Number(ifindex), forwards });
+    const problem = sendLinkSettings({ ...device, ifindex: Number(ifindex) });
     // A device that forwards without need is closed by both locks; one that does not forward is of no use.
     if (!forwards || !isOtherwise({ name, forwards })) continue;
     throw new UnderbridgeError({
@@ -34,13 +42,19 @@ export function applyForwarding(devices: readonly DeviceForwarding[]): void {
 export function findForwardingDrift(devices: readonly DeviceForwarding[]): readonly string[] {
   return devices
     .filter(isOtherwise)
-    .map(({ name, forwards }) => (forwards ? `${name} does not forward` : `${name} forwards`));
+    .map((device) =>
+      isOtherwise({ name: device.name, forwards: device.forwards })
+        ? `${device.name} ${device.forwards ? 'does not forward' : 'forwards'}`
+        : `${device.name} does not check sources`,
+    );
 }
 
 /** A device that is gone does nothing otherwise. */
-function isOtherwise({ name, forwards }: DeviceForwarding): boolean {
-  const seen = readDevice(`/proc/sys/net/ipv4/conf/${name}/forwarding`);
-  return seen !== undefined && (seen === '1') !== forwards;
+function isOtherwise({ name, forwards, checksSources }: DeviceForwarding): boolean {
+  const read = (setting: string) => readDevice(`/proc/sys/net/ipv4/conf/${name}/${setting}`);
+  const seen = read('forwarding');
+  if (seen === undefined) return false;
+  return (seen === '1') !== forwards || (checksSources === true && read('rp_filter') !== '1');
 }
 
 /** Whether a device forwards; `all` is net.ipv4.ip_forward. */
@@ -55,12 +69,15 @@ const iflaAfSpec = 26;
 const afInet = 2;
 const iflaInetConf = 1;
 const ipv4DevconfForwarding = 1;
+const ipv4DevconfRpFilter = 8;
+
+type LinkSettings = Omit<DeviceForwarding, 'name'> & { readonly ifindex: number };
 
 /** Sends one RTM_SETLINK and gives the kernel's answer: `done`, or what went wrong. */
-function sendLinkForwarding({ ifindex, forwards }: { ifindex: number; forwards: boolean }): string {
+function sendLinkSettings(settings: LinkSettings): string {
   const socket = openNetlink({ protocol: netlinkRoute });
   try {
-    if (!socket.send(renderSetlink({ ifindex, forwards }))) return 'netlink did not take the message';
+    if (!socket.send(renderSetlink(settings))) return 'netlink did not take the message';
     // The kernel has answered before send returned (netlink_unicast_kernel), so there is nothing to wait for.
     const answer = socket.receive();
     if (typeof answer === 'string' || answer.length < 20) return 'netlink did not answer';
@@ -71,14 +88,13 @@ function sendLinkForwarding({ ifindex, forwards }: { ifindex: number; forwards: 
   }
 }
 
-/** struct nlmsghdr, struct ifinfomsg, and three attributes inside each other. */
-function renderSetlink({ ifindex, forwards }: { ifindex: number; forwards: boolean }): Buffer {
-  const value = Buffer.alloc(4);
-  value.writeUInt32LE(forwards ? 1 : 0);
-  const attributes = attribute(
-    iflaAfSpec,
-    attribute(afInet, attribute(iflaInetConf, attribute(ipv4DevconfForwarding, value))),
-  );
+/** struct nlmsghdr, struct ifinfomsg, and attributes inside each other. */
+function renderSetlink({ ifindex, forwards, checksSources }: LinkSettings): Buffer {
+  const settings = [
+    attribute(ipv4DevconfForwarding, renderInt(forwards ? 1 : 0)),
+    ...(checksSources === true ? [attribute(ipv4DevconfRpFilter, renderInt(1))] : []),
+  ];
+  const attributes = attribute(iflaAfSpec, attribute(afInet, attribute(iflaInetConf, Buffer.concat(settings))));
   const header = Buffer.alloc(32);
   header.writeUInt32LE(header.length + attributes.length, 0);
   header.writeUInt16LE(rtmSetlink, 4);
@@ -92,4 +108,10 @@ function attribute(type: number, payload: Buffer): Buffer {
   head.writeUInt16LE(head.length + payload.length, 0);
   head.writeUInt16LE(type, 2);
   return Buffer.concat([head, payload]);
+}
+
+function renderInt(value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeInt32LE(value);
+  return bytes;
 }

@@ -24,6 +24,7 @@ export interface ObservedRoute {
 export interface ObservedRule {
   readonly priority: number;
   readonly src: string;
+  readonly srclen?: number;
   readonly not?: null;
   readonly iif?: string;
   readonly iif_detached?: null;
@@ -98,9 +99,14 @@ export function renderRoute(route: Route): string {
 export function renderRule(rule: RoutingRule): string {
   const from = { interface: 'iif', source: 'from', forwarded: 'not iif lo', any: 'from all' }[rule.from.kind];
   const name =
-    rule.from.kind === 'interface' ? ` ${rule.from.name}` : rule.from.kind === 'source' ? ` ${rule.from.address}` : '';
-  const to = rule.to.kind === 'table' ? `lookup ${rule.to.table}` : 'unreachable';
-  return `pref ${rule.preference} ${from}${name} ${to}`;
+    rule.from.kind === 'interface'
+      ? ` ${rule.from.name}`
+      : rule.from.kind === 'source'
+        ? ` ${rule.from.address}/32`
+        : '';
+  const source = rule.from.kind === 'interface' && rule.from.source !== undefined ? `from ${rule.from.source} ` : '';
+  const to = rule.to.kind === 'table' ? `lookup ${rule.to.table}` : rule.to.kind;
+  return `pref ${rule.preference} ${source}${from}${name} ${to}`;
 }
 
 /** The same text for an observed route as {@link renderRoute} gives for the planned one. */
@@ -113,11 +119,12 @@ export function renderObservedRoute(route: ObservedRoute): string {
 
 /** The same text for an observed rule as {@link renderRule} gives for the planned one; a foreign selector shows. */
 export function renderObservedRule(rule: ObservedRule): string {
-  const { priority, src, not, iif, iif_detached: _, table, action, ...foreign } = rule;
-  const from = `${not === null ? 'not ' : ''}${iif === undefined ? `from ${src}` : `iif ${iif}`}`;
-  const to = action === 'unreachable' ? 'unreachable' : `lookup ${table}`;
-  const selectors = Object.entries({ ...(src === 'all' || iif === undefined ? {} : { src }), ...foreign }).map(
-    ([name, value]) => ` ${name} ${value}`,
-  );
+  const { priority, src, srclen, not, iif, iif_detached: _, table, action, ...foreign } = rule;
+  // `ip` prints a host without its prefix length.
+  const source = src === 'all' ? [] : [`from ${src}/${srclen ?? 32}`];
+  const origin = [...source, ...(iif === undefined ? [] : [`iif ${iif}`])].join(' ');
+  const from = `${not === null ? 'not ' : ''}${origin === '' ? 'from all' : origin}`;
+  const to = action ?? `lookup ${table}`;
+  const selectors = Object.entries(foreign).map(([name, value]) => ` ${name} ${value}`);
   return `pref ${priority} ${from} ${to}${selectors.join('')}`;
 }

@@ -1,4 +1,4 @@
-import { filterTable, natTable, tableIds } from '../plan/lockdown.ts';
+import { tableIds } from '../plan/lockdown.ts';
 import {
   findAttribute,
   type NetlinkMessage,
@@ -22,8 +22,8 @@ export interface KernelWatch {
   readonly close: () => void;
 }
 
-/** @throws UnderbridgeError UB_KERNEL */
-export function watchKernel(): KernelWatch {
+/** @param tables names of the nf_tables tables that concern us @throws UnderbridgeError UB_KERNEL */
+export function watchKernel(tables: ReadonlySet<string>): KernelWatch {
   let program: string | undefined;
   let isOurTransaction = false;
   const firewall = watchPart({
@@ -35,7 +35,7 @@ export function watchKernel(): KernelWatch {
         isOurTransaction = false;
         return false;
       }
-      const isOurs = ourTables.has(textOf(findAttribute(message, { after: nfgenmsgBytes, type: tableName })) ?? '');
+      const isOurs = tables.has(textOf(findAttribute(message, { after: nfgenmsgBytes, type: tableName })) ?? '');
       isOurTransaction ||= isOurs;
       return isOurs;
     },
@@ -64,7 +64,6 @@ const nfgenmsgBytes = 4;
 const tableName = 1;
 const newGeneration = (10 << 8) | 15;
 const programName = 3;
-const ourTables = new Set<string>([filterTable, natTable]);
 
 // Numbers from Linux include/uapi/linux/rtnetlink.h. Routes are not told when their device goes down or away, and are
 // not asked for by address: so every change of a link or an address counts.

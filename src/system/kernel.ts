@@ -1,8 +1,8 @@
 import { UnderbridgeError } from '../errors.ts';
 import { planIpv6Rules, tableIds } from '../plan/lockdown.ts';
 import type { Plan, PlannedTun, Route, RoutingRule } from '../plan/plan.ts';
-import { compareTable } from '../ruleset/drift.ts';
 import { run } from './exec.ts';
+import { applyFirewall, findFirewallDrift } from './firewall.ts';
 import {
   changeIpv6Rules,
   changeNetwork,
@@ -12,7 +12,6 @@ import {
   renderRoute,
   renderRule,
 } from './iproute.ts';
-import { applyRuleset, observeTables } from './nft.ts';
 
 /**
  * Makes the kernel, which holds `before`, hold the plan: the firewall in one transaction, then rules and routes of the
@@ -27,7 +26,7 @@ export async function applyPlan({
   readonly before: ObservedNetwork;
 }): Promise<void> {
   const plan = possiblePlan(wanted, before);
-  await applyRuleset(plan.ruleset);
+  await applyFirewall(plan);
   await changeNetwork([...planTunChanges(plan, before), ...planRoutingChanges(plan, before)]);
 }
 
@@ -44,17 +43,7 @@ export async function confirmPlan(plan: Plan): Promise<void> {
   }
 }
 
-const mostShown = 200;
-
-/** Whatever the kernel's tables hold otherwise than the plan says, one text each. */
-export async function findFirewallDrift({ ruleset }: Plan): Promise<readonly string[]> {
-  const listings = await observeTables(ruleset);
-  // Somebody else's rule can be as long as he likes.
-  const text = (line: string) => (line.length > mostShown ? `${line.slice(0, mostShown)}…` : line);
-  return listings.flatMap(compareTable).map(({ kind, table, line }) => `${kind} in ${table}: ${text(line)}`);
-}
-
-/** The same of rules, routes and the tunnel's device. */
+/** Whatever of rules, routes and the tunnel's device is otherwise than the plan says, one text each. */
 export function findNetworkDrift(wanted: Plan, seen: ObservedNetwork): readonly string[] {
   const plan = possiblePlan(wanted, seen);
   return [

@@ -8,7 +8,7 @@ import { withLock } from '../lab/lock.ts';
 
 /** The image that these tests run; its own tag, so that a build of somebody else cannot take its place. */
 export const image = 'underbridge:test';
-const demoImage = 'underbridge-demo:dev';
+export const demoImage = 'underbridge-demo:dev';
 const debianImage = 'debian:trixie-slim';
 
 const apart = 'UNDERBRIDGE_TEST_APART';
@@ -16,7 +16,7 @@ const savedImages = 'UNDERBRIDGE_TEST_IMAGES';
 const demoFolder = join(import.meta.dirname, '../../compose/demo');
 
 /** The engines that the image has to run on. The first is Debian's own: 20.10 on bookworm, 26.1 on trixie. */
-const engines = { '20.10': ensureEngine, '28.5': startNewEngine } as const;
+export const engines = { '20.10': ensureEngine, '28.5': startNewEngine } as const;
 export type EngineName = keyof typeof engines;
 
 /**
@@ -33,7 +33,7 @@ export async function runApart(file: string): Promise<void> {
     const env = { ...process.env, [apart]: '1', [savedImages]: await saveImages(), UNDERBRIDGE_APART: 'apart-image' };
     // NODE_TEST_CONTEXT goes along: the runner hears the tests inside as if they ran here. Should this process be killed,
     // the kernel kills what it started.
-    const argv = ['--pdeathsig', 'KILL', '--', script, process.execPath, file];
+    const argv = ['--pdeathsig', 'KILL', '--', script, process.execPath, file, ...process.argv.slice(2)];
     const { status } = spawnSync('setpriv', argv, { env, stdio: 'inherit' });
     process.exit(status ?? 1);
   });

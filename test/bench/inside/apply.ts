@@ -66,6 +66,7 @@ function contextWith(count: number): Context {
       uplink: { name: uplink, cidr: { address: gateway, prefixBits: 24 }, gateway },
       tunName: tun,
       openvpnUid,
+      firewall: 'nft',
       canRejectBeforeRouting: true,
     },
     policy: { kind: 'forward', endpoint: sampleEndpoint, tun: sampleTunnel(tun) },

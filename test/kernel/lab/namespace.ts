@@ -5,6 +5,8 @@ import { execa } from 'execa';
 /** A network namespace of a test, with an address book of its interfaces. */
 export interface Namespace {
   readonly name: string;
+  /** What runs a program in it, for a caller who wants to feed it. */
+  readonly argv: (file: string, ...args: readonly string[]) => [string, readonly string[]];
   /** Runs a program to its end; throws when it fails. */
   readonly run: (file: string, ...args: readonly string[]) => Promise<string>;
   /** Runs a program and gives its exit code and output, whatever they are. */
@@ -44,9 +46,15 @@ export function joinNamespace(pid: number): Namespace {
   return enteredBy(`of process ${pid}`, ['nsenter', '--target', `${pid}`, '--net', '--']);
 }
 
+/** The network namespace that the test itself runs in. */
+export function ownNamespace(): Namespace {
+  return enteredBy('this', ['env']);
+}
+
 function enteredBy(name: string, [enter, ...inside]: readonly [string, ...string[]]): Namespace {
   return {
     name,
+    argv: (file, ...args) => [enter, [...inside, file, ...args]],
     run: async (file, ...args) => (await execa(enter, [...inside, file, ...args])).stdout,
     attempt: async (file, ...args) => {
       const { exitCode, all } = await execa(enter, [...inside, file, ...args], {
@@ -113,11 +121,18 @@ export async function removeNamespace(ns: Namespace): Promise<void> {
   await execa('ip', ['netns', 'del', ns.name], { reject: false });
 }
 
+/** One end of a veth pair. */
+export interface End {
+  readonly ns: Namespace;
+  readonly device: string;
+  /** With prefix length. */
+  readonly address?: string;
+  /** Absent: the kernel's choice. */
+  readonly hardwareAddress?: string | undefined;
+}
+
 /** Joins two namespaces by a veth pair and gives each end an address. */
-export async function join(
-  one: { readonly ns: Namespace; readonly device: string; readonly address?: string },
-  other: { readonly ns: Namespace; readonly device: string; readonly address?: string },
-): Promise<void> {
+export async function join(one: End, other: End): Promise<void> {
   await execa('ip', [
     'link',
     'add',
@@ -132,7 +147,9 @@ export async function join(
     'netns',
     other.ns.name,
   ]);
-  for (const { ns, device, address } of [one, other]) {
+  for (const { ns, device, address, hardwareAddress } of [one, other]) {
+    if (hardwareAddress !== undefined)
+      await execa('ip', ['-n', ns.name, 'link', 'set', device, 'address', hardwareAddress]);
     if (address !== undefined) await execa('ip', ['-n', ns.name, 'addr', 'add', address, 'dev', device]);
     await execa('ip', ['-n', ns.name, 'link', 'set', device, 'up']);
   }

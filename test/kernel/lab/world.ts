@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join as joinPath } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
-import { join, type LabProcess, makeNamespace, type Namespace, removeNamespace } from './namespace.ts';
+import { type End, join, type LabProcess, makeNamespace, type Namespace, removeNamespace } from './namespace.ts';
 import { makePki, type Pki } from './pki.ts';
 
 export const addresses = {
@@ -38,6 +38,10 @@ export interface World {
   readonly folder: string;
   readonly startServer: (options?: ServerOptions) => Promise<RunningServer>;
   readonly startRouter: (env?: Readonly<Record<string, string>>) => RunningRouter;
+  /** A new namespace for the router, with the old hardware addresses, as when Docker starts a container again. */
+  readonly renewRouter: () => Promise<void>;
+  /** A host on both networks of the router, with none of it. */
+  readonly addNeighbour: (on: { readonly lan: string; readonly uplink: string }) => Promise<Namespace>;
   /** Packets from the router on the uplink that are not OpenVPN's to its server. */
   readonly leaked: () => Promise<number>;
   readonly forgetLeaks: () => Promise<void>;
@@ -88,6 +92,7 @@ export async function makeWorld(): Promise<World> {
   if (!router || !lan || !client || !other || !isp || !server) throw new Error('a namespace is missing');
   const all = [router, lan, client, other, isp, server];
   await wire({ router, lan, client, other, isp, server });
+  const routerMacs = await Promise.all(['eth0', 'eth1'].map((device) => hardwareAddress(router, device)));
   const pki = await makePki();
   await writeFile(joinPath(folder, 'client.ovpn'), profile(pki, 'udp'));
   await writeFile(joinPath(folder, 'client-tcp.ovpn'), profile(pki, 'tcp'));
@@ -104,6 +109,22 @@ export async function makeWorld(): Promise<World> {
     folder,
     startServer: (options) => startServer({ server, folder, pki, options: options ?? {} }),
     startRouter: (env) => startRouter({ router, folder, env: env ?? {} }),
+    renewRouter: async () => {
+      // At once, and not when the kernel gets round to the namespace.
+      await lan.run('ip', 'link', 'del', 'to-router');
+      await isp.run('ip', 'link', 'del', 'router');
+      await removeNamespace(router);
+      await makeNamespace(router.name);
+      await router.run('sysctl', '-qw', 'net.ipv4.ip_forward=0');
+      await plugRouter({ router, lan, isp }, routerMacs);
+    },
+    addNeighbour: async (on) => {
+      const neighbour = await makeNamespace(`ub${id}-neighbour`);
+      all.push(neighbour);
+      await plug({ ns: neighbour, device: 'eth0', address: on.lan }, { ns: lan, device: 'to-neighbour' }, 'bridge');
+      await plug({ ns: neighbour, device: 'eth1', address: on.uplink }, { ns: isp, device: 'neighbour' }, 'to-router');
+      return neighbour;
+    },
     leaked: async () => countOf(await isp.run('nft', 'list', 'counter', 'inet', 'isp', 'leaked')),
     forgetLeaks: async () => {
       await isp.run('nft', 'reset', 'counters');
@@ -120,6 +141,28 @@ function countOf(listing: string): number {
   return Number(/packets (\d+)/.exec(listing)?.[1] ?? Number.NaN);
 }
 
+export async function hardwareAddress(ns: Namespace, device: string): Promise<string> {
+  return (await ns.run('cat', `/sys/class/net/${device}/address`)).trim();
+}
+
+async function plug(one: End, other: End, bridge: string): Promise<void> {
+  await join(one, other);
+  await other.ns.run('ip', 'link', 'set', other.device, 'master', bridge);
+}
+
+/** The router's device names say nothing of their purpose, and the LAN's comes first in the alphabet. */
+async function plugRouter(
+  { router, lan, isp }: Readonly<Record<'router' | 'lan' | 'isp', Namespace>>,
+  [lanMac, uplinkMac]: readonly string[] = [],
+): Promise<void> {
+  const eth0 = { ns: router, device: 'eth0', address: `${addresses.routerLan}/24`, hardwareAddress: lanMac };
+  const eth1 = { ns: router, device: 'eth1', address: `${addresses.routerUplink}/24`, hardwareAddress: uplinkMac };
+  await plug(eth0, { ns: lan, device: 'to-router' }, 'bridge');
+  await plug(eth1, { ns: isp, device: 'router' }, 'to-router');
+  // Docker's worst case: the router's default route leads to itself.
+  await router.run('ip', 'route', 'add', 'default', 'via', addresses.gateway);
+}
+
 async function wire({
   router,
   lan,
@@ -128,24 +171,30 @@ async function wire({
   isp,
   server,
 }: Readonly<Record<'router' | 'lan' | 'client' | 'other' | 'isp' | 'server', Namespace>>): Promise<void> {
-  // The router's device names say nothing of their purpose, and the LAN's comes first in the alphabet.
-  await lan.run('ip', 'link', 'add', 'bridge', 'type', 'bridge');
-  await lan.run('ip', 'link', 'set', 'bridge', 'up');
-  await join({ ns: router, device: 'eth0', address: `${addresses.routerLan}/24` }, { ns: lan, device: 'to-router' });
-  await join({ ns: client, device: 'eth0', address: `${addresses.client}/24` }, { ns: lan, device: 'to-client' });
-  await join({ ns: other, device: 'eth0', address: `${addresses.other}/24` }, { ns: lan, device: 'to-other' });
-  for (const port of ['to-router', 'to-client', 'to-other'])
-    await lan.run('ip', 'link', 'set', port, 'master', 'bridge');
-  await join(
-    { ns: router, device: 'eth1', address: `${addresses.routerUplink}/24` },
-    { ns: isp, device: 'to-router', address: `${addresses.isp}/24` },
+  for (const [ns, bridge] of [
+    [lan, 'bridge'],
+    [isp, 'to-router'],
+  ] as const) {
+    // Its own address: otherwise it has one of its ports', and they come and go.
+    await ns.run('ip', 'link', 'add', bridge, 'address', '02:00:00:00:00:01', 'type', 'bridge');
+    await ns.run('ip', 'link', 'set', bridge, 'up');
+  }
+  await isp.run('ip', 'addr', 'add', `${addresses.isp}/24`, 'dev', 'to-router');
+  await plug(
+    { ns: client, device: 'eth0', address: `${addresses.client}/24` },
+    { ns: lan, device: 'to-client' },
+    'bridge',
   );
+  await plug(
+    { ns: other, device: 'eth0', address: `${addresses.other}/24` },
+    { ns: lan, device: 'to-other' },
+    'bridge',
+  );
+  await plugRouter({ router, lan, isp });
   await join(
     { ns: isp, device: 'to-server', address: '203.0.113.1/24' },
     { ns: server, device: 'eth0', address: `${addresses.server}/24` },
   );
-  // Docker's worst case: the router's default route leads to itself.
-  await router.run('ip', 'route', 'add', 'default', 'via', addresses.gateway);
   for (const ns of [client, other]) await ns.run('ip', 'route', 'add', 'default', 'via', addresses.gateway);
   await server.run('ip', 'route', 'add', 'default', 'via', '203.0.113.1');
   await isp.run('sysctl', '-qw', 'net.ipv4.ip_forward=1');

@@ -13,7 +13,9 @@ const silence = { code: 'server-silent', text: '198.51.100.10:1194/udp does not 
 const explained = { ...silence, hint: hintOf('server-silent') };
 const sinceMs = Date.UTC(2026, 0, 2, 3, 4, 5, 678);
 const now = { clockMs: 0, calendarMs: sinceMs };
+const always = { sinceMs, repairs: 3, firewall: 'nft', now } as const;
 const since = '2026-01-02T03:04:05.678Z';
+const seen = { since, repairs: 3, firewall: 'nft' };
 
 const forwarded: TunnelEvent = { kind: 'policy-confirmed', policy: { kind: 'forward', endpoint: server, tun } };
 
@@ -37,14 +39,14 @@ function connect(dialing: TunnelState): TunnelState {
 }
 
 function report(tunnel: TunnelState, isServing = true): HealthReport {
-  const { profiles: _, profile: __, ...rest } = reportHealth({ tunnel, sinceMs, isServing, repairs: 3, now });
+  const { profiles: _, profile: __, ...rest } = reportHealth({ ...always, tunnel, isServing });
   return rest;
 }
 
 describe('the health report', () => {
   it('of a router that just starts says so', () => {
     assert.deepEqual(report(after(), false), {
-      ...{ healthy: false, ready: false, state: 'blocked', since, repairs: 3, attempts: 0, failures: 0 },
+      ...{ ...seen, healthy: false, ready: false, state: 'blocked', attempts: 0, failures: 0 },
       cause: { code: 'starting', text: 'the router is starting', hint: hintOf('starting') },
     });
   });
@@ -52,7 +54,7 @@ describe('the health report', () => {
   it('of a blocked router says why', () => {
     const state = after({ kind: 'start' }, { kind: 'failed', epoch: 1, cause: silence });
     assert.deepEqual(report(state), {
-      ...{ healthy: false, ready: true, state: 'blocked', since, repairs: 3, attempts: 1, failures: 1 },
+      ...{ ...seen, healthy: false, ready: true, state: 'blocked', attempts: 1, failures: 1 },
       ...{ cause: explained, nextTry: '2026-01-02T03:04:05.928Z' },
     });
   });
@@ -60,7 +62,7 @@ describe('the health report', () => {
   it('of a router that dials names the server, and why the attempt before failed', () => {
     const retry: TunnelEvent = { kind: 'timer', timer: 'retry', epoch: 2 };
     assert.deepEqual(report(after({ kind: 'start' }, { kind: 'failed', epoch: 1, cause: silence }, retry)), {
-      ...{ healthy: false, ready: true, state: 'dialing', since, repairs: 3, attempts: 2, failures: 1 },
+      ...{ ...seen, healthy: false, ready: true, state: 'dialing', attempts: 2, failures: 1 },
       ...{ cause: explained, remote: '198.51.100.10:1194/udp' },
     });
   });
@@ -68,7 +70,7 @@ describe('the health report', () => {
   it('of a router that resolves has no remote yet', () => {
     const names = startWith([{ kind: 'names', scope: { kind: 'any' } }]);
     assert.deepEqual(report(step(names, { kind: 'start' }, moment()).state), {
-      ...{ healthy: false, ready: true, state: 'resolving', since, repairs: 3, attempts: 0, failures: 0 },
+      ...{ ...seen, healthy: false, ready: true, state: 'resolving', attempts: 0, failures: 0 },
     });
   });
 
@@ -79,6 +81,7 @@ describe('the health report', () => {
       state: 'up',
       since,
       repairs: 3,
+      firewall: 'nft',
       attempts: 1,
       failures: 0,
       remote: '198.51.100.10:1194/udp',
@@ -97,7 +100,7 @@ describe('the health report', () => {
     const start = startWith([sources[0] ?? assert.fail(), ...sources.slice(1)]);
     const dialing = step(start, { kind: 'start' }, moment()).state;
     const tunnel = step(dialing, { kind: 'failed', epoch: 1, cause: silence }, moment()).state;
-    const { profile, profiles, nextTry } = reportHealth({ tunnel, sinceMs, isServing: true, repairs: 0, now });
+    const { profile, profiles, nextTry } = reportHealth({ ...always, tunnel, isServing: true });
     assert.equal(profile, '2.ovpn');
     assert.equal(nextTry, '2026-01-02T03:04:05.928Z');
     assert.deepEqual(profiles, [
@@ -108,7 +111,7 @@ describe('the health report', () => {
 
   it('of a stopping router is neither healthy nor ready', () => {
     assert.deepEqual(report(after({ kind: 'start' }, { kind: 'stop' })), {
-      ...{ healthy: false, ready: false, state: 'stopping', since, repairs: 3 },
+      ...{ healthy: false, ready: false, state: 'stopping', since, repairs: 3, firewall: 'nft' },
     });
   });
 
@@ -140,6 +143,7 @@ describe('the body of /healthz', () => {
     profile: /^\d\.ovpn$/,
     nextTry: /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/,
     repairs: /^\d+$/,
+    firewall: /^(nft|iptables-nft|iptables-legacy)$/,
   };
 
   it('has fields of known names and shapes, so that nothing else finds a way in', () => {
@@ -172,7 +176,7 @@ function overWalks(check: (snapshot: Snapshot) => void) {
   fc.assert(
     fc.property(anyStart, anyWalk, fc.boolean(), (start, happenings, isServing) => {
       for (const { after: tunnel } of walk({ start, happenings, confirmations: 'doubtful' })) {
-        check({ tunnel, sinceMs, isServing, repairs: 0, now });
+        check({ ...always, tunnel, isServing });
       }
     }),
   );

@@ -64,6 +64,7 @@ const anyFacts: fc.Arbitrary<RouterFacts> = fc
     lan: { name: lan as IfName },
     uplink: { name: uplink as IfName, cidr, gateway },
     tunName: 'tun0' as IfName,
+    firewall: 'nft' as const,
     openvpnUid,
     canRejectBeforeRouting,
   }));

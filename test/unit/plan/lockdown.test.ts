@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { planBootRules, planBootRuleset, planIpv6Rules } from '../../../src/plan/lockdown.ts';
+import { translateRuleset } from '../../../src/ruleset/iptables.ts';
+import { renderRestore } from '../../../src/ruleset/iptables-restore.ts';
 import { renderTable } from '../../../src/ruleset/nft.ts';
 import { renderRule } from '../../../src/system/iproute.ts';
 
@@ -21,6 +23,13 @@ describe('the lockdown that is loaded before Node starts', () => {
     const heads = planBootRuleset().tables.map(({ family, name }) => `table ${family} ${name}`);
     const deletions = heads.map((head) => `${head}\ndelete ${head}\n`);
     assert.equal(read('relock.nft'), `${deletions.join('')}include "lockdown.nft"\n`);
+  });
+
+  it('is in lockdown.iptables exactly as it is planned, for both families', () => {
+    for (const family of ['ipv4', 'ipv6'] as const) {
+      const wanted = translateRuleset(planBootRuleset(), family);
+      assert.equal(read('lockdown.iptables'), renderRestore({ wanted, saved: new Map() }));
+    }
   });
 
   it('is in lockdown.ip exactly as it is planned', () => {

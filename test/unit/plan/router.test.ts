@@ -158,11 +158,12 @@ describe('in every state', () => {
 
   it('packets of clients are told to nowhere before any table of the router is asked', () => {
     fc.assert(
-      fc.property(anyPlan, ({ plan, facts }) => {
+      fc.property(anyPlan, ({ plan, config, facts }) => {
         const texts = plan.rules.map(renderRule);
         assert.deepEqual(texts, [
-          `pref 100 iif ${facts.lan.name} lookup 7101`,
+          `pref 100 from ${renderSubnet(config.gateway)} iif ${facts.lan.name} lookup 7101`,
           `pref 101 iif ${facts.tunName} lookup 7102`,
+          `pref 105 iif ${facts.lan.name} blackhole`,
           ...planBootRules().map(renderRule),
         ]);
       }),
@@ -174,7 +175,7 @@ describe('in every state', () => {
       fc.property(anyPlan, ({ plan }) => {
         const ours: ReadonlySet<number> = new Set(Object.values(tableIds));
         for (const { table } of plan.routes) assert.ok(ours.has(table));
-        for (const { to } of plan.rules) assert.ok(to.kind === 'unreachable' || ours.has(to.table));
+        for (const { to } of plan.rules) assert.ok(to.kind !== 'table' || ours.has(to.table));
         for (const text of [...plan.routes.map(renderRoute), ...plan.rules.map(renderRule)]) {
           assert.doesNotMatch(text, /main|default table|lookup (254|253)\b/);
         }

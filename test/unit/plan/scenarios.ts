@@ -16,6 +16,7 @@ export const facts: RouterFacts = {
   uplink: { name: ifName('eth0'), cidr: cidr('203.0.113.7/24'), gateway: ipv4('203.0.113.1') },
   tunName: ifName('tun0'),
   openvpnUid: 900,
+  firewall: 'nft',
   canRejectBeforeRouting: true,
 };
 
@@ -72,7 +73,7 @@ const noTunnel: Plan['tun'] = { name: facts.tunName };
 
 /** The plans whose text is reviewed and kept in test/unit/golden. */
 export const goldenPlans: Readonly<Record<string, Plan>> = {
-  boot: { ruleset: planBootRuleset(), rules: planBootRules(), routes: [], tun: noTunnel },
+  boot: { ruleset: planBootRuleset(), firewall: 'nft', rules: planBootRules(), routes: [], tun: noTunnel },
   lockdown: planRouter(context({ policy: policies.lockdown })),
   resolve: planRouter(context({ policy: policies.resolve })),
   'resolve-servers': planRouter(

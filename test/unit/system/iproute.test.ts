@@ -14,8 +14,9 @@ import { context, facts, policies } from '../plan/scenarios.ts';
 // What iproute2 6.1.0 printed (`ip -j rule show`, `ip -j route show table all`) in a namespace with these rules and routes.
 const rulesOutput = `[
   {"priority":0,"src":"all","table":"local"},
-  {"priority":100,"src":"all","iif":"eth1","table":"7101"},
+  {"priority":100,"src":"172.22.0.0","srclen":24,"iif":"eth1","table":"7101"},
   {"priority":101,"src":"all","iif":"tun0","iif_detached":null,"table":"7102"},
+  {"priority":105,"src":"all","iif":"eth1","action":"blackhole"},
   {"priority":110,"not":null,"src":"all","iif":"lo","action":"unreachable"},
   {"priority":120,"src":"all","table":"7100"},
   {"priority":130,"src":"all","action":"unreachable"},
@@ -39,7 +40,8 @@ const routesOutput = `[
 const foreignRulesOutput = `[
   {"priority":100,"src":"10.0.0.0","srclen":8,"iif":"eth1","iif_detached":null,"table":"7101"},
   {"priority":100,"src":"10.0.0.1","iif":"eth1","iif_detached":null,"table":"7101"},
-  {"priority":100,"src":"all","dst":"172.22.0.0","dstlen":24,"iif":"eth1","iif_detached":null,"table":"7101"},
+  {"priority":100,"src":"172.22.0.0","srclen":25,"iif":"eth1","table":"7101"},
+  {"priority":100,"src":"172.22.0.0","srclen":24,"dst":"172.22.0.0","dstlen":24,"iif":"eth1","iif_detached":null,"table":"7101"},
   {"priority":110,"not":null,"src":"all","fwmark":"0x1","iif":"lo","action":"unreachable"},
   {"priority":120,"src":"all","fwmark":"0x1","fwmask":"0xff","table":"7100"},
   {"priority":120,"src":"all","oif":"eth0","oif_detached":null,"table":"7100"},
@@ -72,8 +74,10 @@ describe('a routing rule', () => {
   it('for another interface, table or action does not read as ours', () => {
     const planned = new Set(planRouter(context()).rules.map(renderRule));
     const changed: readonly ObservedRule[] = [
-      { priority: 100, src: 'all', iif: 'eth2', table: '7101' },
-      { priority: 100, src: 'all', iif: 'eth1', table: 'main' },
+      { priority: 100, src: '172.22.0.0', srclen: 24, iif: 'eth2', table: '7101' },
+      { priority: 100, src: '172.22.0.0', srclen: 24, iif: 'eth1', table: 'main' },
+      { priority: 100, src: 'all', iif: 'eth1', table: '7101' },
+      { priority: 105, src: 'all', iif: 'eth1', action: 'unreachable' },
       { priority: 110, src: 'all', iif: 'lo', action: 'unreachable' },
       { priority: 110, src: 'all', not: null, iif: 'lo', table: 'main' },
       { priority: 130, src: 'all', table: 'main' },
@@ -84,7 +88,7 @@ describe('a routing rule', () => {
 
   it("with a selector of somebody else's does not read as ours, and shows it", () => {
     const planned = new Set(planRouter(context()).rules.map(renderRule));
-    const ours = new Set(['priority', 'src', 'not', 'iif', 'iif_detached', 'table', 'action']);
+    const ours = new Set(['priority', 'src', 'srclen', 'not', 'iif', 'iif_detached', 'table', 'action']);
     for (const rule of foreignRules) {
       const text = renderObservedRule(rule);
       assert.ok(!planned.has(text), text);
@@ -97,7 +101,8 @@ describe('a routing rule', () => {
 
   it('reads as ours when its interface is gone for a moment', () => {
     const planned = new Set(planRouter(context()).rules.map(renderRule));
-    const detached: ObservedRule = { priority: 100, src: 'all', iif: 'eth1', iif_detached: null, table: '7101' };
+    const seen = { priority: 100, src: '172.22.0.0', srclen: 24, iif: 'eth1', table: '7101' };
+    const detached: ObservedRule = { ...seen, iif_detached: null };
     assert.ok(planned.has(renderObservedRule(detached)));
   });
 });

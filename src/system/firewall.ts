@@ -1,0 +1,48 @@
+import { assertNever } from '../errors.ts';
+import type { Firewall } from '../plan/facts.ts';
+import { filterTable, natTable } from '../plan/lockdown.ts';
+import type { Plan } from '../plan/plan.ts';
+import { compareTable } from '../ruleset/drift.ts';
+import type { Ruleset } from '../ruleset/model.ts';
+import { applyByIptables, checkByIptables, findIptablesDrift } from './iptables.ts';
+import { applyRuleset, checkRuleset, observeTables } from './nft.ts';
+
+type Rules = Pick<Plan, 'firewall' | 'ruleset'>;
+
+/** Loads the ruleset of a plan. @throws UnderbridgeError UB_EXEC */
+export async function applyFirewall({ firewall, ruleset }: Rules): Promise<void> {
+  return firewall === 'nft' ? applyRuleset(ruleset) : applyByIptables(firewall, ruleset);
+}
+
+/** The nf_tables tables that hold a firewall; of iptables-legacy the kernel tells no changes. */
+export function watchedTables(firewall: Firewall): ReadonlySet<string> {
+  switch (firewall) {
+    case 'nft':
+      return new Set([filterTable, natTable]);
+    case 'iptables-nft':
+      return new Set(['filter', 'raw', 'mangle', 'nat']);
+    case 'iptables-legacy':
+      return new Set();
+    default:
+      return assertNever(firewall);
+  }
+}
+
+const mostShown = 200;
+
+/** Whatever the kernel's tables hold otherwise than the plan says, one text each. */
+export async function findFirewallDrift({ firewall, ruleset }: Rules): Promise<readonly string[]> {
+  const lines =
+    firewall === 'nft'
+      ? (await observeTables(ruleset))
+          .flatMap(compareTable)
+          .map(({ kind, table, line }) => `${kind} in ${table}: ${line}`)
+      : await findIptablesDrift(firewall, ruleset);
+  // Somebody else's rule can be as long as he likes.
+  return lines.map((line) => (line.length > mostShown ? `${line.slice(0, mostShown)}…` : line));
+}
+
+/** Lets the kernel check a ruleset without loading it; undefined when it takes it, else what the program says. */
+export async function checkFirewall({ firewall, ruleset }: { readonly firewall: Firewall; readonly ruleset: Ruleset }) {
+  return firewall === 'nft' ? checkRuleset(ruleset) : checkByIptables(firewall, ruleset);
+}

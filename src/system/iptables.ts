@@ -1,0 +1,72 @@
+import { UnderbridgeError } from '../errors.ts';
+import type { Firewall } from '../plan/facts.ts';
+import { filterTable, natTable } from '../plan/lockdown.ts';
+import { type IpFamily, translateRuleset } from '../ruleset/iptables.ts';
+import { compareSave, parseSave, renderRestore, type SavedTable } from '../ruleset/iptables-restore.ts';
+import type { Ruleset } from '../ruleset/model.ts';
+import { run } from './exec.ts';
+
+export type Iptables = Exclude<Firewall, 'nft'>;
+
+const families: readonly IpFamily[] = ['ipv4', 'ipv6'];
+
+/**
+ * Loads a ruleset, IPv6 first, which is closed in every state; each table is one transaction. What the entrypoint
+ * loaded by nft is taken away afterwards, so that there is no moment without a lock.
+ * @throws UnderbridgeError UB_EXEC
+ */
+export async function applyByIptables(backend: Iptables, ruleset: Ruleset): Promise<void> {
+  for (const family of ['ipv6', 'ipv4'] as const) {
+    const input = renderRestore({ wanted: translateRuleset(ruleset, family), saved: await save(backend, family) });
+    await run({ file: tool(backend, family, 'restore'), args: ['--noflush', ...waiting(backend)], input });
+  }
+  // Declared first, so that the delete cannot fail for want of them. Without nf_tables or nft there are none.
+  const tables = [`inet ${filterTable}`, `ip ${natTable}`];
+  await refusal('nft', ['-f', '-'], tables.map((table) => `table ${table}\ndelete table ${table}\n`).join(''));
+}
+
+/** What the kernel holds otherwise than the ruleset, one text each. */
+export async function findIptablesDrift(backend: Iptables, ruleset: Ruleset): Promise<readonly string[]> {
+  const found = await Promise.all(
+    families.map(async (family) => {
+      const wanted = translateRuleset(ruleset, family);
+      return compareSave({ wanted, saved: await save(backend, family) }).map(
+        ({ kind, table, line }) => `${kind} in ${family} ${table}: ${line}`,
+      );
+    }),
+  );
+  return found.flat();
+}
+
+/** Lets the kernel check a ruleset without loading it; undefined when it takes it, else what the program says. */
+export async function checkByIptables(backend: Iptables, ruleset: Ruleset): Promise<string | undefined> {
+  for (const family of families) {
+    const input = renderRestore({ wanted: translateRuleset(ruleset, family), saved: new Map() });
+    const problem = await refusal(tool(backend, family, 'restore'), ['--test', '--noflush'], input);
+    if (problem !== undefined) return problem;
+  }
+  return undefined;
+}
+
+async function refusal(file: string, args: readonly string[], input: string): Promise<string | undefined> {
+  try {
+    await run({ file, args, input });
+    return undefined;
+  } catch (error) {
+    if (error instanceof UnderbridgeError) return error.message;
+    throw error;
+  }
+}
+
+async function save(backend: Iptables, family: IpFamily): Promise<ReadonlyMap<string, SavedTable>> {
+  return parseSave(await run({ file: tool(backend, family, 'save'), args: [] }));
+}
+
+function tool(backend: Iptables, family: IpFamily, verb: 'save' | 'restore'): string {
+  return `${family === 'ipv6' ? backend.replace('ip', 'ip6') : backend}-${verb}`;
+}
+
+/** Only the legacy backend has a lock to wait for. */
+function waiting(backend: Iptables): readonly string[] {
+  return backend === 'iptables-legacy' ? ['--wait', '5'] : [];
+}

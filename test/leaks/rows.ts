@@ -1,0 +1,359 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { execa } from 'execa';
+import type { Namespace } from '../kernel/lab/namespace.ts';
+import { type Devices, devicesOf, type Ground } from './ground.ts';
+import type { Sending } from './send.ts';
+import { startSending } from './sender.ts';
+import { type TrafficName, trafficNames } from './traffic.ts';
+
+/** One line of the matrix: what happens to the router while a client sends what. */
+export interface Row {
+  readonly group: string;
+  readonly event: string;
+  readonly kinds: readonly TrafficName[];
+  /** How often it happens in a row: in the fast part, which absent means not at all, and in the whole. */
+  readonly times: { readonly fast?: number; readonly whole: number };
+  /** A lock that is taken away first; the other one holds alone. */
+  readonly without?: Lock;
+  /** `image`: only a container engine can do it. */
+  readonly only?: 'image';
+  /** The client also sends to the hardware address that Docker gives the router's device before the router runs. */
+  readonly knows?: 'what Docker gives';
+  /** Where it is written that some packets do leave. */
+  readonly limit?: string;
+  readonly make: (ground: Ground, times: number) => Promise<void>;
+}
+
+export type Lock = 'nft' | 'routes';
+
+/** What programs send. Fewer kinds are more packets of each: a door that is open for a millisecond is hit. */
+const ordinary = ['udp', 'tcp', 'ping', 'to the VPN server', 'dns'] as const satisfies readonly TrafficName[];
+const loss = [...ordinary, 'answers of a forward', 'tcp flags', 'spoofed source'] as const;
+const overIpv6 = ['ipv6', 'ipv6 on the link'] as const;
+const once = { fast: 1, whole: 1 } as const;
+
+const outages: readonly Row[] = [
+  { event: 'OpenVPN killed', make: killOpenvpn },
+  { event: 'tunnel device deleted', make: deleteTunnel },
+  { event: 'uplink down and up', make: cutUplink },
+].map((row) => ({ ...row, group: 'outages', kinds: loss, times: once }));
+
+/** With one lock away and the daemon unable to put it back. */
+const locks: readonly Row[] = (['nft', 'routes'] as const).flatMap((without) => {
+  const taken = without === 'nft' ? 'firewall flushed' : 'rules and routes flushed, main leads to the provider';
+  const alone = { group: 'locks', without, kinds: trafficNames, times: { whole: 1 } };
+  return [
+    { ...alone, event: taken, times: once, make: () => sleep(1_500) },
+    ...outages.map((row) => ({ ...row, ...alone, event: `${taken}; ${row.event}` })),
+    {
+      ...alone,
+      event: `${taken}; VPN server killed`,
+      make: (ground: Ground) => ground.server.kill().then(() => sleep(1_500)),
+    },
+    { ...alone, event: `${taken}; the provider advertises itself`, kinds: overIpv6, make: advertise },
+  ];
+});
+
+export const rows: readonly Row[] = [
+  {
+    group: 'boot',
+    event: 'boot in a new namespace, same hardware address',
+    kinds: ordinary,
+    times: { fast: 2, whole: 20 },
+    make: repeat(async (ground) => {
+      await ground.boot();
+      await ground.untilCarried();
+    }),
+  },
+  {
+    group: 'boot',
+    event: 'boot, every kind of packet',
+    kinds: trafficNames,
+    times: { whole: 3 },
+    make: repeat(async (ground) => {
+      await ground.boot();
+      await ground.untilCarried();
+    }),
+  },
+  {
+    group: 'tunnel up',
+    event: 'nothing happens, the tunnel works',
+    kinds: trafficNames,
+    times: once,
+    make: () => sleep(3_000),
+  },
+  {
+    group: 'tunnel up',
+    event: 'rules loaded again',
+    kinds: ordinary,
+    times: { fast: 50, whole: 300 },
+    make: reload,
+  },
+  {
+    group: 'tunnel up',
+    event: 'reconnect',
+    kinds: loss,
+    times: { fast: 3, whole: 50 },
+    make: repeat(async (ground) => {
+      await killOpenvpn(ground);
+      await ground.untilCarried();
+    }),
+  },
+  ...outages,
+  {
+    group: 'outages',
+    event: 'OpenVPN stopped (SIGSTOP)',
+    kinds: loss,
+    times: { whole: 1 },
+    make: async (ground) => {
+      await signal(ground, 'openvpn', 'SIGSTOP');
+      // Until the probe has noticed.
+      await sleep(8_000);
+    },
+  },
+  {
+    group: 'outages',
+    event: 'daemon killed',
+    kinds: loss,
+    times: once,
+    make: (ground) => ground.killDaemon(),
+  },
+  {
+    group: 'outages',
+    event: 'VPN server killed, every kind of packet',
+    kinds: trafficNames,
+    times: once,
+    make: async (ground) => {
+      await ground.server.kill();
+      await sleep(9_000);
+      await ground.server.start();
+    },
+  },
+  {
+    group: 'outages',
+    event: 'an inbound forwarded flow at the moment of loss',
+    kinds: ['answers of a forward'],
+    times: { fast: 1, whole: 3 },
+    make: repeat(async (ground) => {
+      await ground.untilCarried();
+      const caller = await ground.startCaller();
+      await killOpenvpn(ground);
+      await sleep(300);
+      await ground.untilCarried();
+      await deleteTunnel(ground);
+      await sleep(500);
+      caller.kill('SIGKILL');
+    }),
+  },
+  {
+    group: 'outages',
+    event: 'uplink disconnected, and connected with another address',
+    kinds: loss,
+    times: once,
+    make: async (ground) => {
+      await ground.uplink.disconnect();
+      await sleep(1_000);
+      await ground.uplink.connect('198.51.100.22');
+      await ground.untilCarried();
+      await ground.uplink.disconnect();
+      await ground.uplink.connect(ground.scene.routerUplink);
+    },
+  },
+  ...locks,
+  {
+    group: 'ipv6',
+    event: 'IPv6 forwarding on, the provider advertises itself',
+    kinds: overIpv6,
+    times: once,
+    make: advertise,
+  },
+  {
+    group: 'ipv6',
+    event: 'the same, and OpenVPN killed',
+    kinds: overIpv6,
+    times: { whole: 1 },
+    make: async (ground) => {
+      await advertise(ground);
+      await killOpenvpn(ground);
+    },
+  },
+  {
+    group: 'hostile server',
+    event: 'routes pushed to the uplink and the LAN',
+    kinds: loss,
+    times: once,
+    make: async (ground) => {
+      const { web, isp, client, resolver } = ground.scene;
+      await ground.server.kill();
+      await ground.server.start([
+        ...[web, resolver].map((address) => `route ${address} 255.255.255.255 net_gateway`),
+        `route ${client} 255.255.255.255`,
+        `route ${isp} 255.255.255.255`,
+        'route 0.0.0.0 128.0.0.0 net_gateway',
+        'route 172.22.0.0 255.255.255.0 net_gateway',
+        'redirect-private def1',
+      ]);
+      // Once more, so that this connection surely got them.
+      await ground.untilCarried();
+      await killOpenvpn(ground);
+      await ground.untilCarried();
+      await ground.server.kill();
+      await ground.server.start();
+    },
+  },
+  ...[0, 1, 2].map((value) => ({
+    group: 'rp_filter',
+    event: `rp_filter ${value}, and OpenVPN killed`,
+    kinds: loss,
+    times: value === 1 ? once : { whole: 1 },
+    make: async (ground: Ground) => {
+      const router = await ground.router();
+      const { lan, uplink } = await devicesOf(router);
+      for (const device of ['all', 'default', lan, uplink, 'tun0'])
+        await router.run('sysctl', '-qw', `net.ipv4.conf.${device}.rp_filter=${value}`);
+      await killOpenvpn(ground);
+    },
+  })),
+  {
+    group: 'container',
+    event: 'container restarted, same hardware address',
+    kinds: ordinary,
+    times: { fast: 2, whole: 20 },
+    only: 'image',
+    make: repeat(async (ground) => {
+      await ground.container?.restart();
+      await ground.untilCarried();
+    }),
+  },
+  {
+    group: 'container',
+    event: 'container restarted, and a client forges frames for the hardware address that Docker gives',
+    kinds: ordinary,
+    times: { whole: 20 },
+    only: 'image',
+    knows: 'what Docker gives',
+    limit: 'docs/security.md, the boot window',
+    make: repeat(async (ground) => {
+      await ground.container?.restart();
+      await ground.untilCarried();
+    }),
+  },
+  {
+    group: 'container',
+    event: 'container killed',
+    kinds: ordinary,
+    times: { fast: 1, whole: 3 },
+    only: 'image',
+    make: repeat(async (ground) => {
+      await ground.container?.kill();
+      await ground.untilCarried();
+    }),
+  },
+];
+
+function repeat(make: (ground: Ground) => Promise<void>): Row['make'] {
+  return async (ground, times) => {
+    for (let round = 0; round < times; round += 1) await make(ground);
+  };
+}
+
+async function signal(ground: Ground, program: 'openvpn' | 'node-MainThread', name: NodeJS.Signals): Promise<void> {
+  process.kill(await ground.pidOf(program), name);
+}
+
+async function killOpenvpn(ground: Ground): Promise<void> {
+  await signal(ground, 'openvpn', 'SIGKILL');
+  await sleep(500);
+}
+
+async function deleteTunnel(ground: Ground): Promise<void> {
+  await (await ground.router()).run('ip', 'link', 'del', 'tun0');
+  await sleep(500);
+}
+
+async function cutUplink(ground: Ground): Promise<void> {
+  const router = await ground.router();
+  const { uplink } = await devicesOf(router);
+  const inMain = (await router.run('ip', 'route', 'show', 'default')).trim();
+  await router.run('ip', 'link', 'set', uplink, 'down');
+  await sleep(700);
+  await router.run('ip', 'link', 'set', uplink, 'up');
+  // It went away if it led there.
+  await router.run('ip', 'route', 'replace', ...inMain.split(' '));
+  await sleep(700);
+}
+
+/** In the form in which the router itself loads its rules (src/ruleset/nft.ts): away and anew in one transaction. */
+async function reload(ground: Ground, times: number): Promise<void> {
+  const router = await ground.router();
+  const tables = ['inet underbridge', 'ip underbridge_nat'];
+  const listings = await Promise.all(
+    tables.map(async (table) => {
+      const listing = await router.run('nft', '-s', 'list', 'table', ...table.split(' '));
+      return `table ${table}\ndelete table ${table}\n${listing}\n`;
+    }),
+  );
+  for (let round = 0; round < times; round += 1)
+    await execa(...router.argv('nft', '-f', '-'), { input: listings.join('') });
+}
+
+/** The worst that can be: the router believes whoever says that he is its IPv6 router, and forwards. */
+async function advertise(ground: Ground): Promise<void> {
+  const router = await ground.router();
+  const { lan, uplink } = await devicesOf(router);
+  const settings = ['all', lan, uplink].flatMap((device) => [
+    `net.ipv6.conf.${device}.disable_ipv6=0`,
+    `net.ipv6.conf.${device}.forwarding=1`,
+    `net.ipv6.conf.${device}.accept_ra=2`,
+  ]);
+  for (const setting of settings) await router.run('sysctl', '-qw', setting);
+  const advertising = startSending(ground.isp, {
+    device: ground.ispDevice,
+    kinds: 'router advertisements',
+    scene: ground.scene,
+    to: ['33:33:00:00:00:01'],
+    follow: false,
+    packetsPerSecond: 20,
+  } satisfies Sending);
+  await sleep(500);
+  // In case that nothing believed it: what it would have led to.
+  await router.run('ip', '-6', 'neigh', 'replace', 'fe80::1', 'lladdr', ground.ispDevice.mac, 'dev', uplink);
+  await router.run('ip', '-6', 'route', 'replace', 'default', 'via', 'fe80::1', 'dev', uplink, 'metric', '1');
+  await sleep(2_000);
+  await advertising.end();
+}
+
+/** Takes a lock away while the daemon cannot put it back; returns what ends that. */
+export async function takeLock(ground: Ground, lock: Lock): Promise<() => Promise<void>> {
+  const daemon = await ground.pidOf('node-MainThread');
+  const router = await ground.router();
+  const devices = await devicesOf(router);
+  process.kill(daemon, 'SIGSTOP');
+  try {
+    await (lock === 'nft' ? flushFirewall(router) : flushRouting(router, devices, ground.scene.isp));
+  } catch (error) {
+    process.kill(daemon, 'SIGCONT');
+    throw error;
+  }
+  return async () => {
+    process.kill(daemon, 'SIGCONT');
+    await ground.server.start();
+    // What it comes back to makes it put both locks in anew, instead of when it looks next.
+    await killOpenvpn(ground).catch(() => undefined);
+  };
+}
+
+/** Ours only: Docker's tables in a container are what its names are resolved by. */
+async function flushFirewall(router: Namespace): Promise<void> {
+  await router.run('nft', 'delete', 'table', 'inet', 'underbridge');
+  await router.run('nft', 'delete', 'table', 'ip', 'underbridge_nat');
+}
+
+async function flushRouting(router: Namespace, { uplink }: Devices, isp: string): Promise<void> {
+  for (const family of ['-4', '-6']) {
+    await router.run('ip', family, 'rule', 'flush');
+    await router.run('ip', family, 'rule', 'add', 'pref', '32766', 'lookup', 'main');
+  }
+  for (const table of ['7100', '7101', '7102']) await router.attempt('ip', 'route', 'flush', 'table', table);
+  await router.run('ip', 'route', 'replace', 'default', 'via', isp, 'dev', uplink);
+}

@@ -1,0 +1,94 @@
+// Runs in a namespace: `send.ts JSON` puts frames on a device until SIGTERM (or for a number of rounds), then prints as
+// JSON how many of each kind it sent. It sends to every hardware address it is told and to each one that the gateway has
+// had since, as a client would that wants to get out by all means.
+import { dlopen } from 'node:ffi';
+import { readFileSync } from 'node:fs';
+import { frame, macBytes } from './frames.ts';
+import type { Link } from './ground.ts';
+import { routerAdvertisement, type Scene, type TrafficName, trafficOf, ttlOf } from './traffic.ts';
+
+export interface Sending {
+  readonly device: Link;
+  readonly kinds: readonly TrafficName[] | 'router advertisements';
+  readonly scene: Scene;
+  /** Hardware addresses to send to. */
+  readonly to: readonly string[];
+  /** Also to those of the gateway, from now on. */
+  readonly follow: boolean;
+  readonly packetsPerSecond: number;
+  /** Absent: until SIGTERM. */
+  readonly rounds?: number;
+}
+
+const sending: Sending = JSON.parse(process.argv[2] ?? '');
+const { device, scene } = sending;
+
+// Linux: socket(7), packet(7).
+const afPacket = 17;
+const sockRaw = 3;
+const { functions } = dlopen(null, {
+  socket: { arguments: ['i32', 'i32', 'i32'], return: 'i32' },
+  bind: { arguments: ['i32', 'buffer', 'u32'], return: 'i32' },
+  send: { arguments: ['i32', 'buffer', 'u64', 'i32'], return: 'i64' },
+});
+const socket = functions.socket(afPacket, sockRaw, 0);
+const address = Buffer.alloc(20);
+address.writeUInt16LE(afPacket, 0);
+address.writeInt32LE(device.ifindex, 4);
+if (socket < 0 || functions.bind(socket, address, address.length) < 0)
+  throw new Error(`no packet socket on ${device.name}`);
+
+const own = macBytes(device.mac);
+const targets = new Set(sending.to);
+const sent: Record<string, number> = {};
+const tickMs = 2;
+const flowsPerKind = 64;
+const kinds = sending.kinds === 'router advertisements' ? [] : sending.kinds;
+const limit = (sending.rounds ?? Number.POSITIVE_INFINITY) * Math.max(kinds.length, 1);
+let turn = 0;
+let due = 0;
+let ticks = 0;
+
+process.on('SIGTERM', finish);
+process.stdout.write('sending\n');
+const timer = setInterval(() => {
+  if (sending.follow && ticks++ % 10 === 0) lookForGateway();
+  due += (sending.packetsPerSecond * tickMs) / 1_000;
+  while (due > 0 && turn < limit) due -= sendRound();
+  if (turn >= limit) finish();
+}, tickMs);
+
+function sendRound(): number {
+  const kind = kinds[turn % kinds.length];
+  const number = Math.floor(turn / Math.max(kinds.length, 1)) % flowsPerKind;
+  const packets =
+    kind === undefined
+      ? [routerAdvertisement('fe80::1')]
+      : trafficOf(kind).packets(scene, { ttl: ttlOf(kind), number });
+  turn += 1;
+  let count = 0;
+  for (const target of targets) {
+    const to = macBytes(target);
+    for (const packet of packets) {
+      const bytes = frame(to, own, packet);
+      if (functions.send(socket, bytes, BigInt(bytes.length), 0) >= 0n) count += 1;
+    }
+  }
+  const name = kind ?? 'router advertisements';
+  sent[name] = (sent[name] ?? 0) + count;
+  return Math.max(count, 1);
+}
+
+/** What this client's kernel has found out of the gateway by now. */
+function lookForGateway(): void {
+  const line = readFileSync('/proc/self/net/arp', 'utf8')
+    .split('\n')
+    .find((each) => each.startsWith(`${scene.gateway} `));
+  const mac = line?.split(/\s+/)[3];
+  if (mac !== undefined && mac !== '00:00:00:00:00:00') targets.add(mac);
+}
+
+function finish(): void {
+  clearInterval(timer);
+  process.stdout.write(`${JSON.stringify(sent)}\n`, () => process.exit(0));
+}

@@ -1,0 +1,349 @@
+import {
+  type Ends,
+  fragment,
+  icmp,
+  icmp6,
+  ipv4,
+  ipv6,
+  type Packet,
+  protocols,
+  tagged,
+  tcp,
+  tcpFlags,
+  udp,
+} from './frames.ts';
+
+/** Who is where: what somebody must know who wants to get past the router. */
+export interface Scene {
+  readonly client: string;
+  /** Another client. */
+  readonly other: string;
+  readonly gateway: string;
+  readonly routerUplink: string;
+  readonly isp: string;
+  /** The VPN server, and its port. */
+  readonly server: string;
+  readonly serverPort: number;
+  /** Something in the internet. */
+  readonly web: string;
+  /** A resolver that nobody told the client to ask. */
+  readonly resolver: string;
+  /** The router's address in the tunnel. */
+  readonly tunnel: string;
+  /** A connection from outside to a forwarded port of the client, as the client sees it. */
+  readonly caller: { readonly address: string; readonly port: number; readonly forwardedPort: number };
+}
+
+/** A kind of packet that a client may send. */
+export interface Traffic {
+  readonly name: string;
+  /**
+   * What a naive gateway does with it, and so how the harness shows that it would be counted: a router forwards it; what
+   * no router forwards is put on the uplink by a bridge.
+   */
+  readonly passes: 'a router' | 'a bridge';
+  /** The packets of one round; all of them carry `ttl`, by which they are known again. */
+  readonly packets: (scene: Scene, round: Round) => readonly Packet[];
+}
+
+export interface Round {
+  readonly ttl: number;
+  /** Differs from round to round, in a small range: flows come again, so that tables of flows do not fill up. */
+  readonly number: number;
+}
+
+/** In every packet that has room for it, for whoever reads a capture. */
+const data = Buffer.from('sent by a client');
+const dnsQuestion = Buffer.from('123401000001000000000000047465737407696e76616c69640000010001', 'hex');
+const ula = { client: 'fd00:7722::128', web: '2001:db8:80::80' } as const;
+/** Sources of a client's IPv6 packets; the catcher takes them for nothing else. */
+export const clientIpv6 = [ula.client, 'fe80::7722:128'] as const;
+
+/** Every kind, in an order that does not change: a kind's place is its TTL. */
+export const traffic = [
+  {
+    name: 'udp',
+    passes: 'a router',
+    packets: (scene, round) => [datagram(scene, round, scene.web, 7), datagram(scene, round, scene.web, 443)],
+  },
+  {
+    name: 'tcp',
+    passes: 'a router',
+    packets: (scene, round) => [segment(scene, round, scene.web, 80, tcpFlags.syn)],
+  },
+  {
+    name: 'ping',
+    passes: 'a router',
+    packets: (scene, { ttl, number }) => [
+      ipv4({ ...pair(scene.client, scene.web), ttl, protocol: protocols.icmp }, icmp(8, 0, words(number, 1, data))),
+    ],
+  },
+  {
+    name: 'to the VPN server',
+    passes: 'a router',
+    packets: (scene, round) => [
+      datagram(scene, round, scene.server, scene.serverPort),
+      datagram(scene, round, scene.server, 53),
+      segment(scene, round, scene.server, scene.serverPort, tcpFlags.syn),
+      segment(scene, round, scene.server, 80, tcpFlags.syn),
+    ],
+  },
+  {
+    name: 'to the uplink',
+    passes: 'a router',
+    packets: (scene, round) => [datagram(scene, round, scene.isp, 53), segment(scene, round, scene.isp, 80, 2)],
+  },
+  {
+    name: 'dns',
+    passes: 'a router',
+    packets: (scene, round) =>
+      [scene.resolver, scene.isp, scene.gateway, scene.routerUplink].flatMap((server) => [
+        datagram(scene, round, server, 53, dnsQuestion),
+        segment(scene, round, server, 53, tcpFlags.syn),
+        segment(scene, round, server, 853, tcpFlags.syn),
+      ]),
+  },
+  {
+    name: 'dns fragments',
+    passes: 'a router',
+    packets: (scene, round) => {
+      const [head, tail] = fragments(scene, round, scene.resolver, Buffer.concat([dnsQuestion, data, data, data]), 53);
+      // Whole, and a tail whose head never comes.
+      return [head, tail, fragments(scene, { ...round, number: round.number + 64 }, scene.resolver, data, 53)[1]];
+    },
+  },
+  {
+    name: 'fragments',
+    passes: 'a router',
+    packets: (scene, round) => {
+      const [head, tail] = fragments(scene, round, scene.web, Buffer.concat([data, data, data]), 7);
+      // The tail first, and a head without the ports.
+      const tiny = tcp(ends(scene.client, scene.web, round, 80), tcpFlags.syn);
+      const header = { ...pair(scene.client, scene.web), ttl: round.ttl, protocol: protocols.tcp };
+      return [tail, head, ...fragment({ ...header, identification: 0x2000 + round.number }, tiny, 8)];
+    },
+  },
+  {
+    name: 'bad checksum',
+    passes: 'a router',
+    packets: (scene, round) => {
+      const each = ends(scene.client, scene.web, round, 80);
+      const header = { ...pair(scene.client, scene.web), ttl: round.ttl };
+      return [
+        ipv4({ ...header, protocol: protocols.tcp }, tcp(each, tcpFlags.syn, 'wrong')),
+        ipv4({ ...header, protocol: protocols.udp }, udp(each, data, 'wrong')),
+      ];
+    },
+  },
+  {
+    name: 'tcp flags',
+    passes: 'a router',
+    packets: (scene, round) => {
+      const { fin, syn, rst, psh, ack, urg } = tcpFlags;
+      const odd = [rst, rst | ack, fin, fin | ack, ack, psh | ack, syn | fin, syn | ack, fin | psh | urg, 0, 0x3f];
+      return odd.map((flags) => segment(scene, round, scene.web, 80, flags));
+    },
+  },
+  {
+    name: 'other protocols',
+    passes: 'a router',
+    packets: (scene, { ttl, number }) => {
+      const { sctp, gre, esp, ipip, dccp, udplite, experiment } = protocols;
+      const inner = ipv4({ ...pair(scene.client, scene.web), ttl, protocol: experiment }, data).bytes;
+      const payload = (protocol: number) => (protocol === ipip ? inner : words(40_000 + number, 80, data));
+      return [sctp, gre, esp, ipip, dccp, udplite, experiment].map((protocol) =>
+        ipv4({ ...pair(scene.client, scene.web), ttl, protocol }, payload(protocol)),
+      );
+    },
+  },
+  {
+    name: 'icmp errors',
+    passes: 'a router',
+    packets: (scene, round) => {
+      const { ttl } = round;
+      // About a packet that the web would have sent; and about one that the client itself would have, under way to it.
+      const quoted = [pair(scene.web, scene.client), pair(scene.client, scene.web)].map(
+        (way) =>
+          ipv4(
+            { ...way, ttl: 60, protocol: protocols.udp },
+            udp(ends(way.source, way.destination, round, 7), Buffer.alloc(0)),
+          ).bytes,
+      );
+      const types = [
+        [3, 1],
+        [3, 3],
+        [3, 4],
+        [4, 0],
+        [5, 1],
+        [11, 0],
+        [12, 0],
+        [13, 0],
+        [0, 0],
+      ] as const;
+      return types.flatMap(([type, code]) =>
+        quoted.map((packet) =>
+          ipv4(
+            { ...pair(scene.client, scene.web), ttl, protocol: protocols.icmp },
+            icmp(type, code, words(0, 0, packet)),
+          ),
+        ),
+      );
+    },
+  },
+  {
+    name: 'ip options',
+    passes: 'a router',
+    packets: (scene, { ttl, number }) => {
+      const recordRoute = Buffer.from('070704000000000100000000', 'hex').subarray(0, 8);
+      return [
+        ipv4(
+          { ...pair(scene.client, scene.web), ttl, protocol: protocols.udp, options: recordRoute },
+          udp(ends(scene.client, scene.web, { ttl, number }, 7), data),
+        ),
+      ];
+    },
+  },
+  {
+    name: 'spoofed source',
+    passes: 'a router',
+    packets: (scene, round) =>
+      // Of the web: an address that is nobody's here.
+      [scene.other, scene.routerUplink, scene.isp, scene.server, scene.tunnel, '198.51.100.77', '10.77.0.7'].flatMap(
+        (source) => [
+          datagram({ ...scene, client: source }, round, scene.web, 7),
+          segment({ ...scene, client: source }, round, scene.web, 80, tcpFlags.syn),
+          datagram({ ...scene, client: source }, round, scene.server, scene.serverPort),
+          // Nobody listens there: the refusal would go to the false source.
+          datagram({ ...scene, client: source }, round, scene.gateway, 7),
+        ],
+      ),
+  },
+  {
+    name: 'answers of a forward',
+    passes: 'a router',
+    packets: ({ client, caller }, { ttl }) => {
+      const each = {
+        ...pair(client, caller.address),
+        sourcePort: caller.forwardedPort,
+        destinationPort: caller.port,
+      };
+      return [ipv4({ ...pair(client, caller.address), ttl, protocol: protocols.udp }, udp(each, data))];
+    },
+  },
+  {
+    name: 'martians',
+    passes: 'a bridge',
+    packets: (scene, round) => [
+      ...['127.0.0.1', '0.0.0.0', '224.0.0.5', '255.255.255.255', scene.gateway].map((source) =>
+        datagram({ ...scene, client: source }, round, scene.web, 7),
+      ),
+      ...['127.0.0.1', '0.0.0.0', '255.255.255.255', '198.51.100.255', '240.0.0.1'].map((destination) =>
+        datagram(scene, round, destination, 7),
+      ),
+    ],
+  },
+  {
+    name: 'multicast',
+    passes: 'a bridge',
+    packets: (scene, round) => ['224.0.0.251', '239.255.255.250'].map((group) => datagram(scene, round, group, 1_900)),
+  },
+  {
+    name: 'ipv6',
+    passes: 'a router',
+    packets: (_, round) => {
+      const { client, web } = ula;
+      const header = { ...pair(client, web), hopLimit: round.ttl };
+      return [
+        ipv6({ ...header, nextHeader: protocols.udp }, udp(ends(client, web, round, 53), data)),
+        ipv6({ ...header, nextHeader: protocols.tcp }, tcp(ends(client, web, round, 80), tcpFlags.syn)),
+        ipv6(
+          { ...header, nextHeader: protocols.icmp6 },
+          icmp6({ source: client, destination: web }, 128, words(0, 1, data)),
+        ),
+      ];
+    },
+  },
+  {
+    name: 'ipv6 on the link',
+    passes: 'a bridge',
+    packets: (_, round) => {
+      const [, source] = clientIpv6;
+      return [
+        ...['ff02::fb', 'ff05::2', 'ff0e::77', 'fe80::1'].map((destination) =>
+          ipv6(
+            { source, destination, hopLimit: round.ttl, nextHeader: protocols.udp },
+            udp(ends(source, destination, round, 5353), data),
+          ),
+        ),
+        routerAdvertisement(source),
+      ];
+    },
+  },
+  {
+    name: 'vlan',
+    passes: 'a bridge',
+    packets: (scene, round) => [0, 77].map((vlan) => tagged(datagram(scene, round, scene.web, 7), vlan)),
+  },
+] as const satisfies readonly Traffic[];
+
+export type TrafficName = (typeof traffic)[number]['name'];
+export const trafficNames: readonly TrafficName[] = traffic.map(({ name }) => name);
+
+export function trafficOf(name: TrafficName): Traffic {
+  const found = traffic.find((each) => each.name === name);
+  if (found === undefined) throw new Error(`no such traffic: ${name}`);
+  return found;
+}
+
+/** TTL of a kind as it is sent. Routers take one away; packets of the router's own have 64. */
+export function ttlOf(name: TrafficName): number {
+  return 100 + 2 * trafficNames.indexOf(name);
+}
+
+/** The kind that a packet on the uplink was, by its TTL there. */
+export function kindOfTtl(ttl: number): TrafficName | undefined {
+  return trafficNames[Math.ceil((ttl - 100) / 2)];
+}
+
+/** What makes a host take `source` for its IPv6 router, with an address for itself; RFC 4861 wants the hop limit 255. */
+export function routerAdvertisement(source: string): Packet {
+  const life = Buffer.from('400007080000000000000000030440c00001518000003840' + '00000000', 'hex');
+  const prefix = Buffer.from('20010db8007700000000000000000000', 'hex');
+  const destination = 'ff02::1';
+  return ipv6(
+    { source, destination, hopLimit: 255, nextHeader: protocols.icmp6 },
+    icmp6({ source, destination }, 134, Buffer.concat([life, prefix])),
+  );
+}
+
+function datagram(scene: Scene, { ttl, number }: Round, destination: string, port: number, payload = data): Packet {
+  const header = { ...pair(scene.client, destination), ttl, protocol: protocols.udp };
+  return ipv4(header, udp(ends(scene.client, destination, { ttl, number }, port), payload));
+}
+
+function segment(scene: Scene, { ttl, number }: Round, destination: string, port: number, flags: number): Packet {
+  const header = { ...pair(scene.client, destination), ttl, protocol: protocols.tcp };
+  return ipv4(header, tcp(ends(scene.client, destination, { ttl, number }, port), flags));
+}
+
+function fragments(scene: Scene, round: Round, destination: string, payload: Buffer, port: number) {
+  const { ttl, number } = round;
+  const header = { ...pair(scene.client, destination), ttl, protocol: protocols.udp };
+  const whole = udp(ends(scene.client, destination, round, port), payload);
+  return fragment({ ...header, identification: 0x1000 + port + number * 64 }, whole, 16);
+}
+
+function pair(source: string, destination: string) {
+  return { source, destination };
+}
+
+function ends(source: string, destination: string, { number }: Round, destinationPort: number): Ends {
+  return { source, destination, sourcePort: 40_000 + number, destinationPort };
+}
+
+function words(first: number, second: number, rest: Buffer): Buffer {
+  const head = Buffer.alloc(4);
+  head.writeUInt16BE(first, 0);
+  head.writeUInt16BE(second, 2);
+  return Buffer.concat([head, rest]);
+}

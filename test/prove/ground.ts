@@ -1,0 +1,141 @@
+import { join } from 'node:path';
+import { vpnExit } from '../../compose/proof/rows.ts';
+import { sceneServices } from '../../compose/proof/stack.ts';
+import { tryUntil } from '../../compose/proof/tries.ts';
+import { demoImage } from '../image/apart.ts';
+import { addresses, openWorld, type World } from '../image/world.ts';
+import { joinNamespace, ownNamespace } from '../kernel/lab/namespace.ts';
+import type { Engine } from '../lab/engine.ts';
+import { openCatcher } from '../leaks/catcher.ts';
+import { findLink, type Ground, makeNaive } from '../leaks/ground.ts';
+import type { Scene } from '../leaks/traffic.ts';
+
+const networks = { isolated: 'a-isolated', uplink: 'm-uplink' } as const;
+const naiveName = 'underbridge-test-naive';
+const patienceSeconds = 30;
+
+const isp = '198.51.100.1';
+const routerUplink = '198.51.100.2';
+const laterUplink = '198.51.100.22';
+
+/** The demo's world on an engine apart, with the built image as its router; nothing of the router runs yet. */
+export async function layGround(engine: Engine): Promise<{ readonly ground: Ground; readonly world: World }> {
+  const world = openWorld(engine, { isolated: networks });
+  await world.startScene(sceneServices.filter((service) => service !== 'probe'));
+  const [client, ispNamespace, web] = await Promise.all((['client2', 'isp', 'web'] as const).map(world.enter));
+  if (client === undefined || ispNamespace === undefined || web === undefined)
+    throw new Error('a container is missing');
+  const scene: Scene = {
+    client: '172.22.0.128',
+    other: await addressOf(world),
+    gateway: addresses.gateway,
+    routerUplink,
+    isp,
+    server: addresses.vpnExit,
+    serverPort: 1194,
+    web: addresses.web,
+    resolver: '9.9.9.9',
+    tunnel: '10.8.0.2',
+    caller: { address: addresses.web, port: 40_000, forwardedPort: 4666 },
+  };
+  const ispDevice = await findLink(ispNamespace, isp);
+  let serverRuns = true;
+  let uplinkIsConnected = true;
+  const routerName = world.nameOf('router');
+  const ground: Ground = {
+    scene,
+    client,
+    clientDevice: await findLink(client, scene.client),
+    isp: ispNamespace,
+    ispDevice,
+    catcher: await openCatcher({
+      // The machine's own, where Docker's bridges are.
+      ns: ownNamespace(),
+      device: 'ubdemo-uplink',
+      routers: [routerUplink, laterUplink],
+      isp: ispDevice.mac,
+      scene,
+    }),
+    naive: await makeNaive(await startNaive(engine), { address: isp, mac: ispDevice.mac }),
+    router: () => world.enter('router'),
+    pidOf: (program) => world.pidOf('router', program),
+    knownMacs: async () => [(await findLink(await world.enter('router'), '172.22.0.')).mac],
+    // test/image/world.yaml
+    givenMac: '02:42:ac:16:00:01',
+    boot: async () => {
+      await engine.docker('rm', '--force', '--volumes', routerName);
+      await world.startRouter();
+    },
+    killDaemon: async () => {
+      process.kill(await world.pidOf('router', 'node-MainThread'), 'SIGKILL');
+    },
+    untilCarried: async () => {
+      const { how, exitAddress } = await tryUntil(world, {
+        service: 'client1',
+        how: 'answered',
+        seconds: patienceSeconds,
+      });
+      if (how !== 'answered' || exitAddress !== vpnExit)
+        throw new Error(`a client is not carried after ${patienceSeconds} s: ${how} ${exitAddress}`);
+    },
+    server: {
+      kill: async () => {
+        await world.docker('provider', 'kill', '--signal', 'KILL');
+        serverRuns = false;
+      },
+      start: async (push = []) => {
+        if (serverRuns) return;
+        await world.docker('provider', 'start');
+        await world.awaitHealth('provider');
+        serverRuns = true;
+        // OpenVPN reads the file of a customer whenever he connects.
+        const lines = push.map((option) => `push "${option}"\n`).join('');
+        const { code, stderr } = await world.exec(
+          'provider',
+          ...['sh', '-c', 'printf %s "$1" >>/run/customers/demo', 'sh', lines],
+        );
+        if (code !== 0) throw new Error(stderr);
+      },
+    },
+    uplink: {
+      disconnect: async () => {
+        if (uplinkIsConnected) await engine.docker('network', 'disconnect', networks.uplink, routerName);
+        uplinkIsConnected = false;
+      },
+      connect: async (address) => {
+        await engine.docker('network', 'connect', '--ip', address, networks.uplink, routerName);
+        uplinkIsConnected = true;
+      },
+    },
+    startCaller: async () => {
+      const { address, port, forwardedPort } = scene.caller;
+      const program = join(import.meta.dirname, '../leaks/caller.ts');
+      const caller = web.start({}, 'node', program, address, `${port}`, scene.server, `${forwardedPort}`);
+      await caller.says('answered');
+      return caller;
+    },
+    container: {
+      restart: async () => {
+        await world.docker('router', 'restart');
+      },
+      kill: async () => {
+        process.kill(await world.pidOf('router', 'tini'), 'SIGKILL');
+      },
+    },
+    log: async () => (await world.logs('router')).trim().split('\n').slice(-12).join('\n'),
+  };
+  return { ground, world };
+}
+
+/** A container beside the router, on the same networks. */
+async function startNaive(engine: Engine) {
+  const options = ['--detach', '--name', naiveName, '--cap-add', 'NET_ADMIN', '--network', networks.isolated];
+  await engine.docker('run', ...options, '--ip', '172.22.0.3', demoImage, 'sleep', 'infinity');
+  await engine.docker('network', 'connect', '--ip', '198.51.100.3', networks.uplink, naiveName);
+  return joinNamespace(Number(await engine.docker('inspect', '--format', '{{.State.Pid}}', naiveName)));
+}
+
+async function addressOf(world: World): Promise<string> {
+  const format = `{{(index .NetworkSettings.Networks "${networks.isolated}").IPAddress}}`;
+  return world.docker('client1', 'inspect', '--format', format);
+}
