@@ -32,11 +32,14 @@ test('keeps two tunnels, each on its own device and to its own profile, and clie
 });
 
 for (const signal of ['SIGKILL', 'SIGKILL', 'SIGSTOP', 'SIGSTOP'] as const) {
-  test(`clients go on within a second after ${signal} of the server, and port forwards follow`, async () => {
+  // A server that is killed is told of by its machine; one that is silent, only by two lost probes.
+  const mostMs = signal === 'SIGKILL' ? 1_000 : 1_500;
+
+  test(`clients go on within ${mostMs} ms after ${signal} of the server, and port forwards follow`, async () => {
     const lost = await lab.carrier();
     const flood = startFlood(world.other, addresses.web, ports.web, 4);
     const tookMs = await lab.killCarrier(signal);
-    assert.ok(tookMs < 1_000, `${tookMs} ms`);
+    assert.ok(tookMs < mostMs, `${tookMs} ms`);
     const carrier = await lab.carrier();
     // The tunnel that came back stands by: clients are not moved without need.
     assert.equal(carrier, 1 - lost);
@@ -56,17 +59,17 @@ test('does not disturb clients when the tunnel that stands by is lost', async ()
     await sleep(50);
   }
   await lab.restart(1 - carrier);
-  await lab.bothHealthy();
+  await lab.untilHealthy(2);
   assert.equal(await lab.carrier(), carrier);
   assert.equal(await world.leaked(), 0);
 });
 
 test('heals when both servers die', async () => {
   for (const server of lab.servers) server.signal('SIGKILL');
-  await lab.router.untilUnhealthy(5_000);
+  await lab.untilHealthy(0);
   assert.match(await askTcp(world.client, addresses.web, ports.web), /^E\w+ \d{1,3}$/);
   await Promise.all([lab.restart(0), lab.restart(1)]);
-  await lab.bothHealthy();
+  await lab.untilHealthy(2);
   assert.match(await askTcp(world.client, addresses.web, ports.web), /^10\.[89]\.0\.2$/);
   assert.equal(await world.leaked(), 0);
 });

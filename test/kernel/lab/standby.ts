@@ -10,8 +10,8 @@ export interface StandbyLab {
   readonly servers: readonly RunningServer[];
   /** Index of the server that carries clients now. */
   readonly carrier: () => Promise<number>;
-  /** Waits until both tunnels work. */
-  readonly bothHealthy: () => Promise<void>;
+  /** Waits until so many tunnels work. */
+  readonly untilHealthy: (count: number) => Promise<void>;
   /** Starts a server anew. */
   readonly restart: (index: number) => Promise<void>;
   /** Milliseconds from a kill of the server that carries clients to the next answer of a client's flow; heals it. */
@@ -38,24 +38,24 @@ export async function makeStandbyLab(world: World, env: Readonly<Record<string, 
   const router = world.startRouter({ CONFIG: folder, STANDBY: 'on', ...env });
   const tunnels = async () => ((await router.health()).tunnels ?? []) as readonly TunnelHealth[];
   const carrier = async () => (await tunnels()).findIndex(({ isCarrying }) => isCarrying);
-  const bothHealthy = async () => {
+  const untilHealthy = async (count: number) => {
     for (let waitedMs = 0; waitedMs < 20_000; waitedMs += 50) {
       const seen = await tunnels();
-      if (seen.length === 2 && seen.every(({ healthy }) => healthy)) return;
+      if (seen.length === 2 && seen.filter(({ healthy }) => healthy).length === count) return;
       await sleep(50);
     }
-    throw new Error(`not both tunnels work:\n${router.output()}`);
+    throw new Error(`not ${count} tunnels work:\n${router.output()}`);
   };
   const restart = async (index: number) => {
     await servers[index]?.stop();
     servers[index] = await start(index);
   };
-  await bothHealthy();
+  await untilHealthy(2);
   return {
     router,
     servers,
     carrier,
-    bothHealthy,
+    untilHealthy,
     restart,
     killCarrier: async (signal = 'SIGKILL') => {
       const index = await carrier();
@@ -67,7 +67,7 @@ export async function makeStandbyLab(world: World, env: Readonly<Record<string, 
       // Answers that were on their way do not count.
       const next = answersOf(flow).find((ms) => ms > happenedMs + 60);
       await restart(index);
-      await bothHealthy();
+      await untilHealthy(2);
       return next === undefined ? Number.POSITIVE_INFINITY : next - happenedMs;
     },
     stop: async () => {
