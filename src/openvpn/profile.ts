@@ -156,6 +156,9 @@ export function renderArguments(input: {
     ['--dev-type', 'tun'],
     ['--persist-tun'],
     ['--disable-dco'],
+    // One system call less for each packet: 330 → 285 ticks of CPU for 200 MiB (2.6.14). Over TCP it is left out by OpenVPN
+    // itself. It is called experimental, hence `setenv opt`, which lets a version without it start.
+    ['--setenv', 'opt', 'fast-io'],
     ['--route-noexec'],
     ['--ifconfig-noexec'],
     // A client may reach the server's own address through the tunnel, and OpenVPN would drop such packets for a loop

@@ -120,8 +120,21 @@ async function untilBlocked(running: RunningRouter): Promise<void> {
   }
 }
 
-/** The gateway forgets the router's hardware address and asks for it, all while the kernel holds this policy. */
+/**
+ * The gateway forgets the router's hardware address and asks for it, all while the kernel holds this policy. A look
+ * that begins late in a short state may outlast it, and says nothing then: there are several.
+ */
 async function answersGatewayIn(policy: OpenPolicy): Promise<void> {
+  for (let look = 1; look <= 5; look += 1) {
+    const seen = await askRouterDuring(policy);
+    if ((await policyInKernel()) !== policy) continue;
+    assert.match(seen, / REACHABLE/, `in ${policy}`);
+    return;
+  }
+  assert.fail(`${policy} never lasted as long as a look`);
+}
+
+async function askRouterDuring(policy: OpenPolicy): Promise<string> {
   for (let waitedMs = 0; (await policyInKernel()) !== policy; waitedMs += 50) {
     assert.ok(waitedMs < 10_000, `no ${policy} in ${waitedMs} ms`);
     await sleep(50);
@@ -136,8 +149,7 @@ async function answersGatewayIn(policy: OpenPolicy): Promise<void> {
     await sleep(50);
     seen = await world.isp.run('ip', 'neigh', 'show', 'to', addresses.routerUplink, 'dev', 'to-router');
   }
-  assert.match(seen, / REACHABLE/, `in ${policy}`);
-  assert.equal(await policyInKernel(), policy, 'the state did not last as long as the look');
+  return seen;
 }
 
 test("looks up the server's name by the resolver of the uplink, which is open only for that moment", async () => {

@@ -144,12 +144,12 @@ describe('a ruleset that somebody changes', () => {
     {
       title: 'by a new forward',
       commands: ['add element ip underbridge_nat forwards { tcp . 22 : 172.22.0.9 . 22 }'],
-      expected: [/^missing: elements = /, /^unexpected: elements = .*tcp \. 22 : 172\.22\.0\.9 \. 22/],
+      expected: ['unexpected: element tcp . 22 : 172.22.0.9 . 22'],
     },
     {
       title: 'by a forward that is gone',
       commands: ['delete element ip underbridge_nat forwards { tcp . 4666 : 172.22.0.128 . 4666 }'],
-      expected: [/^missing: elements = .*tcp \. 4666/, /^unexpected: elements = /],
+      expected: ['missing: element tcp . 4666 : 172.22.0.128 . 4666'],
     },
     {
       title: 'by a table that sleeps',
@@ -159,7 +159,7 @@ describe('a ruleset that somebody changes', () => {
     {
       title: 'by a table that is gone',
       commands: ['delete table ip underbridge_nat'],
-      expected: [/^missing: table ip underbridge_nat \{$/, ...Array(14).fill(/^missing: /)],
+      expected: [/^missing: table ip underbridge_nat \{$/, ...Array(19).fill(/^missing: /)],
     },
     {
       title: 'by a rule in another place',
