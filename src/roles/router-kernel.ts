@@ -2,11 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { UnderbridgeError } from '../errors.ts';
 import { linksOf, partsOf } from '../plan/context.ts';
 import type { RouterFacts } from '../plan/facts.ts';
-import type { Plan } from '../plan/plan.ts';
 import { planRouter } from '../plan/router.ts';
-import { findFirewallDrift, watchedTables } from '../system/firewall.ts';
+import { applyFirewall, findFirewallDrift, watchedTables } from '../system/firewall.ts';
 import { changeIpv6Rules, changeNetwork, type ObservedNetwork } from '../system/iproute.ts';
-import { applyPlan, confirmPlan, findIpv6Drift, findNetworkDrift, forgetFlows } from '../system/kernel.ts';
+import { applyRouting, findIpv6Drift, findNetworkDrift, forgetFlows } from '../system/kernel.ts';
 import { watchKernel } from '../system/kernel-watch.ts';
 import type { Log } from '../system/log.ts';
 import { type Policy, renderPolicy } from '../tunnel/policy.ts';
@@ -81,9 +80,7 @@ export function openRouterKernel({
   /** True when the kernel holds the policy, and the gateway's interface what it needs. */
   const hold = async (policy: Policy): Promise<boolean> => {
     try {
-      const before = await changeNetwork([]);
-      facts = await refreshFacts({ facts, config, network: before });
-      await applyRepeatedly({ plan: planRouter({ config, facts, policy }), before });
+      const before = await applyRepeatedly(policy);
       if (isServing) await restoreGateway({ config, facts, log, network: before });
       held = policy;
       return true;
@@ -96,20 +93,28 @@ export function openRouterKernel({
   };
 
   /** Somebody may flush the rules between the apply and its read-back; that is no reason to give up. */
-  const applyRepeatedly = async ({ plan, before }: { readonly plan: Plan; readonly before: ObservedNetwork }) => {
-    let seen = before;
+  const applyRepeatedly = async (policy: Policy): Promise<ObservedNetwork> => {
     for (let tried = 1; ; tried += 1) {
       try {
-        await applyPlan({ plan, before: seen });
-        // Our own events end here. Those of the network stay: a cheap look more, and nobody's change gets lost in them.
-        watch.forget('firewall');
-        return await confirmPlan(plan);
+        return await applyOnce(policy);
       } catch (error) {
         if (!(error instanceof UnderbridgeError) || tried >= applyTries) throw error;
         await sleep(50 * tried);
-        seen = await changeNetwork([]);
       }
     }
+  };
+
+  /** The firewall is loaded while the network is looked at: only a network that came back otherwise makes it wrong. */
+  const applyOnce = async (policy: Policy): Promise<ObservedNetwork> => {
+    const known = facts;
+    const [before] = await Promise.all([changeNetwork([]), applyFirewall(planRouter({ config, facts, policy }))]);
+    facts = await refreshFacts({ facts, config, network: before });
+    const plan = planRouter({ config, facts, policy });
+    if (facts !== known) await applyFirewall(plan);
+    // Our own events end here. Those of the network stay: a cheap look more, and nobody's change gets lost in them.
+    watch.forget('firewall');
+    await applyRouting({ plan, before });
+    return before;
   };
 
   // One that is outdated before its turn is left out. A lockdown never is: the flows that are forgotten after it must

@@ -2,7 +2,7 @@ import { UnderbridgeError } from '../errors.ts';
 import { planIpv6Rules, tableIds } from '../plan/lockdown.ts';
 import type { Plan, PlannedTun, Route, RoutingRule } from '../plan/plan.ts';
 import { run } from './exec.ts';
-import { applyFirewall, findFirewallDrift } from './firewall.ts';
+import { findFirewallDrift } from './firewall.ts';
 import {
   changeIpv6Rules,
   changeNetwork,
@@ -14,11 +14,11 @@ import {
 } from './iproute.ts';
 
 /**
- * Makes the kernel, which holds `before`, hold the plan: the firewall in one transaction, then rules and routes of the
- * routing lock. Compared with the kernel, never with memory. {@link confirmPlan} tells whether it worked.
- * @throws UnderbridgeError UB_EXEC when the kernel refused the firewall.
+ * Makes the kernel, which holds `before`, hold rules and routes of the routing lock and the tunnel's device as planned,
+ * and reads everything back, the firewall too, which has to be loaded already. Compared with the kernel, never with
+ * memory. @throws UnderbridgeError UB_APPLY when the kernel holds something else than the plan.
  */
-export async function applyPlan({
+export async function applyRouting({
   plan: wanted,
   before,
 }: {
@@ -26,14 +26,11 @@ export async function applyPlan({
   readonly before: ObservedNetwork;
 }): Promise<void> {
   const plan = possiblePlan(wanted, before);
-  await applyFirewall(plan);
-  await changeNetwork([...planTunChanges(plan, before), ...planRoutingChanges(plan, before)]);
-}
-
-/** Reads back what the kernel holds. @throws UnderbridgeError UB_APPLY when it is something else than the plan. */
-export async function confirmPlan(plan: Plan): Promise<void> {
-  const [firewall, network] = await Promise.all([findFirewallDrift(plan), changeNetwork([])]);
-  const wrong = [...firewall, ...findNetworkDrift(plan, network)];
+  const [inFirewall, after] = await Promise.all([
+    findFirewallDrift(plan),
+    changeNetwork([...planTunChanges(plan, before), ...planRoutingChanges(plan, before)]),
+  ]);
+  const wrong = [...inFirewall, ...findNetworkDrift(wanted, after)];
   if (wrong.length > 0) {
     throw new UnderbridgeError({
       code: 'UB_APPLY',

@@ -7,8 +7,9 @@ import { planRouter } from '../../../src/plan/router.ts';
 import { sampleEndpoint, sampleTunnel } from '../../../src/plan/sample.ts';
 import { renderNft } from '../../../src/ruleset/nft.ts';
 import { run } from '../../../src/system/exec.ts';
+import { applyFirewall } from '../../../src/system/firewall.ts';
 import { changeNetwork } from '../../../src/system/iproute.ts';
-import { applyPlan, confirmPlan } from '../../../src/system/kernel.ts';
+import { applyRouting } from '../../../src/system/kernel.ts';
 import { openvpnUid } from '../../../src/system/openvpn.ts';
 
 /** Milliseconds of each round. */
@@ -43,8 +44,8 @@ async function measure(
     const transactionMs = await time(() => run({ file: 'nft', args: ['-f', '-'], input: text }));
     const wholeMs = await time(async () => {
       const plan = planRouter(context);
-      await applyPlan({ plan, before: await changeNetwork([]) });
-      await confirmPlan(plan);
+      const [before] = await Promise.all([changeNetwork([]), applyFirewall(plan)]);
+      await applyRouting({ plan, before });
     });
     // The first round replaces a ruleset of another size.
     if (round === 0) continue;
