@@ -122,12 +122,16 @@ export function planRoutes(context: Context): readonly Route[] {
   }
   if (facts.standbyTunName !== undefined) {
     for (const { name } of linksOf(policy)) {
-      routes.push({
-        table: name === facts.standbyTunName ? tableIds.standbyProbes : tableIds.probes,
-        destination: 'default',
-        via: { kind: 'device', name },
-        why: 'The probe of this tunnel.',
-      });
+      const table = name === facts.standbyTunName ? tableIds.standbyProbes : tableIds.probes;
+      routes.push(
+        { table, destination: 'default', via: { kind: 'device', name }, why: 'The probe of this tunnel.' },
+        {
+          table,
+          destination: lanSubnet,
+          via: lan,
+          why: "Refusals of what a client sends to the tunnel's address: in the tunnel they would name the client.",
+        },
+      );
     }
   }
   return routes;

@@ -107,7 +107,12 @@ export function openRouterKernel({
   /** The firewall is loaded while the network is looked at: only a network that came back otherwise makes it wrong. */
   const applyOnce = async (policy: Policy): Promise<ObservedNetwork> => {
     const known = facts;
-    const [before] = await Promise.all([changeNetwork([]), applyFirewall(planRouter({ config, facts, policy }))]);
+    const loading = applyFirewall(planRouter({ config, facts, policy }));
+    // Both end before anything follows: a load that is left alone could land on top of a later one.
+    const [seen, loaded] = await Promise.allSettled([changeNetwork([]), loading]);
+    if (seen.status === 'rejected') throw seen.reason;
+    if (loaded.status === 'rejected') throw loaded.reason;
+    const before = seen.value;
     facts = await refreshFacts({ facts, config, network: before });
     const plan = planRouter({ config, facts, policy });
     if (facts !== known) await applyFirewall(plan);

@@ -128,7 +128,8 @@ export function withSecrets(
   [first, ...others]: readonly [Profile, ...Profile[]],
   source: CredentialSource,
 ): Parsed<RouterSetup['profiles']> {
-  const read = (profile: Profile) => ({ profile, secrets: readSecrets({ source, profile }) });
+  const profiles = others.length > 0 ? 'several' : 'one';
+  const read = (profile: Profile) => ({ profile, secrets: readSecrets({ source, profile, profiles }) });
   const all = [read(first), ...others.map(read)];
   const faults = all.flatMap(({ secrets }) => (secrets.kind === 'faults' ? secrets.faults : []));
   const [one, ...more] = all.flatMap(({ profile, secrets }) =>

@@ -99,7 +99,10 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
         takenAddresses: () =>
           tunnels.flatMap((other, place) => {
             const state = other.state();
-            return place !== index && state.kind === 'up' ? state.tun.address : [];
+            if (place === index) return [];
+            // Its server, too: an address of ours is local, and that tunnel would lose its way there.
+            const server = 'endpoint' in state ? [state.endpoint.address] : [];
+            return state.kind === 'up' ? [state.tun.address, ...server] : server;
           }),
         onChange: () => {
           wasCarrier = carrier === index;

@@ -55,8 +55,14 @@ function findProfiles(names: readonly string[], folder: string): Parsed<readonly
   return ok([...new Set(found.flatMap((paths) => (paths.kind === 'ok' ? paths.value : [])))]);
 }
 
+/** What cannot be looked at is taken for a file; reading it says why. */
 function isFolder(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+  try {
+    return statSync(path).isDirectory();
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error)) throw error;
+    return false;
+  }
 }
 
 function noProfile(folder: string, hint: string): Fault {
@@ -135,14 +141,19 @@ function readBytes(path: string): FileRead {
 export function readSecrets({
   source,
   profile,
+  profiles,
 }: {
   source: CredentialSource;
   profile: Profile;
+  /** Of several profiles, each one's own credentials come first: they may be of providers that must not meet. */
+  profiles: 'one' | 'several';
 }): Parsed<OpenvpnSecrets> {
   const passphrase = profile.keyPassphrase === undefined ? {} : { keyPassphrase: profile.keyPassphrase };
   const credentials = source.kind === 'file' ? readCredentialsFile(source) : readPair(source);
   if (credentials.kind === 'faults') return credentials;
-  const found = credentials.value ?? profile.credentials;
+  const [first, second] =
+    profiles === 'several' ? [profile.credentials, credentials.value] : [credentials.value, profile.credentials];
+  const found = first ?? second;
   if (found !== undefined) return ok({ ...passphrase, credentials: found });
   if (!profile.needsCredentials) return ok(passphrase);
   return faulty({

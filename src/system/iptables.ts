@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { UnderbridgeError } from '../errors.ts';
 import type { Firewall } from '../plan/facts.ts';
 import { filterTable, natTable } from '../plan/lockdown.ts';
@@ -8,15 +9,18 @@ import { run } from './exec.ts';
 
 export type Iptables = Exclude<Firewall, 'nft'>;
 
-const families: readonly IpFamily[] = ['ipv4', 'ipv6'];
+/** IPv6 first, which is closed in every state; a kernel without it needs no rules for it. */
+function families(): readonly IpFamily[] {
+  return existsSync('/proc/net/if_inet6') ? ['ipv6', 'ipv4'] : ['ipv4'];
+}
 
 /**
- * Loads a ruleset, IPv6 first, which is closed in every state; each table is one transaction. What the entrypoint
+ * Loads a ruleset; each table is one transaction. What the entrypoint
  * loaded by nft is taken away afterwards, so that there is no moment without a lock.
  * @throws UnderbridgeError UB_EXEC
  */
 export async function applyByIptables(backend: Iptables, ruleset: Ruleset): Promise<void> {
-  for (const family of ['ipv6', 'ipv4'] as const) {
+  for (const family of families()) {
     const input = renderRestore({ wanted: translateRuleset(ruleset, family), saved: await save(backend, family) });
     await run({ file: tool(backend, family, 'restore'), args: ['--noflush', ...waiting(backend)], input });
   }
@@ -28,7 +32,7 @@ export async function applyByIptables(backend: Iptables, ruleset: Ruleset): Prom
 /** What the kernel holds otherwise than the ruleset, one text each. */
 export async function findIptablesDrift(backend: Iptables, ruleset: Ruleset): Promise<readonly string[]> {
   const found = await Promise.all(
-    families.map(async (family) => {
+    families().map(async (family) => {
       const wanted = translateRuleset(ruleset, family);
       return compareSave({ wanted, saved: await save(backend, family) }).map(
         ({ kind, table, line }) => `${kind} in ${family} ${table}: ${line}`,
@@ -40,7 +44,7 @@ export async function findIptablesDrift(backend: Iptables, ruleset: Ruleset): Pr
 
 /** Lets the kernel check a ruleset without loading it; undefined when it takes it, else what the program says. */
 export async function checkByIptables(backend: Iptables, ruleset: Ruleset): Promise<string | undefined> {
-  for (const family of families) {
+  for (const family of families()) {
     const input = renderRestore({ wanted: translateRuleset(ruleset, family), saved: new Map() });
     const problem = await refusal(tool(backend, family, 'restore'), ['--test', '--noflush'], input);
     if (problem !== undefined) return problem;

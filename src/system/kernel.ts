@@ -84,15 +84,17 @@ function planRoutingChanges(plan: Plan, seen: ObservedNetwork): readonly string[
   ];
 }
 
-/** Rules of a tunnel that was up, or of a second one that is not wanted any more. */
+/**
+ * Rules that are not planned and would be asked before the last of ours: of a tunnel that was up, or somebody else's,
+ * which would lead past the lock. The kernel's own stands at 0.
+ */
 function planRuleRemovals({ rules }: Plan, seen: ObservedNetwork): readonly string[] {
+  const last = Math.max(...rules.map(({ preference }) => preference));
   return seen.rules
-    .filter(({ priority }) => standbyPreferences.has(priority))
+    .filter(({ priority }) => priority > 0 && priority < last)
     .filter(({ priority }) => rules.every(({ preference }) => preference !== priority))
     .map(({ priority }) => `rule del pref ${priority}`);
 }
-
-const standbyPreferences: ReadonlySet<number> = new Set([102, 103, 104]);
 
 /** One preference holds our rule and no other. Deleting by preference alone also rids us of selectors we do not know. */
 function planRuleChanges(rule: RoutingRule, seen: Pick<ObservedNetwork, 'rules'>): readonly string[] {
@@ -113,8 +115,9 @@ function planOneTun({ name, link: wanted }: PlannedTun, seen: ObservedNetwork): 
   const removals = stale.map(({ local, prefixlen }) => `addr del ${local}/${prefixlen} dev ${name}`);
   if (wanted === undefined) return removals;
   return [
-    ...removals,
+    // Before the old one goes: with a device's last address its routes go, too.
     ...(addresses.length > stale.length ? [] : [`addr add ${wanted.address}/32 dev ${name}`]),
+    ...removals,
     ...(link?.mtu === wanted.mtuBytes ? [] : [`link set ${name} mtu ${wanted.mtuBytes}`]),
     ...(link?.flags.includes('UP') ? [] : [`link set ${name} up`]),
   ];

@@ -291,7 +291,7 @@ function createReceiver({
       case 'log': {
         // An echo of our own commands and of what we were told already.
         if (event.message.startsWith('MANAGEMENT: ')) return;
-        log.debug('openvpn', { flags: event.flags, message: event.message });
+        log.debug('openvpn', { flags: event.flags, message: withoutSecrets(event.message) });
         pushed = pushReplies.push(event)?.options ?? pushed;
         return readLog(event.message);
       }
@@ -316,4 +316,9 @@ function createReceiver({
         return;
     }
   };
+}
+
+/** OpenVPN prints what it sends to an HTTP proxy, logins and headers of the user's own among it. */
+function withoutSecrets(message: string): string {
+  return message.replace(/^(Send to HTTP proxy: '[^:']*).*$/s, "$1…'");
 }

@@ -189,6 +189,9 @@ for (const preference of ['110', '130']) {
     isRepaired(t, () => ip('-6', 'rule', 'del', 'pref', preference)));
 }
 
+test('removes a foreign routing rule in front of ours', (t) =>
+  isRepaired(t, () => ip('rule', 'add', 'pref', '50', 'from', addresses.client, 'lookup', 'main')));
+
 test('removes a foreign routing rule at a preference of ours', (t) =>
   isRepaired(t, () => ip('rule', 'add', 'pref', '100', 'from', addresses.client, 'lookup', 'main')));
 

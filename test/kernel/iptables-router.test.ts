@@ -138,6 +138,22 @@ for (const firewall of ['iptables-legacy', 'iptables-nft'] as const) {
   });
 }
 
+describe('a router whose FIREWALL is misspelt', () => {
+  it('refuses to start, with both locks in place', async () => {
+    const world = await makeWorld();
+    try {
+      const router = world.startRouter({ FIREWALL: 'iptables-nonsense' });
+      assert.equal((await router.process.exited).exitCode, 1);
+      assert.match(router.output(), /FIREWALL="iptables-nonsense"/);
+      const rules = await world.router.run('nft', 'list', 'ruleset');
+      assert.equal(rules.match(/policy drop/g)?.length, 3, rules);
+      assert.match(await world.router.run('ip', 'rule'), /^130:.*unreachable/m);
+    } finally {
+      await world.remove();
+    }
+  });
+});
+
 describe('a router on a machine without nft', () => {
   let world: World;
   let folder: string;
