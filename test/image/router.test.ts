@@ -52,7 +52,7 @@ for (const { on, isolated, composeIs } of places) {
 
     test('says at /healthz and /readyz how it is, and nothing elsewhere', async () => {
       const { status, body } = await world.request('/healthz');
-      const { since, attempts, profile, profiles, ...rest } = body;
+      const { since, attempts, repairs, profile, profiles, ...rest } = body;
       assert.deepEqual(rest, {
         healthy: true,
         ready: true,
@@ -60,11 +60,13 @@ for (const { on, isolated, composeIs } of places) {
         remote: `${addresses.vpnExit}:1194/udp`,
         exitInterface: 'tun0',
         tunnelAddress: '10.8.0.2',
+        firewall: 'nft',
         failures: 0,
       });
       assert.equal(status, 200);
       assert.match(`${since}`, /^\d{4}-\d\d-\d\dT[\d:.]+Z$/);
       assert.equal(typeof attempts, 'number');
+      assert.equal(typeof repairs, 'number');
       assert.deepEqual(profiles, [{ name: profile, state: 'in-use', failures: 0 }]);
       assert.equal((await world.request('/readyz')).status, 200);
       assert.deepEqual(await world.request('/healthz', 'HEAD'), { status: 200, body: {} });
