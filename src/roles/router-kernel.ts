@@ -80,8 +80,10 @@ export function openRouterKernel({
   /** True when the kernel holds the policy, and the gateway's interface what it needs. */
   const hold = async (policy: Policy): Promise<boolean> => {
     try {
+      // Claimed meanwhile, the address is not in what was seen before, and would be claimed again.
+      const wasServing = isServing;
       const before = await applyRepeatedly(policy);
-      if (isServing) await restoreGateway({ config, facts, log, network: before });
+      if (wasServing) await restoreGateway({ config, facts, log, network: before });
       held = policy;
       return true;
     } catch (error) {
