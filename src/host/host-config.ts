@@ -1,0 +1,48 @@
+import type { Protocol } from './resource.ts';
+
+/** Where an entry of a file stands: `host.yaml:12`. */
+interface Placed {
+  readonly place: string;
+}
+
+/** What a user asked for, names not yet looked up. Each source adds its part. */
+export interface HostConfig {
+  readonly isolated: readonly IsolatedEntry[];
+  /** What becomes of clients that can get around the router. */
+  readonly clients: 'report' | 'cut-off';
+  /** Published ports that are forwarded too; absent: none but those that labels ask for. */
+  readonly published?: PublishedEntry;
+  readonly forwards: readonly ForwardEntry[];
+  readonly allow: readonly AllowEntry[];
+}
+
+export interface IsolatedEntry extends Placed {
+  readonly network: string;
+  readonly router?: string;
+  /** Known beforehand: its rules stand also while Docker does not have the network. */
+  readonly bridge?: string;
+}
+
+export interface PublishedEntry extends Placed {
+  /** `local`: whatever is addressed to this machine. */
+  readonly interfaces: readonly string[] | 'local';
+  readonly hairpin: boolean;
+}
+
+export interface ForwardEntry extends Placed {
+  /** Absent: any interface, if it is addressed to this machine. */
+  readonly interface?: string;
+  readonly address?: string;
+  readonly port: number;
+  readonly protocols: readonly Protocol[];
+  readonly to: { readonly container: string; readonly port: number; readonly network?: string };
+  readonly hairpin: boolean;
+}
+
+/** Sides are a container's name, a network's name, an address or a subnet. */
+export interface AllowEntry extends Placed {
+  readonly from: string;
+  readonly to: string;
+  readonly protocol?: Protocol;
+  readonly port?: number;
+}

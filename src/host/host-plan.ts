@@ -1,0 +1,44 @@
+import type { Fault } from '../errors.ts';
+import type { Address, Resource } from './resource.ts';
+import type { HostRules } from './rules.ts';
+
+/** The whole wanted state. What of it is to be done is computed by comparing it with the kernel. */
+export interface HostPlan {
+  readonly resources: readonly Resource[];
+  readonly rules: readonly HostRules[];
+  readonly docker: readonly DockerStep[];
+  readonly namespaces: readonly NamespaceStep[];
+  /** What was asked for and cannot be: left out of the rules, while the rest holds. */
+  readonly faults: readonly Fault[];
+  /** What works but lets something out, for the log, the status and the metrics. */
+  readonly findings: readonly HostFinding[];
+}
+
+/** Something for Docker to do. */
+export type DockerStep =
+  | { readonly kind: 'create-network'; readonly name: string; readonly subnet: string; readonly gateway: string }
+  | {
+      readonly kind: 'connect';
+      readonly network: string;
+      readonly containerId: string;
+      readonly address: Address;
+    };
+
+/** Something to do in a container's network namespace. */
+export type NamespaceStep =
+  | { readonly kind: 'add-default-route'; readonly pid: number; readonly container: string; readonly router: Address }
+  | { readonly kind: 'cut-off'; readonly pid: number; readonly container: string }
+  | { readonly kind: 'let-go'; readonly pid: number; readonly container: string };
+
+export interface HostFinding {
+  readonly code:
+    | 'client-without-dns'
+    | 'client-with-second-way'
+    | 'client-without-route'
+    | 'router-absent'
+    | 'port-on-isolated-network';
+  /** A container or a network. */
+  readonly subject: string;
+  readonly problem: string;
+  readonly hint: string;
+}
