@@ -21,6 +21,7 @@ Commands:
            Exit 0: nothing found; 1: something leaks or breaks; 2: nothing could be looked at; 3: only warnings.
            With --json for programs.
   status   print the health report of the running router; exit 0 when it is healthy
+  host     keep the machine's own rules in step with Docker: a role of its own, see \`underbridge host --help\`
   version  print the version
 `;
 

@@ -1,4 +1,5 @@
 import type { Protocol } from './resource.ts';
+import type { Backend } from './snapshot.ts';
 
 /** Where an entry of a file stands: `host.yaml:12`. */
 interface Placed {
@@ -14,7 +15,12 @@ export interface HostConfig {
   readonly published?: PublishedEntry;
   readonly forwards: readonly ForwardEntry[];
   readonly allow: readonly AllowEntry[];
+  /** Absent: where Docker's chains are. */
+  readonly firewall?: Backend;
 }
+
+/** What holds without a file: labels alone. */
+export const emptyConfig: HostConfig = { isolated: [], clients: 'report', forwards: [], allow: [] };
 
 export interface IsolatedEntry extends Placed {
   readonly network: string;

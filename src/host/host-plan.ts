@@ -35,8 +35,8 @@ export interface HostFinding {
     | 'client-without-dns'
     | 'client-with-second-way'
     | 'client-without-route'
-    | 'router-absent'
-    | 'port-on-isolated-network';
+    | 'client-not-cut-off'
+    | 'router-absent';
   /** A container or a network. */
   readonly subject: string;
   readonly problem: string;

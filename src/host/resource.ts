@@ -39,6 +39,8 @@ export interface RoutedBridge {
   readonly isInternal: boolean;
   /** The address that the router claims; absent: nobody said, so no client can be given a route. */
   readonly router?: Address;
+  /** A running container claims that address. */
+  readonly hasRouter: boolean;
   readonly clients: readonly RoutedClient[];
   /** What becomes of a client that can get around the router. */
   readonly unsafe: 'report' | 'cut-off';
@@ -50,14 +52,12 @@ export interface RoutedClient {
   readonly containerId: string;
   /** Of its first process, as the engine's machine counts. */
   readonly pid: number;
-  /** True: Docker gives it no default route, because it has nothing but internal networks. */
-  readonly lacksRoute: boolean;
   readonly risks: readonly ClientRisk[];
 }
 
 export type ClientRisk =
-  /** Docker asks the machine's own resolvers for it, from the machine's namespace. */
-  | { readonly kind: 'dns'; readonly servers: readonly string[] }
+  /** Without `dns:` Docker may ask the machine's own resolvers for it, from the machine's namespace. */
+  | { readonly kind: 'dns' }
   /** Another network, which leads out beside the router. */
   | { readonly kind: 'second-way'; readonly network: string };
 

@@ -30,6 +30,9 @@ export interface HostJump {
   readonly to: string;
   /** Words before `-j`, say `-m addrtype --dst-type LOCAL`; absent: every packet. */
   readonly when?: string;
-  /** `last`: after all but trailing `-j RETURN`, so that the user's own rules there have their say first. */
-  readonly place: 'first' | 'second' | 'last';
+  /**
+   * `first`: several of them stand in the order of the list. `last`: after all but trailing `-j RETURN`, so that the
+   * user's own rules there have their say before.
+   */
+  readonly place: 'first' | 'last';
 }

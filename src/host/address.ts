@@ -1,0 +1,49 @@
+import ipaddr from 'ipaddr.js';
+import type { Address, Family, Subnet } from './resource.ts';
+
+/** Reads an address of either family, as Docker or a user writes it; undefined when it is none. */
+export function parseAddress(text: string): Address | undefined {
+  if (ipaddr.IPv4.isValidFourPartDecimal(text)) return { family: 'ipv4', text };
+  // A zone (`fe80::1%eth0`) means nothing in a rule.
+  if (!text.includes(':') || text.includes('%') || !ipaddr.IPv6.isValid(text)) return undefined;
+  return { family: 'ipv6', text: ipaddr.IPv6.parse(text).toRFC5952String() };
+}
+
+/** Reads `address/bits` and clears the host bits; undefined when it is not that. */
+export function parseSubnet(text: string): Subnet | undefined {
+  const [addressText = '', bitsText = '', ...rest] = text.split('/');
+  const address = parseAddress(addressText);
+  if (address === undefined || rest.length > 0 || !/^(0|[1-9]\d{0,2})$/.test(bitsText)) return undefined;
+  const bits = Number(bitsText);
+  if (bits > (address.family === 'ipv4' ? 32 : 128)) return undefined;
+  const cidr = `${address.text}/${bits}`;
+  const network =
+    address.family === 'ipv4'
+      ? ipaddr.IPv4.networkAddressFromCIDR(cidr).toString()
+      : ipaddr.IPv6.networkAddressFromCIDR(cidr).toRFC5952String();
+  return { family: address.family, text: `${network}/${bits}` };
+}
+
+/** The address as a subnet of its own, as rules name it. */
+export function asSubnet({ family, text }: Address): Subnet {
+  return { family, text: `${text}/${family === 'ipv4' ? 32 : 128}` };
+}
+
+/** True when the address lies in the subnet; false for another family. */
+export function isWithin(address: Address, subnet: Subnet): boolean {
+  if (address.family !== subnet.family) return false;
+  const [network, bits] = ipaddr.parseCIDR(subnet.text);
+  return ipaddr.parse(address.text).match(network, bits);
+}
+
+/** 127.0.0.0/8 and ::1, which mean this machine to itself alone. */
+export function isLoopback({ family, text }: Address): boolean {
+  return family === 'ipv4' ? text.startsWith('127.') : text === '::1';
+}
+
+/** `0.0.0.0` and `::`, which stand for every address of their family. */
+export function isUnspecified({ text }: Address): boolean {
+  return text === '0.0.0.0' || text === '::';
+}
+
+export const families: readonly Family[] = ['ipv4', 'ipv6'];

@@ -1,0 +1,38 @@
+import { parseHealthAddress } from '../config/health.ts';
+import type { LogFormat, LogLevel, RouterConfig } from '../config/router-config.ts';
+import { type Fault, faulty, ok, type Parsed } from '../errors.ts';
+
+/** What the environment says; the rest is in the host file and on labels. */
+export interface HostSettings {
+  /** Path of the host file. It need not be there. */
+  readonly file: string;
+  readonly dockerHost: string;
+  readonly health: RouterConfig['healthAddress'];
+  readonly logLevel: LogLevel;
+  readonly logFormat: LogFormat;
+}
+
+/** Reads the environment of the host role, or finds every fault in it. */
+export function parseHostSettings(env: Readonly<Record<string, string | undefined>>): Parsed<HostSettings> {
+  const faults: Fault[] = [];
+  const choose = <T extends string>(name: string, choices: readonly T[], unset: T): T => {
+    const value = env[name]?.trim() ?? '';
+    const found = choices.find((choice) => choice === value);
+    if (value !== '' && found === undefined) {
+      faults.push({ name, value, problem: 'is none of the choices', hint: `use ${choices.join(', ')}` });
+    }
+    return found ?? unset;
+  };
+  const logLevel = choose('LOG_LEVEL', ['debug', 'info', 'warn', 'error'], 'info');
+  const logFormat = choose('LOG_FORMAT', ['text', 'json'], 'text');
+  const health = parseHealthAddress(env.HEALTH_ADDR?.trim() || '127.0.0.1:9798');
+  if (health.kind === 'faults') return faulty(...faults, ...health.faults);
+  const settings: HostSettings = {
+    file: env.HOST_CONFIG?.trim() || '/config/host.yaml',
+    dockerHost: env.DOCKER_HOST?.trim() ?? '',
+    health: health.value,
+    logLevel,
+    logFormat,
+  };
+  return faults.length > 0 ? faulty(...faults) : ok(settings);
+}

@@ -1,0 +1,141 @@
+import type { Fault } from '../errors.ts';
+import { isWithin, parseAddress, parseSubnet } from './address.ts';
+import type { HostConfig } from './host-config.ts';
+import type { Address, ClientRisk, RoutedBridge, RoutedClient, Subnet } from './resource.ts';
+import type { DockerContainer, DockerNetwork, DockerSnapshot } from './snapshot.ts';
+import { findIsolated, type WantedBridge } from './wanted-networks.ts';
+
+interface Resolved<T> {
+  readonly resources: readonly T[];
+  readonly faults: readonly Fault[];
+}
+
+/** Looks up the networks that are to be airtight, with who lives there. */
+export function resolveBridges(config: HostConfig, docker: DockerSnapshot): Resolved<RoutedBridge> {
+  const wanted = findIsolated(config, docker.networks);
+  const isolated = new Set(wanted.flatMap(({ network }) => network?.name ?? []));
+  const resources: RoutedBridge[] = [];
+  const faults: Fault[] = [];
+  for (const one of wanted) {
+    const fault = checkWanted(one);
+    if (fault !== undefined) faults.push(fault);
+    const bridge = one.network?.driver === 'bridge' ? one.network.bridge : one.entry.bridge;
+    if (bridge === undefined || resources.some((other) => other.bridge === bridge)) continue;
+    resources.push(resolveBridge({ wanted: one, bridge, docker, isolated, unsafe: config.clients }));
+  }
+  return { resources, faults };
+}
+
+function checkWanted({ entry, network }: WantedBridge): Fault | undefined {
+  const { place: name } = entry;
+  if (network === undefined) {
+    if (entry.bridge !== undefined) return undefined;
+    return {
+      name,
+      value: entry.network,
+      problem: 'there is no network of that name, so nothing can be shut',
+      hint: 'create it, or name its `bridge`, whose rules then stand before it is there',
+    };
+  }
+  if (network.driver !== 'bridge') {
+    return {
+      name,
+      value: entry.network,
+      problem: `its driver is ${network.driver}, and only a bridge can be shut from here`,
+      hint: 'create it with the driver bridge',
+    };
+  }
+  if (entry.router === undefined) return undefined;
+  const router = parseAddress(entry.router);
+  const isThere = router !== undefined && subnetsOf(network).some((subnet) => isWithin(router, subnet));
+  if (isThere) return undefined;
+  return {
+    name,
+    value: entry.router,
+    problem: `the router's address is not in the network ${network.name}`,
+    hint: `give an address of ${subnetsOf(network)
+      .map(({ text }) => text)
+      .join(', ')}`,
+  };
+}
+
+function resolveBridge({
+  wanted: { entry, network },
+  bridge,
+  docker,
+  isolated,
+  unsafe,
+}: {
+  readonly wanted: WantedBridge;
+  readonly bridge: string;
+  readonly docker: DockerSnapshot;
+  readonly isolated: ReadonlySet<string>;
+  readonly unsafe: HostConfig['clients'];
+}): RoutedBridge {
+  const subnets = network === undefined ? [] : subnetsOf(network);
+  const attached = docker.containers.filter(({ endpoints }) => endpoints.some((one) => one.network === network?.name));
+  const routers = attached.filter((container) => isRouterOf(container, subnets));
+  const router = routerAddress({ stated: entry.router, network, routers, subnets });
+  const isOpen = (name: string) => !isolated.has(name) && !isInternal(docker.networks, name);
+  return {
+    kind: 'routed-bridge',
+    origin: { place: entry.place, id: `isolated ${entry.network}` },
+    network: entry.network,
+    bridge,
+    subnets,
+    isInternal: network?.isInternal ?? false,
+    ...(router === undefined ? {} : { router }),
+    hasRouter: routers.length > 0,
+    clients: attached.filter((one) => !routers.includes(one)).flatMap((one) => resolveClient(one, isOpen)),
+    unsafe,
+  };
+}
+
+/** Where the user said so; where Docker hands it out; where it is reserved; where a router says that it claims it. */
+function routerAddress({
+  stated,
+  network,
+  routers,
+  subnets,
+}: {
+  readonly stated: string | undefined;
+  readonly network: DockerNetwork | undefined;
+  readonly routers: readonly DockerContainer[];
+  readonly subnets: readonly Subnet[];
+}): Address | undefined {
+  const auxiliary = network?.ranges.flatMap((range) => [range.auxiliary.DefaultGatewayIPv4, range.auxiliary.router]);
+  const claimed = routers.map(({ details }) => details?.ipAddr?.replace(/\/.*$/, ''));
+  return [stated, ...(auxiliary ?? []), ...claimed]
+    .map((text) => (text === undefined ? undefined : parseAddress(text)))
+    .find((address) => address !== undefined && subnets.some((subnet) => isWithin(address, subnet)));
+}
+
+function isRouterOf({ details }: DockerContainer, subnets: readonly Subnet[]): boolean {
+  if (details?.isRouter !== true) return false;
+  const address = parseAddress(details.ipAddr?.replace(/\/.*$/, '') ?? '');
+  return address === undefined || subnets.some((subnet) => isWithin(address, subnet));
+}
+
+function resolveClient(
+  { name, id, details, endpoints }: DockerContainer,
+  isOpen: (network: string) => boolean,
+): readonly RoutedClient[] {
+  // It ended between the listing and the look at it.
+  if (details === undefined || details.pid === 0) return [];
+  const risks: ClientRisk[] = [
+    ...(details.dns.length === 0 ? [{ kind: 'dns' } as const] : []),
+    ...endpoints
+      .filter(({ network }) => isOpen(network))
+      .map(({ network }) => ({ kind: 'second-way', network }) as const),
+  ];
+  return [{ container: name, containerId: id, pid: details.pid, risks }];
+}
+
+function isInternal(networks: readonly DockerNetwork[], name: string): boolean {
+  return networks.some((network) => network.name === name && network.isInternal);
+}
+
+/** Subnets of a network, as rules name them. */
+export function subnetsOf({ ranges }: DockerNetwork): readonly Subnet[] {
+  return ranges.flatMap(({ subnet }) => parseSubnet(subnet) ?? []);
+}

@@ -1,0 +1,193 @@
+import type { Fault } from '../errors.ts';
+import { isLoopback, isUnspecified, isWithin, parseAddress } from './address.ts';
+import type { ForwardEntry, HostConfig, PublishedEntry } from './host-config.ts';
+import { subnetsOf } from './resolve-bridges.ts';
+import type { Address, Forward, ForwardSource } from './resource.ts';
+import type { DockerContainer, DockerNetwork, HostSnapshot, PublishedPort } from './snapshot.ts';
+import { labels } from './wanted-networks.ts';
+
+/** A place where a container can be reached from this machine. */
+interface Reach {
+  readonly network: DockerNetwork;
+  readonly address: Address;
+}
+
+/** Forwards that the host file lists, then one for each published port; where two want one port, the first has it. */
+export function resolveForwards(
+  config: HostConfig,
+  snapshot: HostSnapshot,
+): { readonly resources: readonly Forward[]; readonly faults: readonly Fault[] } {
+  const { containers } = snapshot.docker;
+  const faults: Fault[] = [];
+  const wanted = [
+    ...config.forwards.flatMap((entry) => resolveEntry(entry, snapshot, faults)),
+    // By name: who comes first must not depend on the order of Docker's listing.
+    ...containers
+      .toSorted((one, other) => (one.name < other.name ? -1 : 1))
+      .flatMap((container) => resolvePublished(container, config.published, snapshot, faults)),
+  ];
+  return { resources: dropConflicts(wanted, faults), faults };
+}
+
+function resolveEntry(entry: ForwardEntry, snapshot: HostSnapshot, faults: Fault[]): readonly Forward[] {
+  const { place, to } = entry;
+  const container = snapshot.docker.containers.find(({ name, id }) => name === to.container || id === to.container);
+  const refuse = (value: string, problem: string, hint: string) => {
+    faults.push({ name: place, value, problem, hint });
+    return [];
+  };
+  if (container === undefined) {
+    return refuse(to.container, 'no running container has that name', 'start it, or correct the name');
+  }
+  const address = entry.address === undefined ? undefined : parseAddress(entry.address);
+  const reaches = findReaches(container, snapshot, to.network);
+  const reach = reaches.find((one) => address === undefined || one.address.family === address.family);
+  if (reach === undefined) {
+    return refuse(
+      to.network ?? to.container,
+      'the container has no network by which this machine could reach it',
+      'attach it to an ordinary bridge network; a port of an isolated one is forwarded by its router (PORT_FWD)',
+    );
+  }
+  return entry.protocols.map((protocol) => ({
+    kind: 'forward',
+    origin: { place, id: `forward ${container.name} ${entry.port}/${protocol} ${container.id.slice(0, 12)}` },
+    family: reach.address.family,
+    protocol,
+    from: {
+      port: entry.port,
+      ...(entry.interface === undefined ? {} : { interface: entry.interface }),
+      ...(address === undefined ? {} : { address }),
+    },
+    to: target(container, reach, to.port),
+    hairpin: entry.hairpin,
+  }));
+}
+
+/** What docknat does: the ports that `docker run -p` published, on interfaces of the user's choice. */
+function resolvePublished(
+  container: DockerContainer,
+  everywhere: PublishedEntry | undefined,
+  snapshot: HostSnapshot,
+  faults: Fault[],
+): readonly Forward[] {
+  const label = container.labels[labels.published]?.trim();
+  const interfaces = label === undefined ? everywhere?.interfaces : parsePublished(label);
+  if (interfaces === undefined || container.ports.length === 0) return [];
+  const place = label === undefined ? (everywhere?.place ?? '') : `label of container ${container.name}`;
+  const reaches = findReaches(container, snapshot, container.labels[labels.network]);
+  if (reaches.length === 0) {
+    faults.push({
+      name: place,
+      value: container.name,
+      problem: 'it publishes ports and has no network by which this machine could reach it',
+      hint: 'attach it to an ordinary bridge network; a port of an isolated one is forwarded by its router (PORT_FWD)',
+    });
+    return [];
+  }
+  return container.ports.flatMap((port) => {
+    const hostIp = parseAddress(port.hostIp === '' ? '0.0.0.0' : port.hostIp);
+    // A port on a loopback address is for this machine alone.
+    if (hostIp === undefined || isLoopback(hostIp)) return [];
+    const reach = reaches.find(({ address }) => address.family === hostIp.family);
+    if (reach === undefined) return [];
+    const address = isUnspecified(hostIp) ? {} : { address: hostIp };
+    return (interfaces === 'local' ? [undefined] : interfaces).map((name): Forward => {
+      const source = { port: port.hostPort, ...address, ...(name === undefined ? {} : { interface: name }) };
+      return {
+        kind: 'forward',
+        origin: { place, id: publishedId(container, port) },
+        family: hostIp.family,
+        protocol: port.protocol,
+        from: source,
+        to: target(container, reach, port.containerPort),
+        hairpin: everywhere?.hairpin ?? false,
+      };
+    });
+  });
+}
+
+function publishedId({ name, id }: DockerContainer, { hostPort, protocol }: PublishedPort): string {
+  return `published ${name} ${hostPort}/${protocol} ${id.slice(0, 12)}`;
+}
+
+/** Undefined: none. */
+function parsePublished(label: string): PublishedEntry['interfaces'] | undefined {
+  if (/^(off|false|no|none|)$/i.test(label)) return undefined;
+  return label === 'local' ? 'local' : label.split(/[\s,]+/).filter((name) => name !== '');
+}
+
+function target(container: DockerContainer, { network, address }: Reach, port: number): Forward['to'] {
+  return {
+    container: container.name,
+    containerId: container.id,
+    address,
+    port,
+    bridge: network.bridge,
+    subnets: subnetsOf(network).filter(({ family }) => family === address.family),
+  };
+}
+
+/**
+ * Addresses by which this machine reaches a container, in the order in which Docker chooses among networks for published
+ * ports: by `gw_priority`, then by name (moby, libnetwork/endpoint.go, Less). Internal networks and those where the
+ * machine has no address do not count, though Docker may choose them.
+ */
+function findReaches(
+  { endpoints }: DockerContainer,
+  { docker, kernel }: HostSnapshot,
+  only: string | undefined,
+): readonly Reach[] {
+  return endpoints
+    .filter(({ network }) => only === undefined || network === only)
+    .toSorted((one, other) => {
+      const byPriority = other.gatewayPriority - one.gatewayPriority;
+      return byPriority !== 0 ? byPriority : one.network < other.network ? -1 : 1;
+    })
+    .flatMap(({ network: name, ipv4, ipv6 }) => {
+      const network = docker.networks.find((one) => one.name === name);
+      if (network === undefined || network.driver !== 'bridge' || network.isInternal) return [];
+      const own = kernel.links.find((link) => link.name === network.bridge)?.addresses ?? [];
+      return [ipv4, ipv6].flatMap((text) => {
+        const address = parseAddress(text);
+        const isReached =
+          address !== undefined &&
+          own.some((one) => {
+            const subnet = subnetsOf(network).find((range) => isWithin(address, range));
+            const local = parseAddress(one.replace(/\/.*$/, ''));
+            return subnet !== undefined && local !== undefined && isWithin(local, subnet);
+          });
+        return isReached ? [{ network, address }] : [];
+      });
+    });
+}
+
+function dropConflicts(forwards: readonly Forward[], faults: Fault[]): readonly Forward[] {
+  const taken = new Map<string, Forward[]>();
+  return forwards.filter((forward) => {
+    const key = `${forward.family} ${forward.protocol} ${forward.from.port}`;
+    const others = taken.get(key) ?? [];
+    const holder = others.find((other) => meets(other.from, forward.from));
+    if (holder === undefined) {
+      taken.set(key, [...others, forward]);
+      return true;
+    }
+    // Docker lists a port twice when it is published for 0.0.0.0 and for an address of its own.
+    if (holder.to.containerId !== forward.to.containerId || holder.to.port !== forward.to.port) {
+      faults.push({
+        name: forward.origin.place,
+        value: `${forward.from.port}/${forward.protocol}`,
+        problem: `${forward.to.container} wants the port that ${holder.to.container} has (${holder.origin.place})`,
+        hint: 'give one of them another port, interface or address',
+      });
+    }
+    return false;
+  });
+}
+
+/** True when one packet could be meant for both. */
+function meets(one: ForwardSource, other: ForwardSource): boolean {
+  const isSame = (left: string | undefined, right: string | undefined) =>
+    left === undefined || right === undefined || left === right;
+  return isSame(one.interface, other.interface) && isSame(one.address?.text, other.address?.text);
+}

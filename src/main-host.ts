@@ -1,0 +1,92 @@
+import { parseArgs } from 'node:util';
+import { renderFaults } from './config/report.ts';
+import { type Fault, UnderbridgeError } from './errors.ts';
+import { parseHostSettings } from './host/host-settings.ts';
+import { startHost } from './roles/host.ts';
+import { cleanUp, printPlan, printStatus, reconcileOnce } from './roles/host-command.ts';
+import { readHostFile } from './system/host-config-file.ts';
+import { findMissingRights } from './system/host-machine.ts';
+import { createLog } from './system/log.ts';
+
+const usage = `Usage: underbridge host [COMMAND] [--once]
+
+Keeps the machine's own rules in step with Docker: shuts isolated networks, forwards published ports (docs/host.md).
+
+Commands:
+  (none)    run until stopped; with --once, reconcile once and end
+  plan      print what would be changed, and change nothing
+  cleanup   remove every rule and chain of ours, and nothing else
+  status    print the status of the running host role; exit 0 when it is healthy
+`;
+
+// A bundle of its own: the router's does not grow by it.
+async function main(): Promise<number> {
+  const given = parseCommandLine();
+  if (typeof given === 'string') return misuse(given);
+  const [, command, ...rest] = given.positionals;
+  if (given.values.help) {
+    process.stdout.write(usage);
+    return 0;
+  }
+  if (rest.length > 0) return misuse(`"${rest[0]}" is too much`);
+  if (given.values.once && command !== undefined) return misuse(`--once is no option of ${command}`);
+  const parsed = parseHostSettings(process.env);
+  if (parsed.kind === 'faults') return refuse(parsed.faults);
+  const settings = parsed.value;
+  if (command === 'status') return printStatus(settings);
+  const missing = command === 'plan' ? [] : findMissingRights();
+  if (command === 'cleanup') return missing.length > 0 ? refuse(missing) : cleanUp({ settings });
+  if (command !== undefined && command !== 'plan') return misuse(`there is no command "${command}"`);
+  const { config } = readHostFile(settings.file);
+  const faults = [...missing, ...(config.kind === 'faults' ? config.faults : [])];
+  if (config.kind === 'faults' || faults.length > 0) return refuse(faults);
+  const task = { settings, config: config.value };
+  if (command === 'plan') return printPlan(task);
+  return given.values.once ? reconcileOnce(task) : runHost(task);
+}
+
+async function runHost(task: Omit<Parameters<typeof startHost>[0], 'log'>): Promise<number> {
+  const stopSignal = new Promise<NodeJS.Signals>((resolve) => {
+    for (const name of ['SIGTERM', 'SIGINT'] as const) process.on(name, resolve);
+  });
+  const { logLevel, logFormat } = task.settings;
+  const log = createLog({ level: logLevel, format: logFormat });
+  const role = await startHost({ ...task, log });
+  process.on('SIGHUP', role.reload);
+  log.info('stop requested; the rules stay', { signal: await Promise.race([stopSignal, role.failed]) });
+  await role.stop();
+  return 0;
+}
+
+/** What is wrong with the command line, as text, or its parts. */
+function parseCommandLine() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: { help: { type: 'boolean', short: 'h' }, once: { type: 'boolean' } },
+    });
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    return error.message;
+  }
+}
+
+function misuse(problem: string): number {
+  process.stderr.write(`underbridge: ${problem}\n\n${usage}`);
+  return 2;
+}
+
+function refuse(faults: readonly Fault[]): number {
+  process.stderr.write(`${renderFaults(faults, 'the host role cannot start; the rules stay as they are')}\n`);
+  return 1;
+}
+
+main().then(
+  (exitCode) => process.exit(exitCode),
+  (error: unknown) => {
+    const isExpected = error instanceof UnderbridgeError;
+    const message = error instanceof Error ? error.message : String(error);
+    process.stderr.write(`underbridge: ${message}\n${isExpected ? `  ${error.hint} (${error.code})\n` : ''}`);
+    process.exit(1);
+  },
+);

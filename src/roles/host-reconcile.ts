@@ -1,0 +1,109 @@
+import { UnderbridgeError } from '../errors.ts';
+import { families } from '../host/address.ts';
+import { compareRules, type RuleChange } from '../host/diff.ts';
+import type { HostConfig } from '../host/host-config.ts';
+import type { HostPlan } from '../host/host-plan.ts';
+import { planHost } from '../host/plan.ts';
+import { resolveBridges } from '../host/resolve-bridges.ts';
+import type { Family, RoutedBridge } from '../host/resource.ts';
+import type { Backend, DockerSnapshot, HostLink } from '../host/snapshot.ts';
+import { findInspected } from '../host/wanted-networks.ts';
+import type { DockerApi } from '../system/docker-api.ts';
+import { applyDockerStep, inspectContainers, observeHostDocker } from '../system/host-docker.ts';
+import { findForeignNamespace, observeLinks } from '../system/host-machine.ts';
+import { applyNamespaceStep, observeNamespaces } from '../system/host-namespaces.ts';
+import { applyRules, forgetConnections, type ObservedRules, observeRules } from '../system/host-rules.ts';
+
+/** What is wanted, and what it takes. Nothing of it has been done. */
+export interface HostDifference {
+  readonly plan: HostPlan;
+  readonly firewall: Backend;
+  readonly links: readonly HostLink[];
+  readonly changes: readonly FamilyChange[];
+}
+
+export interface FamilyChange {
+  readonly backend: Backend;
+  readonly family: Family;
+  readonly change: RuleChange;
+}
+
+/** Looks at Docker and the kernel, and computes what differs. @throws UnderbridgeError */
+export async function findDifference(docker: DockerApi, config: HostConfig): Promise<HostDifference> {
+  const [listed, observed, links] = await Promise.all([
+    observeHostDocker(docker),
+    observeRules(config.firewall),
+    observeLinks(),
+  ]);
+  const [misplaced] = findForeignNamespace(listed, links);
+  if (misplaced !== undefined) {
+    const { problem, hint } = misplaced;
+    throw new UnderbridgeError({ code: 'UB_CONFIG', message: problem, hint });
+  }
+  const seen = await inspectContainers(docker, listed, findInspected(config, listed));
+  const kernel = {
+    saved: observed.saved[observed.backend],
+    links,
+    namespaces: await observeNamespaces(clientsOf(config, seen)),
+  };
+  const plan = planHost({ config, snapshot: { docker: seen, kernel } });
+  return { plan, firewall: observed.backend, links, changes: compareAll(plan.rules, observed) };
+}
+
+function clientsOf(config: HostConfig, docker: DockerSnapshot) {
+  const bridges: readonly RoutedBridge[] = resolveBridges(config, docker).resources;
+  return bridges.flatMap(({ clients }) => clients.map(({ pid, risks }) => ({ pid, hasRisks: risks.length > 0 })));
+}
+
+/** The chosen program's rules, and what we may have left with the other one. */
+export function compareAll(rules: HostPlan['rules'], { backend, saved }: ObservedRules): readonly FamilyChange[] {
+  return (['nft', 'legacy'] as const).flatMap((program) =>
+    families.flatMap((family): readonly FamilyChange[] => {
+      const there = saved[program][family];
+      if (there === undefined) return [];
+      const wanted = program === backend ? rules.find((one) => one.family === family) : undefined;
+      const change = compareRules(wanted ?? { family, tables: [] }, there);
+      return change.restore === '' ? [] : [{ backend: program, family, change }];
+    }),
+  );
+}
+
+/**
+ * Does what a difference asks for, the locks first. One step that fails does not keep the others.
+ * @returns how many things were changed, and what went wrong
+ */
+export async function applyDifference(
+  docker: DockerApi,
+  { plan, links, changes }: HostDifference,
+): Promise<{ readonly done: readonly string[]; readonly failures: readonly UnderbridgeError[] }> {
+  const done: string[] = [];
+  const failures: UnderbridgeError[] = [];
+  const attempt = async (text: readonly string[], work: () => Promise<void>) => {
+    try {
+      await work();
+      done.push(...text);
+    } catch (error) {
+      if (!(error instanceof UnderbridgeError)) throw error;
+      failures.push(error);
+    }
+  };
+  for (const { backend, family, change } of changes) {
+    await attempt(change.lines, () => applyRules(backend, family, change));
+  }
+  const own = links.flatMap(({ addresses }) => addresses.map((address) => address.replace(/\/.*$/, '')));
+  await attempt([], () =>
+    forgetConnections(
+      changes.flatMap(({ change }) => change.translations),
+      own,
+    ),
+  );
+  for (const step of plan.docker) {
+    await attempt([`docker ${step.kind} ${step.kind === 'connect' ? step.network : step.name}`], () =>
+      applyDockerStep(docker, step),
+    );
+  }
+  for (const step of plan.namespaces) {
+    await attempt([`${step.kind} ${step.container}`], () => applyNamespaceStep(step));
+  }
+  return { done, failures };
+}

@@ -1,0 +1,266 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Fault, UnderbridgeError } from '../errors.ts';
+import type { HostConfig } from '../host/host-config.ts';
+import type { HostFinding } from '../host/host-plan.ts';
+import type { HostSettings } from '../host/host-settings.ts';
+import { countResources, type HostCounts, type HostStatus } from '../host/status.ts';
+import { type DockerApi, openDocker, parseDockerHost } from '../system/docker-api.ts';
+import { readHostFile, watchHostFile } from '../system/host-config-file.ts';
+import { relevantEvents } from '../system/host-docker.ts';
+import { serveStatus } from '../system/host-http.ts';
+import { type KernelWatch, watchKernel } from '../system/kernel-watch.ts';
+import type { Log } from '../system/log.ts';
+import { applyDifference, findDifference, type HostDifference } from './host-reconcile.ts';
+
+/** Many events, say of 200 containers that start at once, cost one look. */
+const debounceMs = 250;
+/** A net under the events. */
+const fullEveryMs = 30_000;
+/** An editor writes in several steps. */
+const fileDebounceMs = 100;
+const retryMs = { first: 250, most: 5_000 } as const;
+/** After as many looks in a row that found something to write, somebody works against us. */
+const patience = 5;
+
+/** A running host role. */
+export interface HostRole {
+  readonly reload: () => void;
+  /** Settles only by an error that ends the role. */
+  readonly failed: Promise<never>;
+  /** Ends the loop. The rules stay: the machine is no less in need of them. */
+  readonly stop: () => Promise<void>;
+}
+
+/** Why a look is due, for the log. */
+type Reason = 'connected' | 'docker' | 'firewall' | 'config' | 'timer' | 'confirm';
+
+/** Starts the loop. @throws UnderbridgeError UB_CONFIG when the status cannot be served */
+export async function startHost({
+  settings,
+  config: firstConfig,
+  log,
+}: {
+  readonly settings: HostSettings;
+  readonly config: HostConfig;
+  readonly log: Log;
+}): Promise<HostRole> {
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  const state: {
+    config: HostConfig;
+    docker?: DockerApi | undefined;
+    difference?: HostDifference;
+    last?: HostStatus['last'];
+    error?: string | undefined;
+    fileFaults: readonly Fault[];
+    told: string;
+    counts: HostCounts;
+    writesInARow: number;
+  } = {
+    config: firstConfig,
+    fileFaults: [],
+    told: '',
+    counts: { reconciles: 0, writes: 0, failures: 0, disconnects: 0 },
+    writesInARow: 0,
+  };
+  const count = (name: keyof HostCounts) => {
+    state.counts = { ...state.counts, [name]: state.counts[name] + 1 };
+  };
+  const due = makeDue();
+
+  const status = (): HostStatus => ({
+    healthy: state.docker !== undefined && state.error === undefined && state.last !== undefined,
+    ...(state.docker === undefined ? {} : { docker: state.docker.version }),
+    ...(state.difference === undefined ? {} : { firewall: state.difference.firewall }),
+    resources: countResources(state.difference?.plan),
+    faults: [...state.fileFaults, ...(state.difference?.plan.faults ?? [])],
+    findings: state.difference?.plan.findings ?? [],
+    ...(state.error === undefined ? {} : { error: state.error }),
+    counts: state.counts,
+    ...(state.last === undefined ? {} : { last: state.last }),
+  });
+
+  const look = async (docker: DockerApi, reason: Reason) => {
+    const fromMs = performance.now();
+    count('reconciles');
+    try {
+      const difference = await findDifference(docker, state.config);
+      state.difference = difference;
+      tell(difference.plan.faults, difference.plan.findings);
+      const { done, failures } = await applyDifference(docker, difference);
+      state.last = { at: new Date().toISOString(), tookMs: performance.now() - fromMs, changes: done.length };
+      state.error = failures.length > 0 ? failures.map(({ message }) => message).join('; ') : undefined;
+      for (const { code, message, hint } of failures) log.error('a step failed', { code, message, hint });
+      if (failures.length > 0) count('failures');
+      if (done.length > 0) wrote(reason, done);
+      else state.writesInARow = 0;
+    } catch (error) {
+      if (!(error instanceof UnderbridgeError)) throw error;
+      count('failures');
+      // Once: it may stay so for hours.
+      if (state.error !== error.message) log.error('cannot reconcile', { message: error.message, hint: error.hint });
+      state.error = error.message;
+    }
+  };
+
+  const wrote = (reason: Reason, done: readonly string[]) => {
+    count('writes');
+    state.writesInARow += 1;
+    log.info('rules changed', { reason, changes: done.length, ...changer(reason) });
+    for (const line of done) log.debug('changed', { line });
+    if (state.writesInARow < patience) due.mark('confirm');
+    else if (state.writesInARow === patience) {
+      log.warn('what was written does not stay; another program may change it', { changes: done.slice(0, 5) });
+    }
+  };
+
+  const changer = (reason: Reason) => {
+    const program = reason === 'firewall' ? watch?.firewallChanger() : undefined;
+    return program === undefined ? {} : { program };
+  };
+
+  /** Faults and findings are told when they change, not at every look. */
+  const tell = (faults: readonly Fault[], findings: readonly HostFinding[]) => {
+    const text = JSON.stringify([faults, findings]);
+    if (text === state.told) return;
+    const before = new Set(state.told === '' ? [] : (JSON.parse(state.told) as unknown[][]).flat().map(asText));
+    state.told = text;
+    for (const fault of faults) if (!before.has(asText(fault))) log.warn('left out', { ...fault });
+    for (const finding of findings) if (!before.has(asText(finding))) log.warn('finding', { ...finding });
+  };
+
+  const readConfig = () => {
+    const { config } = readHostFile(settings.file);
+    if (config.kind === 'faults') {
+      if (asText(config.faults) !== asText(state.fileFaults)) {
+        for (const fault of config.faults) log.error('host file: the last good one stays', { ...fault });
+      }
+      state.fileFaults = config.faults;
+      return;
+    }
+    state.fileFaults = [];
+    if (asText(config.value) === asText(state.config)) return;
+    state.config = config.value;
+    log.info('host file read', { file: settings.file });
+    due.mark('config');
+  };
+
+  const followDocker = async () => {
+    for (let waitMs: number = retryMs.first; !signal.aborted; waitMs = Math.min(waitMs * 2, retryMs.most)) {
+      let reason: UnderbridgeError | undefined;
+      try {
+        const docker = await openDocker(parseDockerHost(settings.dockerHost));
+        reason = await docker.follow({
+          filters: relevantEvents,
+          signal,
+          onOpen: () => {
+            waitMs = retryMs.first;
+            state.docker = docker;
+            log.info('Docker answers', { version: docker.version });
+            due.mark('connected');
+          },
+          onEvent: () => due.mark('docker'),
+        });
+        docker.close();
+      } catch (error) {
+        if (!(error instanceof UnderbridgeError)) throw error;
+        reason = error;
+      }
+      if (signal.aborted) return;
+      if (state.docker !== undefined || state.counts.disconnects === 0) {
+        log.warn('Docker does not answer; the rules stay as they are', {
+          message: reason?.message,
+          hint: reason?.hint,
+        });
+      }
+      count('disconnects');
+      state.docker = undefined;
+      await pause(waitMs, signal);
+    }
+  };
+
+  const reconcile = async () => {
+    while (!signal.aborted) {
+      const reason = await due.wait(fullEveryMs, signal);
+      if (signal.aborted) return;
+      if (reason !== 'connected') await pause(debounceMs, signal);
+      due.clear();
+      if (reason === 'timer') readConfig();
+      watch?.forget('firewall');
+      const { docker } = state;
+      if (docker !== undefined && !signal.aborted) await look(docker, reason);
+    }
+  };
+
+  const watch = openWatch(log);
+  const polling = setInterval(() => {
+    if (watch?.hasChanged('firewall')) due.mark('firewall');
+  }, debounceMs);
+  const server = await serveStatus({ ...settings.health, status });
+  let fileTimer: NodeJS.Timeout | undefined;
+  const watchedFile = watchHostFile(settings.file, () => {
+    clearTimeout(fileTimer);
+    fileTimer = setTimeout(readConfig, fileDebounceMs);
+  });
+  const loops = Promise.all([followDocker(), reconcile()]);
+  const failed = loops.then(() => new Promise<never>(() => undefined));
+  return {
+    failed,
+    reload: () => {
+      readConfig();
+      due.mark('config');
+    },
+    stop: async () => {
+      stopping.abort();
+      clearInterval(polling);
+      clearTimeout(fileTimer);
+      watchedFile.close();
+      server.close();
+      await loops;
+      watch?.close();
+    },
+  };
+}
+
+function asText(value: unknown): string {
+  return JSON.stringify(value);
+}
+
+/** The kernel tells of every change of nf_tables; without that, the timer is left. */
+function openWatch(log: Log): KernelWatch | undefined {
+  try {
+    return watchKernel(new Set(['filter', 'nat', 'mangle']));
+  } catch (error) {
+    if (!(error instanceof UnderbridgeError)) throw error;
+    log.warn('changes of the firewall cannot be watched', { message: error.message });
+    return undefined;
+  }
+}
+
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await sleep(ms, undefined, { signal }).catch(() => undefined);
+}
+
+/** One look that is due, whatever many reasons there were; the first one is kept for the log. */
+function makeDue() {
+  let reason: Reason | undefined;
+  let wake: (() => void) | undefined;
+  return {
+    mark: (why: Reason) => {
+      reason ??= why;
+      wake?.();
+    },
+    clear: () => {
+      reason = undefined;
+    },
+    wait: async (mostMs: number, signal: AbortSignal): Promise<Reason> => {
+      if (reason === undefined) {
+        const woken = new AbortController();
+        wake = () => woken.abort();
+        await pause(mostMs, AbortSignal.any([signal, woken.signal]));
+        wake = undefined;
+      }
+      return reason ?? 'timer';
+    },
+  };
+}

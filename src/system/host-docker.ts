@@ -1,0 +1,189 @@
+import type { DockerStep } from '../host/host-plan.ts';
+import type { Protocol } from '../host/resource.ts';
+import type {
+  ContainerDetails,
+  DockerContainer,
+  DockerNetwork,
+  DockerSnapshot,
+  PublishedPort,
+} from '../host/snapshot.ts';
+import type { DockerApi } from './docker-api.ts';
+
+// As the Engine API 1.41 (Docker 20.10) and later give them; only what is read. Go writes an empty list as null.
+interface ApiNetwork {
+  readonly Id: string;
+  readonly Name: string;
+  readonly Driver: string;
+  readonly Internal: boolean;
+  readonly Options: Readonly<Record<string, string>> | null;
+  readonly Labels: Readonly<Record<string, string>> | null;
+  readonly IPAM: {
+    readonly Config:
+      | readonly {
+          readonly Subnet?: string;
+          readonly Gateway?: string;
+          readonly AuxiliaryAddresses?: Readonly<Record<string, string>> | null;
+        }[]
+      | null;
+  };
+}
+
+interface ApiListedContainer {
+  readonly Id: string;
+  readonly Names: readonly string[];
+  readonly Labels: Readonly<Record<string, string>> | null;
+  readonly State: string;
+  readonly HostConfig: { readonly NetworkMode: string };
+  readonly Ports:
+    | readonly {
+        readonly IP?: string;
+        readonly PrivatePort: number;
+        readonly PublicPort?: number;
+        readonly Type: string;
+      }[]
+    | null;
+  readonly NetworkSettings: {
+    readonly Networks: Readonly<
+      Record<
+        string,
+        { readonly IPAddress: string; readonly GlobalIPv6Address: string; readonly GwPriority?: number } | null
+      >
+    > | null;
+  };
+}
+
+interface ApiContainer {
+  readonly State: { readonly Pid: number };
+  readonly Config: {
+    readonly Env: readonly string[] | null;
+    readonly Cmd: readonly string[] | null;
+    readonly Entrypoint: readonly string[] | null;
+  };
+  readonly HostConfig: { readonly Dns?: readonly string[] | null };
+}
+
+/** What the image's ENTRYPOINT ends in; other images of ours have it too, whatever their name. */
+const routerEntrypoint = '/usr/lib/underbridge/entrypoint';
+
+/** Events after which something may have to change. Health checks, which come all the time, are not among them. */
+export const relevantEvents = {
+  type: ['container', 'network'],
+  event: ['start', 'die', 'rename', 'update', 'connect', 'disconnect', 'create', 'destroy', 'remove'],
+} as const;
+
+/** Lists networks and running containers: two questions, however many there are. @throws UnderbridgeError UB_DOCKER */
+export async function observeHostDocker(docker: DockerApi): Promise<DockerSnapshot> {
+  const [networks, containers] = await Promise.all([
+    docker.get<readonly ApiNetwork[]>('/networks'),
+    docker.get<readonly ApiListedContainer[]>('/containers/json'),
+  ]);
+  return {
+    version: docker.version,
+    networks: (networks ?? []).map(parseNetwork),
+    containers: (containers ?? []).map(parseContainer),
+  };
+}
+
+/** Adds what only an inspect tells, for the containers that are named. Those that have gone stay without. */
+export async function inspectContainers(
+  docker: DockerApi,
+  snapshot: DockerSnapshot,
+  ids: readonly string[],
+): Promise<DockerSnapshot> {
+  const found = await Promise.all(
+    ids.map(async (id) => [id, await docker.get<ApiContainer>(`/containers/${id}/json`)] as const),
+  );
+  const details = new Map(found.flatMap(([id, one]) => (one === undefined ? [] : [[id, parseDetails(one)] as const])));
+  return {
+    ...snapshot,
+    containers: snapshot.containers.map((one) => {
+      const known = details.get(one.id);
+      return known === undefined ? one : { ...one, details: known };
+    }),
+  };
+}
+
+/** Has the engine do something. @throws UnderbridgeError UB_DOCKER */
+export async function applyDockerStep(docker: DockerApi, step: DockerStep): Promise<void> {
+  if (step.kind === 'create-network') {
+    return docker.post('/networks/create', {
+      Name: step.name,
+      Driver: 'bridge',
+      CheckDuplicate: true,
+      IPAM: { Config: [{ Subnet: step.subnet, Gateway: step.gateway }] },
+    });
+  }
+  const { family, text } = step.address;
+  const own = family === 'ipv4' ? { IPv4Address: text } : { IPv6Address: text };
+  return docker.post(`/networks/${encodeURIComponent(step.network)}/connect`, {
+    Container: step.containerId,
+    EndpointConfig: { IPAMConfig: own },
+  });
+}
+
+function parseNetwork({ Id, Name, Driver, Internal, Options, Labels, IPAM }: ApiNetwork): DockerNetwork {
+  return {
+    id: Id,
+    name: Name,
+    driver: Driver,
+    isInternal: Internal,
+    options: Options ?? {},
+    labels: Labels ?? {},
+    bridge: Driver === 'bridge' ? (Options?.['com.docker.network.bridge.name'] ?? `br-${Id.slice(0, 12)}`) : '',
+    ranges: (IPAM.Config ?? []).flatMap(({ Subnet, Gateway, AuxiliaryAddresses }) =>
+      Subnet === undefined
+        ? []
+        : [
+            {
+              subnet: Subnet,
+              // Docker up to 28 may write an address of its own with the prefix length.
+              ...(Gateway ? { gateway: Gateway.replace(/\/.*$/, '') } : {}),
+              auxiliary: AuxiliaryAddresses ?? {},
+            },
+          ],
+    ),
+  };
+}
+
+function parseContainer({
+  Id,
+  Names,
+  Labels,
+  HostConfig,
+  Ports,
+  NetworkSettings,
+}: ApiListedContainer): DockerContainer {
+  // Names of links have a slash within.
+  const name = Names.map((text) => text.replace(/^\//, '')).find((text) => !text.includes('/')) ?? Id.slice(0, 12);
+  return {
+    id: Id,
+    name,
+    labels: Labels ?? {},
+    networkMode: HostConfig.NetworkMode,
+    endpoints: Object.entries(NetworkSettings.Networks ?? {}).map(([network, endpoint]) => ({
+      network,
+      ipv4: endpoint?.IPAddress ?? '',
+      ipv6: endpoint?.GlobalIPv6Address ?? '',
+      gatewayPriority: endpoint?.GwPriority ?? 0,
+    })),
+    ports: (Ports ?? []).flatMap(({ IP, PrivatePort, PublicPort, Type }): readonly PublishedPort[] =>
+      PublicPort === undefined || !isProtocol(Type)
+        ? []
+        : [{ hostIp: IP ?? '', hostPort: PublicPort, containerPort: PrivatePort, protocol: Type }],
+    ),
+  };
+}
+
+function isProtocol(text: string): text is Protocol {
+  return text === 'tcp' || text === 'udp' || text === 'sctp';
+}
+
+function parseDetails({ State, Config, HostConfig }: ApiContainer): ContainerDetails {
+  const ipAddr = Config.Env?.findLast((line) => line.startsWith('IP_ADDR='))?.slice('IP_ADDR='.length);
+  return {
+    pid: State.Pid,
+    dns: HostConfig.Dns ?? [],
+    isRouter: (Config.Entrypoint?.includes(routerEntrypoint) ?? false) && (Config.Cmd?.[0] ?? 'router') === 'router',
+    ...(ipAddr === undefined ? {} : { ipAddr }),
+  };
+}

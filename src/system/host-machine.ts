@@ -1,0 +1,45 @@
+import { readFileSync } from 'node:fs';
+import type { Fault } from '../errors.ts';
+import type { DockerSnapshot, HostLink } from '../host/snapshot.ts';
+import { run } from './exec.ts';
+
+/** Interfaces of this network namespace, with their addresses. @throws UnderbridgeError UB_EXEC */
+export async function observeLinks(): Promise<readonly HostLink[]> {
+  const links: readonly {
+    readonly ifname: string;
+    readonly addr_info: readonly { readonly local?: string; readonly prefixlen: number }[];
+  }[] = JSON.parse(await run({ file: 'ip', args: ['-j', 'addr', 'show'] }));
+  return links.map(({ ifname, addr_info }) => ({
+    name: ifname,
+    addresses: addr_info.flatMap(({ local, prefixlen }) => (local === undefined ? [] : [`${local}/${prefixlen}`])),
+  }));
+}
+
+// Bits of linux/capability.h.
+const needed: Readonly<Record<string, bigint>> = { NET_ADMIN: 12n, NET_RAW: 13n };
+
+/** What this process lacks to write rules of the machine, if anything. */
+export function findMissingRights(): readonly Fault[] {
+  const text = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0';
+  const held = BigInt(`0x${text}`);
+  return Object.entries(needed)
+    .filter(([, bit]) => (held & (1n << bit)) === 0n)
+    .map(([name]) => ({
+      name,
+      problem: 'the capability is missing, without which nobody may write rules of the firewall',
+      hint: `start the container with \`cap_add: [${name}]\``,
+    }));
+}
+
+/** Docker's bridges are in the machine's namespace; where none of them is, this runs in one of its own. */
+export function findForeignNamespace({ networks }: DockerSnapshot, links: readonly HostLink[]): readonly Fault[] {
+  const bridges = networks.map(({ bridge }) => bridge).filter((name) => name !== '');
+  if (bridges.length === 0 || bridges.some((bridge) => links.some(({ name }) => name === bridge))) return [];
+  return [
+    {
+      name: 'network',
+      problem: "none of Docker's bridges can be seen from here, so these are not the machine's rules",
+      hint: 'start the container with `network_mode: host`, on the machine of this engine',
+    },
+  ];
+}

@@ -1,0 +1,94 @@
+import { readFileSync, readlinkSync } from 'node:fs';
+import { UnderbridgeError } from '../errors.ts';
+import type { NamespaceStep } from '../host/host-plan.ts';
+import type { ClientNamespace } from '../host/snapshot.ts';
+import { run } from './exec.ts';
+
+/** Marks the routes that we add, so that they are known again (`ip route add … proto 186`). */
+const ourProtocol = '186';
+const cutTable = 'inet underbridge_cut';
+
+/**
+ * Looks into namespaces of clients. It reads /proc where that tells, and starts one program only for those that may
+ * be cut off. A process that cannot be seen (no `pid: host`), or has ended, is left out.
+ */
+export async function observeNamespaces(
+  clients: readonly { readonly pid: number; readonly hasRisks: boolean }[],
+): Promise<ReadonlyMap<number, ClientNamespace>> {
+  const seen = await Promise.all(
+    clients.map(async ({ pid, hasRisks }): Promise<readonly (readonly [number, ClientNamespace])[]> => {
+      const defaultRoutes = readDefaultRoutes(pid);
+      if (defaultRoutes === undefined) return [];
+      return [[pid, { defaultRoutes, isCutOff: hasRisks && (await isCutOff(pid)) }]];
+    }),
+  );
+  return new Map(seen.flat());
+}
+
+/** @throws UnderbridgeError UB_EXEC */
+export async function applyNamespaceStep(step: NamespaceStep): Promise<void> {
+  switch (step.kind) {
+    case 'add-default-route': {
+      const route = ['route', 'add', 'default', 'via', step.router.text, 'proto', ourProtocol];
+      // 2: somebody else was quicker.
+      await enter(step.pid, { file: 'ip', args: route, accept: [2] });
+      return;
+    }
+    case 'cut-off': {
+      // Docker's resolver in the namespace listens at 127.0.0.11; what it is asked, it may ask outside of the VPN.
+      const rules = 'oifname != "lo" counter drop; ip daddr 127.0.0.11 counter drop;';
+      const chain = `chain output { type filter hook output priority -300; policy accept; ${rules} }`;
+      await enter(step.pid, { file: 'nft', args: ['-f', '-'], input: `table ${cutTable} { ${chain} }\n` });
+      return;
+    }
+    case 'let-go':
+      await enter(step.pid, { file: 'nft', args: ['delete', 'table', ...cutTable.split(' ')] });
+  }
+}
+
+/** Takes away what was ever added in a namespace. */
+export async function cleanNamespace(pid: number): Promise<void> {
+  await enter(pid, { file: 'ip', args: ['route', 'flush', 'proto', ourProtocol], accept: [1, 2] });
+  await enter(pid, { file: 'nft', args: ['delete', 'table', ...cutTable.split(' ')], accept: [1] });
+}
+
+interface Entering {
+  readonly file: string;
+  readonly args: readonly string[];
+  readonly input?: string;
+  readonly accept?: readonly number[];
+}
+
+function enter(pid: number, { file, args, ...rest }: Entering): Promise<string> {
+  return run({ file: 'nsenter', args: [`--net=/proc/${pid}/ns/net`, '--', file, ...args], ...rest });
+}
+
+async function isCutOff(pid: number): Promise<boolean> {
+  try {
+    return (await enter(pid, { file: 'nft', args: ['list', 'tables'] })).includes(`table ${cutTable}`);
+  } catch (error) {
+    if (error instanceof UnderbridgeError) return false;
+    throw error;
+  }
+}
+
+/** Next hops of default routes, from /proc/PID/net/route (proc(5)): addresses in hexadecimal, of the machine's byte order. */
+function readDefaultRoutes(pid: number): readonly string[] | undefined {
+  try {
+    // Without `pid: host` the number is another process of ours, or none.
+    if (readlinkSync(`/proc/${pid}/ns/net`) === readlinkSync('/proc/self/ns/net')) return undefined;
+    const lines = readFileSync(`/proc/${pid}/net/route`, 'utf8').trim().split('\n').slice(1);
+    return lines
+      .map((line) => line.split('\t'))
+      .filter(([, destination, , , , , , mask]) => destination === '00000000' && mask === '00000000')
+      .map(([, , gateway = '']) =>
+        (gateway.match(/../g) ?? [])
+          .toReversed()
+          .map((byte) => Number.parseInt(byte, 16))
+          .join('.'),
+      );
+  } catch (error) {
+    if (error instanceof Error && 'code' in error) return undefined;
+    throw error;
+  }
+}
