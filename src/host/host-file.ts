@@ -97,13 +97,13 @@ interface Lookup {
 function toFaults(issue: z.core.$ZodIssue, lookup: Lookup): readonly Fault[] {
   const { placeOf, valueAt } = lookup;
   const setting = issue.path.map(String).join('.');
-  const hint = 'docs/host.md says what it takes';
+  const hint = 'see docs/host.md for what it takes';
   if (issue.code === 'unrecognized_keys') {
     return issue.keys.map((key) => ({
       name: placeOf([...issue.path, key]),
       value: key,
       problem: setting === '' ? 'is no setting' : `is no setting of ${setting}`,
-      hint: 'docs/host.md lists them all',
+      hint: 'see docs/host.md for all of them',
     }));
   }
   if (issue.code === 'invalid_union') {

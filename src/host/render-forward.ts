@@ -72,6 +72,7 @@ function renderDnat({ from, to, protocol, hairpin, origin }: Forward): string {
     {
       destination: from.address && asSubnet(from.address),
       in: from.interface,
+      notSource: from.interface === undefined && hairpin ? asSubnet(to.address) : undefined,
       // Without masquerade the container would answer its neighbour directly, who knows nothing of it.
       notIn: from.interface === undefined && !hairpin ? to.bridge : undefined,
       transport: { protocol, side: 'dport', port: from.port },
@@ -81,13 +82,17 @@ function renderDnat({ from, to, protocol, hairpin, origin }: Forward): string {
   );
 }
 
-/** A container that asks for an interface's address does not arrive by that interface. */
+/**
+ * A container that asks for an interface's address does not arrive by that interface. When it asks for itself, it is
+ * left to Docker: with br_netfilter a bridge sends nothing back to the port where it came from, unless Docker says so.
+ */
 function renderHairpin({ family, from, to, protocol, hairpin, origin }: Forward, links: readonly HostLink[]) {
   if (!hairpin || from.interface === undefined) return [];
   const own = from.address === undefined ? addressesOf(links, from.interface, family) : [from.address];
   return own.map((address) =>
     renderRule(
       {
+        notSource: asSubnet(to.address),
         destination: asSubnet(address),
         transport: { protocol, side: 'dport', port: from.port },
         target: dnatTo(to),

@@ -3,7 +3,7 @@ import type { Address, Origin, Protocol, Subnet } from './resource.ts';
 /** The parts of a rule. What is absent is not looked at. */
 export interface Words {
   readonly source?: Subnet | undefined;
-  readonly notSource?: Subnet;
+  readonly notSource?: Subnet | undefined;
   readonly destination?: Subnet | undefined;
   readonly notDestination?: Subnet;
   readonly in?: string | undefined;

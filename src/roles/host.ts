@@ -80,7 +80,7 @@ export async function startHost({
     ...(state.last === undefined ? {} : { last: state.last }),
   });
 
-  const look = async (docker: DockerApi, reason: Reason) => {
+  const look = async (docker: DockerApi, reason: Reason, program: string | undefined) => {
     const fromMs = performance.now();
     count('reconciles');
     try {
@@ -92,7 +92,7 @@ export async function startHost({
       state.error = failures.length > 0 ? failures.map(({ message }) => message).join('; ') : undefined;
       for (const { code, message, hint } of failures) log.error('a step failed', { code, message, hint });
       if (failures.length > 0) count('failures');
-      if (done.length > 0) wrote(reason, done);
+      if (done.length > 0) wrote(reason, program, done);
       else state.writesInARow = 0;
     } catch (error) {
       if (!(error instanceof UnderbridgeError)) throw error;
@@ -103,20 +103,15 @@ export async function startHost({
     }
   };
 
-  const wrote = (reason: Reason, done: readonly string[]) => {
+  const wrote = (reason: Reason, program: string | undefined, done: readonly string[]) => {
     count('writes');
     state.writesInARow += 1;
-    log.info('rules changed', { reason, changes: done.length, ...changer(reason) });
+    log.info('rules changed', { reason, changes: done.length, ...(program === undefined ? {} : { program }) });
     for (const line of done) log.debug('changed', { line });
     if (state.writesInARow < patience) due.mark('confirm');
     else if (state.writesInARow === patience) {
       log.warn('what was written does not stay; another program may change it', { changes: done.slice(0, 5) });
     }
-  };
-
-  const changer = (reason: Reason) => {
-    const program = reason === 'firewall' ? watch?.firewallChanger() : undefined;
-    return program === undefined ? {} : { program };
   };
 
   /** Faults and findings are told when they change, not at every look. */
@@ -186,9 +181,10 @@ export async function startHost({
       if (reason !== 'connected') await pause(debounceMs, signal);
       due.clear();
       if (reason === 'timer') readConfig();
+      const program = reason === 'firewall' ? watch?.firewallChanger() : undefined;
       watch?.forget('firewall');
       const { docker } = state;
-      if (docker !== undefined && !signal.aborted) await look(docker, reason);
+      if (docker !== undefined && !signal.aborted) await look(docker, reason, program);
     }
   };
 
