@@ -4,9 +4,10 @@ import type { HostConfig } from '../host/host-config.ts';
 import type { HostFinding } from '../host/host-plan.ts';
 import type { HostSettings } from '../host/host-settings.ts';
 import { countResources, type HostCounts, type HostStatus } from '../host/status.ts';
-import { type DockerApi, openDocker, parseDockerHost } from '../system/docker-api.ts';
+import { type DockerApi, openDocker } from '../system/docker-api.ts';
 import { readHostFile, watchHostFile } from '../system/host-config-file.ts';
 import { relevantEvents } from '../system/host-docker.ts';
+import { followEvents, parseDockerHost } from '../system/host-docker-api.ts';
 import { serveStatus } from '../system/host-http.ts';
 import { type KernelWatch, watchKernel } from '../system/kernel-watch.ts';
 import type { Log } from '../system/log.ts';
@@ -145,7 +146,7 @@ export async function startHost({
       let reason: UnderbridgeError | undefined;
       try {
         const docker = await openDocker(parseDockerHost(settings.dockerHost));
-        reason = await docker.follow({
+        reason = await followEvents(docker, {
           filters: relevantEvents,
           signal,
           onOpen: () => {

@@ -1,12 +1,10 @@
-import { get } from 'node:http';
 import type { DockerWorld, SeenContainer, SeenNetwork } from '../doctor/docker-world.ts';
 import { UnderbridgeError } from '../errors.ts';
+import { type DockerApi, defaultDocker, openDocker } from './docker-api.ts';
 import type { ObservedLink } from './iproute.ts';
 
-/** Where users mount the engine's socket. */
-const socketPath = '/var/run/docker.sock';
-/** For one answer. An engine that removes containers may keep a listing waiting. */
-const timeoutMs = 10_000;
+const unreachableHint =
+  "mount the socket of an engine that runs: `docker run --rm -v /var/run/docker.sock:/var/run/docker.sock:ro underbridge doctor`; or run this in the router's container, where IP_ADDR is set";
 /** What the image's ENTRYPOINT ends in; other images of ours have it too, whatever their name. */
 const entrypoint = '/usr/lib/underbridge/entrypoint';
 
@@ -63,34 +61,32 @@ export async function observeDocker({
   readonly wanted: string | undefined;
   readonly links: readonly ObservedLink[];
 }): Promise<{ readonly world: DockerWorld; readonly routers: readonly string[] }> {
-  const { Version, ApiVersion } = (await read<{ Version?: string; ApiVersion?: string } | undefined>('/version')) ?? {};
-  if (Version === undefined || !/^[\d.]+$/.test(ApiVersion ?? '')) throw unusable('it does not tell its version');
-  // Every engine speaks the version that it names; Docker may one day refuse a path without one.
-  const api = `/v${ApiVersion}`;
-  const named = wanted === undefined ? undefined : await findContainer(api, wanted);
-  const networks = await readList<ApiNetwork>(`${api}/networks`);
-  const listed = await readList<{ Id: string }>(`${api}/containers/json?all=true`);
+  const docker = await openDocker(defaultDocker, unreachableHint);
+  const named = wanted === undefined ? undefined : await findContainer(docker, wanted);
+  const networks = await docker.list<ApiNetwork>('/networks');
+  const listed = await docker.list<{ Id: string }>('/containers/json?all=true');
   const containers: SeenContainer[] = [];
   // One after the other: a machine may have hundreds, and an engine is not there for us alone.
   for (const { Id } of listed) {
-    const container = await ask<ApiContainer>(`${api}/containers/${Id}/json`);
+    const container = await docker.get<ApiContainer>(`/containers/${Id}/json`);
     // Undefined: it went away in the meantime.
     if (container === undefined || runsOtherCommand(container)) continue;
     containers.push(parseContainer(container, container.Id === named?.Id));
   }
+  docker.close();
   const routers = containers.filter(
     ({ name, isRouter }) => isRouter && (named === undefined || name === nameOf(named)),
   );
   return {
-    world: { version: Version, networks: networks.map((network) => parseNetwork(network, links)), containers },
+    world: { version: docker.version, networks: networks.map((network) => parseNetwork(network, links)), containers },
     routers: routers.map(({ name }) => name),
   };
 }
 
-async function findContainer(api: string, wanted: string): Promise<ApiContainer> {
+async function findContainer(docker: DockerApi, wanted: string): Promise<ApiContainer> {
   // Docker takes no other names; a slash or a dot alone would lead to another path of the API.
   const isName = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(wanted);
-  const found = isName ? await ask<ApiContainer>(`${api}/containers/${wanted}/json`) : undefined;
+  const found = isName ? await docker.get<ApiContainer>(`/containers/${wanted}/json`) : undefined;
   if (found !== undefined) return found;
   throw new UnderbridgeError({
     code: 'UB_DOCKER',
@@ -166,66 +162,4 @@ function parseNetwork(network: ApiNetwork, links: readonly ObservedLink[]): Seen
 
 function ipv4Of({ addr_info }: ObservedLink): readonly string[] {
   return addr_info.flatMap(({ family, local, prefixlen }) => (family === 'inet' ? [`${local}/${prefixlen}`] : []));
-}
-
-async function read<T>(path: string): Promise<T> {
-  const answer = await ask<T>(path);
-  if (answer !== undefined) return answer;
-  throw unusable(`it has no ${path}`);
-}
-
-async function readList<T>(path: string): Promise<readonly T[]> {
-  const answer = await read<unknown>(path);
-  if (!Array.isArray(answer)) throw unusable(`it answered no list to ${path}`);
-  return answer;
-}
-
-/** One GET; undefined when there is no such thing. Not `fetch`, which needs WebAssembly (no JIT). */
-async function ask<T>(path: string): Promise<T | undefined> {
-  const { status, body } = await request(path);
-  if (status === 404) return undefined;
-  if (status !== 200) throw unusable(`it answered ${status} to ${path}`);
-  try {
-    return JSON.parse(body) as T;
-  } catch (cause) {
-    if (!(cause instanceof SyntaxError)) throw cause;
-    throw unusable(`it did not answer in JSON to ${path}`, cause);
-  }
-}
-
-function request(path: string): Promise<{ readonly status: number; readonly body: string }> {
-  return new Promise((resolve, reject) => {
-    // A signal, not a timeout: that would begin anew with every byte.
-    const signal = AbortSignal.timeout(timeoutMs);
-    const sent = get({ socketPath, path, signal, headers: { host: 'docker' } }, (response) => {
-      response.toArray().then(
-        (chunks) => resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString() }),
-        (cause) => reject(unusable('it stopped in the middle of an answer', cause)),
-      );
-    });
-    sent.on('error', (cause: NodeJS.ErrnoException) => reject(unreachable(cause)));
-  });
-}
-
-function unreachable(cause: NodeJS.ErrnoException): UnderbridgeError {
-  const reason =
-    cause.name === 'AbortError' ? `no answer within ${timeoutMs / 1_000} s` : (cause.code ?? cause.message);
-  const isForbidden = cause.code === 'EACCES' || cause.code === 'EPERM';
-  return new UnderbridgeError({
-    code: 'UB_DOCKER',
-    message: `Docker does not answer at ${socketPath} (${reason})`,
-    hint: isForbidden
-      ? "run this as root (no --user), and in the machine's own user namespace where the engine remaps users (`--userns host`)"
-      : "mount the socket of an engine that runs: `docker run --rm -v /var/run/docker.sock:/var/run/docker.sock:ro underbridge doctor`; or run this in the router's container, where IP_ADDR is set",
-    cause,
-  });
-}
-
-function unusable(problem: string, cause?: unknown): UnderbridgeError {
-  return new UnderbridgeError({
-    code: 'UB_DOCKER',
-    message: `what answers at ${socketPath} is no Docker engine that can be used: ${problem}`,
-    hint: 'mount the socket of Docker 20.10 or later there',
-    cause,
-  });
 }

@@ -8,6 +8,7 @@ import type {
   PublishedPort,
 } from '../host/snapshot.ts';
 import type { DockerApi } from './docker-api.ts';
+import { post } from './host-docker-api.ts';
 
 // As the Engine API 1.41 (Docker 20.10) and later give them; only what is read. Go writes an empty list as null.
 interface ApiNetwork {
@@ -74,13 +75,13 @@ export const relevantEvents = {
 /** Lists networks and running containers: two questions, however many there are. @throws UnderbridgeError UB_DOCKER */
 export async function observeHostDocker(docker: DockerApi): Promise<DockerSnapshot> {
   const [networks, containers] = await Promise.all([
-    docker.get<readonly ApiNetwork[]>('/networks'),
-    docker.get<readonly ApiListedContainer[]>('/containers/json'),
+    docker.list<ApiNetwork>('/networks'),
+    docker.list<ApiListedContainer>('/containers/json'),
   ]);
   return {
     version: docker.version,
-    networks: (networks ?? []).map(parseNetwork),
-    containers: (containers ?? []).map(parseContainer),
+    networks: networks.map(parseNetwork),
+    containers: containers.map(parseContainer),
   };
 }
 
@@ -106,7 +107,7 @@ export async function inspectContainers(
 /** Has the engine do something. @throws UnderbridgeError UB_DOCKER */
 export async function applyDockerStep(docker: DockerApi, step: DockerStep): Promise<void> {
   if (step.kind === 'create-network') {
-    return docker.post('/networks/create', {
+    return post(docker, '/networks/create', {
       Name: step.name,
       Driver: 'bridge',
       CheckDuplicate: true,
@@ -115,7 +116,7 @@ export async function applyDockerStep(docker: DockerApi, step: DockerStep): Prom
   }
   const { family, text } = step.address;
   const own = family === 'ipv4' ? { IPv4Address: text } : { IPv6Address: text };
-  return docker.post(`/networks/${encodeURIComponent(step.network)}/connect`, {
+  return post(docker, `/networks/${encodeURIComponent(step.network)}/connect`, {
     Container: step.containerId,
     EndpointConfig: { IPAMConfig: own },
   });

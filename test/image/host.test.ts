@@ -1,9 +1,11 @@
 // The host role on real engines, with real containers and packets from other namespaces. Needs root.
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { LabProcess } from '../kernel/lab/namespace.ts';
 import type { Engine } from '../lab/engine.ts';
-import { type EngineName, engines, openEngine, runApart } from './apart.ts';
+import { observeProcesses } from '../lab/processes.ts';
+import { type EngineName, engines, image, openEngine, runApart } from './apart.ts';
 import {
   answerOf,
   countArrivals,
@@ -15,6 +17,7 @@ import {
   untilAnswer,
   usageOf,
 } from './host/world.ts';
+import { runFor } from './world.ts';
 
 await runApart(import.meta.filename);
 
@@ -330,16 +333,91 @@ for (const name of Object.keys(engines) as EngineName[]) {
       });
     });
 
-    it('survives a restart of the engine, and keeps the locks meanwhile', async () => {
-      const before = (await ours()).split('\n').filter((line) => line.includes('DROP'));
-      assert.ok(before.length > 0);
-      await engine.stop();
+    describe('as a container', () => {
+      const stopRole = async () => {
+        role.kill('SIGTERM');
+        await role.exited;
+        await world.host('cleanup');
+      };
+
+      it('runs as compose/host.yaml stands, and tells its health', async () => {
+        await stopRole();
+        const file = join(import.meta.dirname, '../../compose/host.yaml');
+        const env = { COMPOSE_PROJECT_NAME: 'ub', UNDERBRIDGE_IMAGE: image };
+        const compose = (...args: readonly string[]) =>
+          runFor(engine, [engine.composeV2, '--file', file, ...args], { env });
+        const { code, stderr } = await compose('up', '--detach', '--no-build');
+        assert.equal(code, 0, stderr);
+        const health = () => engine.docker('inspect', '--format', '{{.State.Health.Status}}', 'ub-host-1');
+        await until('it is healthy', async () => (await health()) === 'healthy', 15_000);
+        assert.match(await ours(), /-A UNDERBRIDGE-INPUT -i underbr .*"isolated underbridge" -j DROP/);
+        const status = await runFor(engine, ['docker', 'exec', 'ub-host-1', 'underbridge', 'host', 'status']);
+        assert.equal(JSON.parse(status.stdout).docker, engine.version);
+        await compose('down', '--timeout', '2');
+        // The rules outlive it.
+        assert.match(await ours(), /isolated underbridge/);
+      });
+
+      it('enters namespaces with the capabilities that are asked for, and says when it lacks them', async () => {
+        const run = (...args: readonly string[]) =>
+          runFor(engine, [
+            ...(['docker', 'run', '--rm', '--network', 'host', '--read-only', '--cap-drop', 'ALL'] as const),
+            ...['--volume', '/var/run/docker.sock:/var/run/docker.sock:ro', '--security-opt', 'no-new-privileges:true'],
+            ...['--volume', `${world.folder}:/config:ro`, ...args, image, 'host', '--once'],
+          ]);
+        const rules = ['--cap-add', 'NET_ADMIN', '--cap-add', 'NET_RAW'];
+        await world.rewrite('clients: cut-off\n');
+        assert.match((await run()).stderr, /NET_ADMIN: the capability is missing/);
+        assert.match((await run(...rules)).stderr, /client: it cannot be cut off from here/);
+        const { code, stdout, stderr } = await run(
+          ...rules,
+          '--pid',
+          'host',
+          '--cap-add',
+          'SYS_ADMIN',
+          '--cap-add',
+          'SYS_PTRACE',
+        );
+        assert.equal(code, 0, stderr);
+        assert.match(stdout, /^cut-off client$/m);
+        await world.host('cleanup');
+        assert.doesNotMatch(await (await world.enter('client')).run('nft', 'list', 'tables'), /underbridge/);
+      });
+
+      it("refuses to work on the rules of another namespace than the machine's", async () => {
+        const volume = '/var/run/docker.sock:/var/run/docker.sock:ro';
+        const argv = [
+          'docker',
+          'run',
+          '--rm',
+          '--cap-add',
+          'NET_ADMIN',
+          '--volume',
+          volume,
+          image,
+          'host',
+          '--once',
+        ] as const;
+        const { code, stderr } = await runFor(engine, argv);
+        assert.equal(code, 1);
+        assert.match(stderr, /none of Docker's bridges can be seen from here.*\n.*network_mode: host/);
+      });
+    });
+
+    it('keeps the locks while the engine is away, and has all of it again after its restart', async () => {
+      role = await world.startHost('isolated: [underbridge]\n');
+      const before = await ours();
+      assert.match(before, /isolated underbridge/);
+      for (const { pid, argv } of observeProcesses()) {
+        if (/(^|\/)(dockerd|containerd)$/.test(argv[0] ?? '')) process.kill(pid, 'SIGKILL');
+      }
       await until('it knows', async () => (await world.status()).docker === undefined);
-      const locks = (await ours()).split('\n').filter((line) => line.includes('DROP'));
-      console.log(before, locks);
+      role.kill('SIGHUP');
+      assert.equal(await ours(), before);
+      // The lab clears what names Docker's bridges before it starts an engine, ours among it.
       engine = await engines[name]();
-      await until('it is back', async () => (await world.status()).docker !== undefined);
-      await until('it has looked', async () => ((await world.status()).resources['routed-bridge'] ?? 0) === 2);
+      await until('it is as before', async () => (await ours()) === before);
+      await until('it is well', async () => (await world.status()).healthy);
     });
   });
 }

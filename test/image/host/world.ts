@@ -36,6 +36,8 @@ export type Line = keyof typeof lines;
 
 /** An engine's machine with people outside of it. The host role is a process there, since engines end in the tests. */
 export interface HostWorld {
+  /** That holds the host file. */
+  readonly folder: string;
   readonly outside: Readonly<Record<Line, Namespace>>;
   readonly machine: Namespace;
   /** Runs a container that answers at `ports`, say `tcp:80`. */
@@ -72,6 +74,7 @@ export async function openHostWorld(engine: Engine): Promise<HostWorld> {
     await running?.exited;
   };
   return {
+    folder,
     outside,
     machine,
     serve: async (name, ports, ...args) => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { parseHostSettings } from '../../../src/host/host-settings.ts';
 import { renderMetrics } from '../../../src/host/status.ts';
-import { parseDockerHost } from '../../../src/system/docker-api.ts';
+import { parseDockerHost } from '../../../src/system/host-docker-api.ts';
 
 describe('the environment of the host role', () => {
   it('needs nothing', () => {

@@ -1,0 +1,56 @@
+import { UnderbridgeError } from '../errors.ts';
+import { type DockerAddress, type DockerApi, defaultDocker, readText, unusableDocker } from './docker-api.ts';
+
+/** Reads DOCKER_HOST; empty is the usual socket. @throws UnderbridgeError UB_CONFIG */
+export function parseDockerHost(text: string): DockerAddress {
+  if (text === '') return defaultDocker;
+  const socket = /^unix:\/\/(\/.+)$/.exec(text)?.[1];
+  if (socket !== undefined) return { kind: 'socket', path: socket };
+  const [, host, port] = /^tcp:\/\/([^/:]+|\[[^\]]+\]):(\d+)\/?$/.exec(text) ?? [];
+  if (host !== undefined) return { kind: 'tcp', host: host.replace(/^\[|\]$/g, ''), port: Number(port) };
+  throw new UnderbridgeError({
+    code: 'UB_CONFIG',
+    message: `DOCKER_HOST=${JSON.stringify(text)} is no address of an engine`,
+    hint: 'write unix:///path/of/docker.sock or tcp://127.0.0.1:2375, or leave it out',
+  });
+}
+
+/** Has an engine do something. @throws UnderbridgeError UB_DOCKER with what the engine says against it */
+export async function post(docker: DockerApi, path: string, body: unknown): Promise<void> {
+  const response = await docker.send({ method: 'POST', path, body: JSON.stringify(body) });
+  const text = await readText(response, path);
+  const status = response.statusCode ?? 0;
+  if (status >= 200 && status < 300) return;
+  throw new UnderbridgeError({
+    code: 'UB_DOCKER',
+    message: `Docker refuses ${path}: ${/"message":"((?:[^"\\]|\\.)*)"/.exec(text)?.[1] ?? `status ${status}`}`,
+    hint: 'see what it says; the rest goes on without it',
+  });
+}
+
+export interface Following {
+  /** As the engine's `filters`: `{ type: ['container'] }`. */
+  readonly filters: Readonly<Record<string, readonly string[]>>;
+  readonly signal: AbortSignal;
+  /** The engine has begun to send, so whatever happens from now on is told. */
+  readonly onOpen: () => void;
+  readonly onEvent: () => void;
+}
+
+/** Follows events until the stream ends, by whoever's doing. Never throws: the reason comes as the value. */
+export async function followEvents(
+  docker: DockerApi,
+  { filters, signal, onOpen, onEvent }: Following,
+): Promise<UnderbridgeError | undefined> {
+  try {
+    const path = `/events?filters=${encodeURIComponent(JSON.stringify(filters))}`;
+    const response = await docker.send({ method: 'GET', path, signal });
+    if (response.statusCode !== 200) return unusableDocker('/events', `it answered ${response.statusCode}`);
+    onOpen();
+    for await (const _ of response) onEvent();
+    return undefined;
+  } catch (error) {
+    if (signal.aborted) return undefined;
+    return error instanceof UnderbridgeError ? error : unusableDocker('/events', 'its events broke off', error);
+  }
+}
