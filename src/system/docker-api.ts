@@ -99,11 +99,13 @@ export async function openDocker(address: DockerAddress, hint = mountHint): Prom
 
 /** The whole body of an answer. @throws UnderbridgeError UB_DOCKER */
 export async function readText(response: IncomingMessage, shown: string): Promise<string> {
-  try {
-    return Buffer.concat(await response.toArray()).toString();
-  } catch (cause) {
-    throw unusableDocker(shown, 'it stopped in the middle of an answer', cause);
-  }
+  const stopped = (cause?: unknown) => unusableDocker(shown, 'it stopped in the middle of an answer', cause);
+  const chunks = await response.toArray().catch((cause) => {
+    throw stopped(cause);
+  });
+  // What was broken off may end like what is whole.
+  if (!response.complete) throw stopped();
+  return Buffer.concat(chunks).toString();
 }
 
 function isTimeout({ name }: Error): boolean {
