@@ -6,7 +6,7 @@ import { renderHostRules } from './render.ts';
 import { resolveAllow } from './resolve-allow.ts';
 import { resolveBridges } from './resolve-bridges.ts';
 import { resolveForwards } from './resolve-forwards.ts';
-import type { HostSnapshot } from './snapshot.ts';
+import type { DockerSnapshot, HostSnapshot } from './snapshot.ts';
 
 /** Computes the whole wanted state; pure, so the same input gives the same plan. */
 export function planHost({
@@ -16,9 +16,10 @@ export function planHost({
   readonly config: HostConfig;
   readonly snapshot: HostSnapshot;
 }): HostPlan {
-  const { docker, kernel } = snapshot;
+  const { kernel } = snapshot;
+  const docker = ordered(snapshot.docker);
   const bridges = resolveBridges(config, docker);
-  const forwards = resolveForwards(config, snapshot);
+  const forwards = resolveForwards(config, { docker, kernel });
   const allow = resolveAllow(config.allow, docker);
   const resources = [...bridges.resources, ...forwards.resources, ...allow.resources];
   return {
@@ -30,5 +31,27 @@ export function planHost({
     docker: [],
     ...planClients(bridges.resources, kernel.namespaces),
     faults: [...bridges.faults, ...forwards.faults, ...allow.faults],
+  };
+}
+
+/** Docker lists in any order, ports of one container in another one each time; the same rules must come of it. */
+function ordered(docker: DockerSnapshot): DockerSnapshot {
+  return {
+    ...docker,
+    networks: docker.networks.toSorted(by(({ name, id }) => `${name} ${id}`)),
+    containers: docker.containers.toSorted(by(({ name, id }) => `${name} ${id}`)).map((container) => ({
+      ...container,
+      endpoints: container.endpoints.toSorted(by(({ network }) => network)),
+      ports: container.ports.toSorted(
+        by(({ hostPort, protocol, hostIp }) => `${`${hostPort}`.padStart(5, '0')} ${protocol} ${hostIp}`),
+      ),
+    })),
+  };
+}
+
+function by<T>(key: (one: T) => string): (one: T, other: T) => number {
+  return (one, other) => {
+    const [left, right] = [key(one), key(other)];
+    return left < right ? -1 : left > right ? 1 : 0;
   };
 }

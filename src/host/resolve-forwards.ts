@@ -21,10 +21,7 @@ export function resolveForwards(
   const faults: Fault[] = [];
   const wanted = [
     ...config.forwards.flatMap((entry) => resolveEntry(entry, snapshot, faults)),
-    // By name: who comes first must not depend on the order of Docker's listing.
-    ...containers
-      .toSorted((one, other) => (one.name < other.name ? -1 : 1))
-      .flatMap((container) => resolvePublished(container, config.published, snapshot, faults)),
+    ...containers.flatMap((container) => resolvePublished(container, config.published, snapshot, faults)),
   ];
   return { resources: dropConflicts(wanted, faults), faults };
 }
@@ -138,28 +135,28 @@ function findReaches(
   { docker, kernel }: HostSnapshot,
   only: string | undefined,
 ): readonly Reach[] {
-  return endpoints
-    .filter(({ network }) => only === undefined || network === only)
-    .toSorted((one, other) => {
-      const byPriority = other.gatewayPriority - one.gatewayPriority;
-      return byPriority !== 0 ? byPriority : one.network < other.network ? -1 : 1;
-    })
-    .flatMap(({ network: name, ipv4, ipv6 }) => {
-      const network = docker.networks.find((one) => one.name === name);
-      if (network === undefined || network.driver !== 'bridge' || network.isInternal) return [];
-      const own = kernel.links.find((link) => link.name === network.bridge)?.addresses ?? [];
-      return [ipv4, ipv6].flatMap((text) => {
-        const address = parseAddress(text);
-        const isReached =
-          address !== undefined &&
-          own.some((one) => {
-            const subnet = subnetsOf(network).find((range) => isWithin(address, range));
-            const local = parseAddress(one.replace(/\/.*$/, ''));
-            return subnet !== undefined && local !== undefined && isWithin(local, subnet);
-          });
-        return isReached ? [{ network, address }] : [];
-      });
-    });
+  return (
+    endpoints
+      .filter(({ network }) => only === undefined || network === only)
+      // They come by name, and this keeps the order of equals.
+      .toSorted((one, other) => other.gatewayPriority - one.gatewayPriority)
+      .flatMap(({ network: name, ipv4, ipv6 }) => {
+        const network = docker.networks.find((one) => one.name === name);
+        if (network === undefined || network.driver !== 'bridge' || network.isInternal) return [];
+        const own = kernel.links.find((link) => link.name === network.bridge)?.addresses ?? [];
+        return [ipv4, ipv6].flatMap((text) => {
+          const address = parseAddress(text);
+          const isReached =
+            address !== undefined &&
+            own.some((one) => {
+              const subnet = subnetsOf(network).find((range) => isWithin(address, range));
+              const local = parseAddress(one.replace(/\/.*$/, ''));
+              return subnet !== undefined && local !== undefined && isWithin(local, subnet);
+            });
+          return isReached ? [{ network, address }] : [];
+        });
+      })
+  );
 }
 
 function dropConflicts(forwards: readonly Forward[], faults: Fault[]): readonly Forward[] {

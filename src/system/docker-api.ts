@@ -67,8 +67,11 @@ export async function openDocker(address: DockerAddress, hint = mountHint): Prom
     const signal = AbortSignal.timeout(timeoutMs);
     const response = await send({ method: 'GET', path, signal });
     const text = await readText(response, shown).catch((error) => {
-      throw signal.aborted ? unreachable({ shown, cause: signal.reason, hint }) : error;
+      if (!signal.aborted) throw error;
+      return '';
     });
+    // An answer without a length that is broken off ends as if it were whole.
+    if (signal.aborted) throw unreachable({ shown, cause: signal.reason, hint });
     if (response.statusCode === 404) return undefined;
     if (response.statusCode !== 200) throw unusableDocker(shown, `it answered ${response.statusCode} to ${path}`);
     try {
@@ -99,13 +102,11 @@ export async function openDocker(address: DockerAddress, hint = mountHint): Prom
 
 /** The whole body of an answer. @throws UnderbridgeError UB_DOCKER */
 export async function readText(response: IncomingMessage, shown: string): Promise<string> {
-  const stopped = (cause?: unknown) => unusableDocker(shown, 'it stopped in the middle of an answer', cause);
-  const chunks = await response.toArray().catch((cause) => {
-    throw stopped(cause);
-  });
-  // What was broken off may end like what is whole.
-  if (!response.complete) throw stopped();
-  return Buffer.concat(chunks).toString();
+  try {
+    return Buffer.concat(await response.toArray()).toString();
+  } catch (cause) {
+    throw unusableDocker(shown, 'it stopped in the middle of an answer', cause);
+  }
 }
 
 function isTimeout({ name }: Error): boolean {

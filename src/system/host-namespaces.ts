@@ -36,9 +36,13 @@ export async function applyNamespaceStep(step: NamespaceStep): Promise<void> {
     }
     case 'cut-off': {
       // Docker's resolver in the namespace listens at 127.0.0.11; what it is asked, it may ask outside of the VPN.
-      const rules = 'oifname != "lo" counter drop; ip daddr 127.0.0.11 counter drop;';
-      const chain = `chain output { type filter hook output priority -300; policy accept; ${rules} }`;
-      await enter(step.pid, { file: 'nft', args: ['-f', '-'], input: `table ${cutTable} { ${chain} }\n` });
+      const rules = [
+        'type filter hook output priority -300;',
+        'oifname != "lo" counter drop',
+        'ip daddr 127.0.0.11 counter drop',
+      ];
+      const input = `table ${cutTable} {\nchain output {\n${rules.join('\n')}\n}\n}\n`;
+      await enter(step.pid, { file: 'nft', args: ['-f', '-'], input });
       return;
     }
     case 'let-go':

@@ -6,9 +6,9 @@ use IO::Socket::INET;
 
 $SIG{CHLD} = 'IGNORE';
 my $name = shift;
-for (@ARGV) {
-    my ($proto, $port) = split /:/;
-    next if fork;
+while (my $place = shift) {
+    my ($proto, $port) = split /:/, $place;
+    next if @ARGV && fork;
     my @listen = $proto eq 'tcp' ? (Listen => 50, ReuseAddr => 1) : ();
     my $socket = IO::Socket::INET->new(Proto => $proto, LocalPort => $port, @listen) or die "$proto $port: $!\n";
     if ($proto eq 'udp') {
@@ -24,4 +24,3 @@ for (@ARGV) {
         close $peer;
     }
 }
-sleep;

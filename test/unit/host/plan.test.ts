@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { HostConfig } from '../../../src/host/host-config.ts';
-import { apps, container, details, network, plan, port, router, rulesOf, underbridge } from './machine.ts';
+import { apps, container, details, network, others, plan, port, router, rulesOf, underbridge } from './machine.ts';
 
 const published = (more: Partial<HostConfig['published']> = {}): Partial<HostConfig> => ({
   published: { place: 'host.yaml:1', interfaces: ['tailscale0'], hairpin: false, ...more },
@@ -313,6 +313,30 @@ describe('an isolated network', () => {
     ]);
     assert.deepEqual(steps(true, ['172.22.0.1']), []);
     assert.deepEqual(steps(false, []), []);
+  });
+});
+
+describe('a plan', () => {
+  it('is the same in whatever order Docker lists', () => {
+    const ports = [port('1:1'), port('2:2/udp'), port('10:3'), port('2:2')];
+    const containers = [
+      { ...web, ports },
+      container('both', { others: '10.91.0.9', apps: '10.90.0.9' }, { ports: [port('7:7')] }),
+      router,
+    ];
+    const config = { isolated: [{ place: '', network: 'underbridge' }], ...published({ hairpin: true }) };
+    const labels = { 'underbridge.isolated': 'yes' };
+    const networks = [apps, others, underbridge, network('closed', '10.7.0.0/24', { labels, isInternal: true })];
+    const turned = (docker: { readonly containers: typeof containers; readonly networks: typeof networks }) => ({
+      networks: docker.networks.toReversed(),
+      containers: docker.containers.toReversed().map((one) => ({
+        ...one,
+        ports: one.ports.toReversed(),
+        endpoints: one.endpoints.toReversed(),
+      })),
+    });
+    const docker = { containers, networks };
+    assert.deepEqual(plan({ config, docker: turned(docker) }), plan({ config, docker }));
   });
 });
 
