@@ -34,7 +34,7 @@ async function main(): Promise<number> {
   if (parsed.kind === 'faults') return refuse(parsed.faults);
   const settings = parsed.value;
   if (command === 'status') return printStatus(settings);
-  const missing = command === 'plan' ? [] : findMissingRights();
+  const missing = findMissingRights();
   if (command === 'cleanup') return missing.length > 0 ? refuse(missing) : cleanUp({ settings });
   if (command !== undefined && command !== 'plan') return misuse(`there is no command "${command}"`);
   const { config } = readHostFile(settings.file);

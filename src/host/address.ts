@@ -46,4 +46,12 @@ export function isUnspecified({ text }: Address): boolean {
   return text === '0.0.0.0' || text === '::';
 }
 
+/**
+ * True for a name of an interface that means just that in the input of iptables-restore: quotes would end a word there, and
+ * a plus stands for any ending. Labels with such names may come with an image.
+ */
+export function isDevice(text: string): boolean {
+  return /^\w[\w.@-]{0,14}$/.test(text);
+}
+
 export const families: readonly Family[] = ['ipv4', 'ipv6'];

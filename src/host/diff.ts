@@ -64,10 +64,7 @@ function compareTable({ name, chains, jumps }: HostTable, saved: Chains): RuleCh
       ]),
       ...moves.map((line) => `${line.startsWith('-D') ? '-' : '+'} ${name} ${line.slice(3)}`),
     ],
-    translations: differences.flatMap(({ gone, come }) => [
-      ...gone.flatMap((rule) => parseTranslation('gone', rule)),
-      ...come.flatMap((rule) => parseTranslation('new', rule)),
-    ]),
+    translations: differences.length === 0 ? [] : compareTranslations(saved, wanted),
   };
 }
 
@@ -109,9 +106,25 @@ function isSame(there: readonly string[] | undefined, wanted: readonly string[])
   return there?.length === wanted.length && wanted.every((rule, index) => rule === there[index]);
 }
 
-function parseTranslation(change: Translation['change'], rule: string): readonly Translation[] {
+/** A rule that only says it otherwise, say for one more interface, leaves what was tracked by it as it is. */
+function compareTranslations(saved: Chains, wanted: Chains): readonly Translation[] {
+  const [before, after] = [saved, wanted].map(
+    (chains) =>
+      new Map(
+        [...chains]
+          .filter(([chain]) => isOurs(chain))
+          .flatMap(([, rules]) => rules.flatMap(parseTranslation))
+          .map((one) => [JSON.stringify(one), one]),
+      ),
+  );
+  const beyond = (one: typeof before, other: typeof before, change: Translation['change']) =>
+    [...(one ?? [])].flatMap(([key, translation]) => (other?.has(key) ? [] : [{ change, ...translation }]));
+  return [...beyond(before, after, 'gone'), ...beyond(after, before, 'new')];
+}
+
+function parseTranslation(rule: string): readonly Omit<Translation, 'change'>[] {
   const found = / -p (\w+) .*--dport (\d+) .*--to-destination \[?([0-9a-f.:]+?)\]?:\d+$/.exec(rule);
   if (found === null) return [];
   const [, protocol = '', port = '', target = ''] = found;
-  return [{ change, protocol, port: Number(port), target }];
+  return [{ protocol, port: Number(port), target }];
 }

@@ -1,14 +1,13 @@
 import { isMap, LineCounter, parseDocument } from 'yaml';
 import * as z from 'zod/mini';
 import { type Fault, faulty, ok, type Parsed } from '../errors.ts';
-import { parseIfName } from '../net/address.ts';
-import { parseAddress } from './address.ts';
+import { isDevice, parseAddress } from './address.ts';
 import type { HostConfig } from './host-config.ts';
 
 const name = z.string().check(z.minLength(1, 'is empty'));
 const port = z.int('is no port').check(z.minimum(1, 'is no port'), z.maximum(65_535, 'is no port'));
 const address = z.string().check(z.refine((text) => parseAddress(text) !== undefined, 'is no address'));
-const device = z.string().check(z.refine((text) => parseIfName(text) !== undefined, 'is no name of an interface'));
+const device = z.string().check(z.refine(isDevice, 'is no name of an interface'));
 const protocol = z.enum(['tcp', 'udp', 'sctp']);
 
 const schema = z.strictObject({

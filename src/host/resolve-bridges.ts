@@ -1,5 +1,5 @@
 import type { Fault } from '../errors.ts';
-import { isWithin, parseAddress, parseSubnet } from './address.ts';
+import { isDevice, isWithin, parseAddress, parseSubnet } from './address.ts';
 import type { HostConfig } from './host-config.ts';
 import type { Address, ClientRisk, RoutedBridge, RoutedClient, Subnet } from './resource.ts';
 import type { DockerContainer, DockerNetwork, DockerSnapshot } from './snapshot.ts';
@@ -20,7 +20,7 @@ export function resolveBridges(config: HostConfig, docker: DockerSnapshot): Reso
     const fault = checkWanted(one);
     if (fault !== undefined) faults.push(fault);
     const bridge = one.network?.driver === 'bridge' ? one.network.bridge : one.entry.bridge;
-    if (bridge === undefined || resources.some((other) => other.bridge === bridge)) continue;
+    if (bridge === undefined || !isDevice(bridge) || resources.some((other) => other.bridge === bridge)) continue;
     resources.push(resolveBridge({ wanted: one, bridge, docker, isolated, unsafe: config.clients }));
   }
   return { resources, faults };
@@ -43,6 +43,14 @@ function checkWanted({ entry, network }: WantedBridge): Fault | undefined {
       value: entry.network,
       problem: `its driver is ${network.driver}, and only a bridge can be shut from here`,
       hint: 'create it with the driver bridge',
+    };
+  }
+  if (!isDevice(network.bridge)) {
+    return {
+      name,
+      value: network.bridge,
+      problem: `the bridge of the network ${network.name} has a name that no rule can hold`,
+      hint: 'create it with letters, digits, dots and hyphens in com.docker.network.bridge.name',
     };
   }
   if (entry.router === undefined) return undefined;

@@ -1,5 +1,5 @@
 import type { Fault } from '../errors.ts';
-import { isLoopback, isUnspecified, isWithin, parseAddress } from './address.ts';
+import { isDevice, isLoopback, isUnspecified, isWithin, parseAddress } from './address.ts';
 import type { ForwardEntry, HostConfig, PublishedEntry } from './host-config.ts';
 import { subnetsOf } from './resolve-bridges.ts';
 import type { Address, Forward, ForwardSource } from './resource.ts';
@@ -72,6 +72,16 @@ function resolvePublished(
   const interfaces = label === undefined ? everywhere?.interfaces : parsePublished(label);
   if (interfaces === undefined || container.ports.length === 0) return [];
   const place = label === undefined ? (everywhere?.place ?? '') : `label of container ${container.name}`;
+  const unknown = interfaces === 'local' ? undefined : interfaces.find((name) => !isDevice(name));
+  if (unknown !== undefined) {
+    faults.push({
+      name: place,
+      value: unknown,
+      problem: 'is no name of an interface',
+      hint: `set ${labels.published} to off, local or names of interfaces`,
+    });
+    return [];
+  }
   const reaches = findReaches(container, snapshot, container.labels[labels.network]);
   if (reaches.length === 0) {
     faults.push({
@@ -142,7 +152,9 @@ function findReaches(
       .toSorted((one, other) => other.gatewayPriority - one.gatewayPriority)
       .flatMap(({ network: name, ipv4, ipv6 }) => {
         const network = docker.networks.find((one) => one.name === name);
-        if (network === undefined || network.driver !== 'bridge' || network.isInternal) return [];
+        if (network === undefined || network.driver !== 'bridge' || network.isInternal || !isDevice(network.bridge)) {
+          return [];
+        }
         const own = kernel.links.find((link) => link.name === network.bridge)?.addresses ?? [];
         return [ipv4, ipv6].flatMap((text) => {
           const address = parseAddress(text);

@@ -154,8 +154,18 @@ describe('the difference between wanted rules and a machine’s', () => {
       wanted({ config: published, docker: { containers: [web(address, '53:5353/udp')] } });
     const saved = restored(parseSave(dockerRules), compareRules(of('10.90.0.10'), parseSave(dockerRules)).restore);
     const { translations } = compareRules(of('10.90.0.11'), saved);
-    const seen = [...new Set(translations.map((one) => `${one.change} ${one.protocol} ${one.port} ${one.target}`))];
-    assert.deepEqual(seen.toSorted(), ['gone udp 53 10.90.0.10', 'new udp 53 10.90.0.11']);
+    const seen = translations.map((one) => `${one.change} ${one.protocol} ${one.port} ${one.target}`);
+    assert.deepEqual(seen, ['gone udp 53 10.90.0.10', 'new udp 53 10.90.0.11']);
+  });
+
+  it('forgets no connection by a rule that only says the same otherwise', () => {
+    const docker = { containers: [web('10.90.0.10', '80:80')] };
+    const rules = wanted({ config: published, docker });
+    const saved = restored(parseSave(dockerRules), compareRules(rules, parseSave(dockerRules)).restore);
+    const other = { published: { place: '', interfaces: ['tailscale0', 'wg0'], hairpin: false } };
+    const { restore, translations } = compareRules(wanted({ config: other, docker }), saved);
+    assert.notEqual(restore, '');
+    assert.deepEqual(translations, []);
   });
 });
 

@@ -135,6 +135,24 @@ describe('a published port', () => {
   });
 });
 
+describe('what comes with an image or a network', () => {
+  it('cannot bring words of its own into a rule', () => {
+    for (const value of ['eth0" -j ACCEPT', 'eth+', '-j', "e'", 'a\\b', 'sixteen-chars-xx']) {
+      const labelled = { ...web, labels: { 'underbridge.published': value } };
+      const made = plan({ docker: { containers: [labelled] } });
+      assert.deepEqual(rulesOf(made, LOCAL), [], value);
+      assert.match(made.faults[0]?.problem ?? '', /is no name of an interface/, value);
+    }
+    const odd = { ...underbridge, bridge: 'a"b' };
+    const made = plan({
+      config: { isolated: [{ place: 'host.yaml:1', network: 'underbridge' }] },
+      docker: { networks: [odd] },
+    });
+    assert.deepEqual(made.resources, []);
+    assert.match(made.faults[0]?.problem ?? '', /a name that no rule can hold/);
+  });
+});
+
 describe('a forward of the host file', () => {
   const entry = {
     place: 'host.yaml:3',
