@@ -15,6 +15,8 @@ import { applyDifference, findDifference, type HostDifference } from './host-rec
 
 /** Many events, say of 200 containers that start at once, cost one look. */
 const debounceMs = 250;
+/** How often the kernel is asked what changed: programs that write all the time cost one look a second. */
+const firewallEveryMs = 1_000;
 /** A net under the events. */
 const fullEveryMs = 30_000;
 /** An editor writes in several steps. */
@@ -192,7 +194,7 @@ export async function startHost({
   const watch = openWatch(log);
   const polling = setInterval(() => {
     if (watch?.hasChanged('firewall')) due.mark('firewall');
-  }, debounceMs);
+  }, firewallEveryMs);
   const server = await serveStatus({ ...settings.health, status });
   let fileTimer: NodeJS.Timeout | undefined;
   const watchedFile = watchHostFile(settings.file, () => {

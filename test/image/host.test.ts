@@ -106,7 +106,7 @@ for (const name of Object.keys(engines) as EngineName[]) {
         await world.serve('two', ['tcp:80'], '--network', 'others', '--ip', '10.91.0.20', '--publish', '8084:80');
         await engine.docker('network', 'connect', 'a-internal', 'two');
         await untilAnswer(`two ${tailscale0.outside}`, world.outside.tailscale0, tailscale0.machine, 8084);
-        await until('its rule is there', async () => (await natRules()).includes('--to-destination 10.91.0.20:80'));
+        await until('its rule is there', async () => (await ours()).includes('--to-destination 10.91.0.20:80'));
       });
 
       it('notices that another program took rules and jumps away', async () => {
@@ -140,7 +140,7 @@ for (const name of Object.keys(engines) as EngineName[]) {
         await until('it knows', async () => (await world.status()).docker === undefined);
         await world.serve('missed', ['tcp:80'], '--network', 'apps', '--ip', '10.90.0.30', '--publish', '8085:80');
         world.heal();
-        await until('its rule is there', async () => (await natRules()).includes('--to-destination 10.90.0.30:80'));
+        await until('its rule is there', async () => (await ours()).includes('--to-destination 10.90.0.30:80'));
         await until('it is well again', async () => (await world.status()).healthy);
       });
 
@@ -213,7 +213,6 @@ for (const name of Object.keys(engines) as EngineName[]) {
         for (const to of [lan0.outside, lan0.machine]) {
           await client.attempt('bash', '-c', `echo > /dev/udp/${to}/9999; echo > /dev/udp/${to}/9999`);
         }
-        await client.run('sysctl', '-qw', 'net.ipv6.conf.eth0.disable_ipv6=0');
         await client.attempt('ping', '-6', '-c1', '-W1', '-I', 'eth0', 'ff02::1');
       };
       const arrived = async () => [await beyond(), await here(), await here6()];
@@ -232,6 +231,10 @@ for (const name of Object.keys(engines) as EngineName[]) {
           'nft',
           'add chain inet arrivals6 input { type filter hook input priority 100; } ; add rule inet arrivals6 input iifname underbr meta nfproto ipv6 counter',
         );
+        const client = await world.enter('client');
+        await client.run('sysctl', '-qw', 'net.ipv6.conf.eth0.disable_ipv6=0');
+        const addresses = () => client.run('ip', '-6', 'addr', 'show', 'dev', 'eth0', 'scope', 'link', '-tentative');
+        await until('the client has an IPv6 address', async () => (await addresses()).includes('inet6'));
         here6 = async () =>
           Number(/packets (\d+)/.exec(await world.machine.run('nft', 'list', 'table', 'inet', 'arrivals6'))?.[1]);
       });
