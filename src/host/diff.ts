@@ -123,6 +123,8 @@ function compareTranslations(saved: Chains, wanted: Chains): readonly Translatio
 }
 
 function parseTranslation(rule: string): readonly Omit<Translation, 'change'>[] {
+  // Most rules are none, and the pattern below takes its time to find that out.
+  if (!rule.includes('--to-destination')) return [];
   const found = / -p (\w+) .*--dport (\d+) .*--to-destination \[?([0-9a-f.:]+?)\]?:\d+$/.exec(rule);
   if (found === null) return [];
   const [, protocol = '', port = '', target = ''] = found;

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { type Fault, UnderbridgeError } from '../errors.ts';
 import type { HostConfig } from '../host/host-config.ts';
 import type { HostFinding } from '../host/host-plan.ts';
@@ -11,6 +10,7 @@ import { followEvents, parseDockerHost } from '../system/host-docker-api.ts';
 import { serveStatus } from '../system/host-http.ts';
 import { type KernelWatch, watchKernel } from '../system/kernel-watch.ts';
 import type { Log } from '../system/log.ts';
+import { makeDue, pause, type Reason } from './host-due.ts';
 import { applyDifference, findDifference, type HostDifference } from './host-reconcile.ts';
 
 /** Many events, say of 200 containers that start at once, cost one look. */
@@ -34,9 +34,6 @@ export interface HostRole {
   readonly stop: () => Promise<void>;
 }
 
-/** Why a look is due, for the log. */
-type Reason = 'connected' | 'docker' | 'firewall' | 'config' | 'timer' | 'confirm';
-
 /** Starts the loop. @throws UnderbridgeError UB_CONFIG when the status cannot be served */
 export async function startHost({
   settings,
@@ -56,13 +53,13 @@ export async function startHost({
     last?: HostStatus['last'];
     error?: string | undefined;
     fileFaults: readonly Fault[];
-    told: string;
+    told: ReadonlySet<string>;
     counts: HostCounts;
     writesInARow: number;
   } = {
     config: firstConfig,
     fileFaults: [],
-    told: '',
+    told: new Set(),
     counts: { reconciles: 0, writes: 0, failures: 0, disconnects: 0 },
     writesInARow: 0,
   };
@@ -117,14 +114,14 @@ export async function startHost({
     }
   };
 
-  /** Faults and findings are told when they change, not at every look. */
+  /** Each fault and finding is told once, when it comes. */
   const tell = (faults: readonly Fault[], findings: readonly HostFinding[]) => {
-    const text = JSON.stringify([faults, findings]);
-    if (text === state.told) return;
-    const before = new Set(state.told === '' ? [] : (JSON.parse(state.told) as unknown[][]).flat().map(asText));
-    state.told = text;
-    for (const fault of faults) if (!before.has(asText(fault))) log.warn('left out', { ...fault });
-    for (const finding of findings) if (!before.has(asText(finding))) log.warn('finding', { ...finding });
+    const now = [
+      ...faults.map((fault) => ({ message: 'left out', fields: { ...fault } })),
+      ...findings.map((finding) => ({ message: 'finding', fields: { ...finding } })),
+    ];
+    for (const one of now) if (!state.told.has(asText(one))) log.warn(one.message, one.fields);
+    state.told = new Set(now.map(asText));
   };
 
   const readConfig = () => {
@@ -234,32 +231,4 @@ function openWatch(log: Log): KernelWatch | undefined {
     log.warn('changes of the firewall cannot be watched', { message: error.message });
     return undefined;
   }
-}
-
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  await sleep(ms, undefined, { signal }).catch(() => undefined);
-}
-
-/** One look that is due, whatever many reasons there were; the first one is kept for the log. */
-function makeDue() {
-  let reason: Reason | undefined;
-  let wake: (() => void) | undefined;
-  return {
-    mark: (why: Reason) => {
-      reason ??= why;
-      wake?.();
-    },
-    clear: () => {
-      reason = undefined;
-    },
-    wait: async (mostMs: number, signal: AbortSignal): Promise<Reason> => {
-      if (reason === undefined) {
-        const woken = new AbortController();
-        wake = () => woken.abort();
-        await pause(mostMs, AbortSignal.any([signal, woken.signal]));
-        wake = undefined;
-      }
-      return reason ?? 'timer';
-    },
-  };
 }

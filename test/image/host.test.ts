@@ -110,6 +110,7 @@ for (const name of Object.keys(engines) as EngineName[]) {
       });
 
       it('notices that another program took rules and jumps away', async () => {
+        await world.settled();
         const wiped = [
           '-t nat -F UNDERBRIDGE-LOCAL',
           '-t nat -D PREROUTING -j UNDERBRIDGE-PREROUTING',
@@ -411,7 +412,7 @@ for (const name of Object.keys(engines) as EngineName[]) {
       const before = await ours();
       assert.match(before, /isolated underbridge/);
       for (const { pid, argv } of observeProcesses()) {
-        if (/(^|\/)(dockerd|containerd)$/.test(argv[0] ?? '')) process.kill(pid, 'SIGKILL');
+        if (/(^|\/)dockerd$/.test(argv[0] ?? '')) process.kill(pid, 'SIGKILL');
       }
       await until('it knows', async () => (await world.status()).docker === undefined);
       role.kill('SIGHUP');

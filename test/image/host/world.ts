@@ -49,6 +49,8 @@ export interface HostWorld {
   /** Runs a command of it to its end. */
   readonly host: (...args: readonly string[]) => Promise<{ readonly exitCode: number; readonly output: string }>;
   readonly status: () => Promise<HostStatus>;
+  /** Waits until nothing makes it look any more, not even what it wrote itself. */
+  readonly settled: () => Promise<void>;
   /** Breaks every connection to the engine, and takes new ones only after `heal`. */
   readonly cutEngine: () => void;
   readonly heal: () => void;
@@ -102,6 +104,15 @@ export async function openHostWorld(engine: Engine): Promise<HostWorld> {
       return { exitCode: exitCode ?? -1, output: all };
     },
     status,
+    settled: async () => {
+      for (let before = -1; ; ) {
+        const { reconciles } = (await status()).counts;
+        if (reconciles === before) return;
+        before = reconciles;
+        // Longer than the firewall's changes may take to be heard of.
+        await sleep(1_300);
+      }
+    },
     cutEngine: gate.cut,
     heal: gate.heal,
     close: async () => {
