@@ -1,5 +1,6 @@
 // The host role on real engines, with real containers and packets from other namespaces. Needs root.
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { LabProcess } from '../kernel/lab/namespace.ts';
@@ -422,5 +423,24 @@ for (const name of Object.keys(engines) as EngineName[]) {
       await until('it is as before', async () => (await ours()) === before);
       await until('it is well', async () => (await world.status()).healthy);
     });
+
+    // The other engine has its own /etc.
+    if (name === '20.10') {
+      it('forwards and shuts where Docker writes no rules at all (`--iptables=false`)', async () => {
+        await engine.stop();
+        await world.machine.run('mount', '-t', 'tmpfs', 'tmpfs', '/etc/docker');
+        writeFileSync('/etc/docker/daemon.json', '{ "iptables": false }');
+        engine = await engines[name]();
+        await world.machine.run('iptables', '-P', 'FORWARD', 'DROP');
+        await world.serve('bare', ['tcp:80'], '--network', 'apps', '--ip', '10.90.0.40', '--publish', '8086:80');
+        // Docker's proxy answers, but does not tell who asks.
+        await untilAnswer('bare 10.90.0.1', world.outside.tailscale0, tailscale0.machine, 8086);
+        await world.rewrite(`${published}isolated: [underbridge]\n`);
+        await untilAnswer(`bare ${tailscale0.outside}`, world.outside.tailscale0, tailscale0.machine, 8086);
+        assert.match(await ours(), /^-A FORWARD -j UNDERBRIDGE-FORWARD\n-A FORWARD -j UNDERBRIDGE-ACCEPT$/m);
+        await world.machine.run('iptables', '-P', 'FORWARD', 'ACCEPT');
+        await world.machine.run('umount', '/etc/docker');
+      });
+    }
   });
 }
