@@ -37,12 +37,12 @@ async function main(): Promise<number> {
   const missing = findMissingRights();
   if (command === 'cleanup') return missing.length > 0 ? refuse(missing) : cleanUp({ settings });
   if (command !== undefined && command !== 'plan') return misuse(`there is no command "${command}"`);
-  const { config } = readHostFile(settings.file);
+  const { text, config } = readHostFile(settings.file);
   const faults = [...missing, ...(config.kind === 'faults' ? config.faults : [])];
   if (config.kind === 'faults' || faults.length > 0) return refuse(faults);
   const task = { settings, config: config.value };
   if (command === 'plan') return printPlan(task);
-  return given.values.once ? reconcileOnce(task) : runHost(task);
+  return given.values.once ? reconcileOnce(task) : runHost({ ...task, hasFile: text !== undefined });
 }
 
 async function runHost(task: Omit<Parameters<typeof startHost>[0], 'log'>): Promise<number> {

@@ -22,7 +22,7 @@ const fullEveryMs = 30_000;
 /** An editor writes in several steps. */
 const fileDebounceMs = 100;
 const retryMs = { first: 250, most: 5_000 } as const;
-/** After as many looks in a row that found something to write, somebody works against us. */
+/** After as many looks in a row that found something to do, somebody works against us, or it cannot be done. */
 const patience = 5;
 
 /** A running host role. */
@@ -38,16 +38,20 @@ export interface HostRole {
 export async function startHost({
   settings,
   config: firstConfig,
+  hasFile,
   log,
 }: {
   readonly settings: HostSettings;
   readonly config: HostConfig;
+  /** Whether the host file was there. */
+  readonly hasFile: boolean;
   readonly log: Log;
 }): Promise<HostRole> {
   const stopping = new AbortController();
   const { signal } = stopping;
   const state: {
     config: HostConfig;
+    hasFile: boolean;
     docker?: DockerApi | undefined;
     difference?: HostDifference;
     last?: HostStatus['last'];
@@ -55,13 +59,14 @@ export async function startHost({
     fileFaults: readonly Fault[];
     told: ReadonlySet<string>;
     counts: HostCounts;
-    writesInARow: number;
+    restlessLooks: number;
   } = {
     config: firstConfig,
+    hasFile,
     fileFaults: [],
     told: new Set(),
     counts: { reconciles: 0, writes: 0, failures: 0, disconnects: 0 },
-    writesInARow: 0,
+    restlessLooks: 0,
   };
   const count = (name: keyof HostCounts) => {
     state.counts = { ...state.counts, [name]: state.counts[name] + 1 };
@@ -92,24 +97,28 @@ export async function startHost({
       state.error = failures.length > 0 ? failures.map(({ message }) => message).join('; ') : undefined;
       for (const { code, message, hint } of failures) log.error('a step failed', { code, message, hint });
       if (failures.length > 0) count('failures');
-      if (done.length > 0) wrote(reason, program, done);
-      else state.writesInARow = 0;
+      if (done.length > 0) {
+        count('writes');
+        log.info('rules changed', { reason, changes: done.length, ...(program === undefined ? {} : { program }) });
+        for (const line of done) log.debug('changed', { line });
+      }
+      if (done.length + failures.length > 0) lookAgain(done);
+      else state.restlessLooks = 0;
     } catch (error) {
       if (!(error instanceof UnderbridgeError)) throw error;
       count('failures');
       // Once: it may stay so for hours.
       if (state.error !== error.message) log.error('cannot reconcile', { message: error.message, hint: error.hint });
       state.error = error.message;
+      lookAgain([]);
     }
   };
 
-  const wrote = (reason: Reason, program: string | undefined, done: readonly string[]) => {
-    count('writes');
-    state.writesInARow += 1;
-    log.info('rules changed', { reason, changes: done.length, ...(program === undefined ? {} : { program }) });
-    for (const line of done) log.debug('changed', { line });
-    if (state.writesInARow < patience) due.mark('confirm');
-    else if (state.writesInARow === patience) {
+  /** The next look reads back what was written, or tries again what failed. */
+  const lookAgain = (done: readonly string[]) => {
+    state.restlessLooks += 1;
+    if (state.restlessLooks < patience) due.mark('confirm');
+    else if (state.restlessLooks === patience && done.length > 0) {
       log.warn('what was written does not stay; another program may change it', { changes: done.slice(0, 5) });
     }
   };
@@ -125,7 +134,10 @@ export async function startHost({
   };
 
   const readConfig = () => {
-    const { config } = readHostFile(settings.file);
+    const { text, config } = state.hasFile
+      ? readHostFile(settings.file, 'has to be there')
+      : readHostFile(settings.file);
+    state.hasFile ||= text !== undefined;
     if (config.kind === 'faults') {
       if (asText(config.faults) !== asText(state.fileFaults)) {
         for (const fault of config.faults) log.error('host file: the last good one stays', { ...fault });

@@ -11,14 +11,22 @@ export interface HostFileReading {
   readonly config: Parsed<HostConfig>;
 }
 
-/** Reads the host file. Without one, labels alone count. */
-export function readHostFile(path: string): HostFileReading {
+/**
+ * Reads the host file. Without one, labels alone count; but a file that was there once does not open what it shut by
+ * going away, say while an editor puts another in its place.
+ */
+export function readHostFile(path: string, absence: 'is fine' | 'has to be there' = 'is fine'): HostFileReading {
   try {
     const text = readFileSync(path, 'utf8');
     return { text, config: parseHostFile(text, basename(path)) };
   } catch (error) {
     if (!(error instanceof Error && 'code' in error)) throw error;
-    if (error.code === 'ENOENT') return { text: undefined, config: { kind: 'ok', value: emptyConfig } };
+    if (error.code === 'ENOENT' && absence === 'is fine')
+      return { text: undefined, config: { kind: 'ok', value: emptyConfig } };
+    if (error.code === 'ENOENT') {
+      const hint = 'put it back, or restart the role to do without';
+      return { text: undefined, config: faulty({ name: path, problem: 'is gone', hint }) };
+    }
     const hint = 'make it readable for root, which in a container needs DAC_READ_SEARCH for files of others';
     return { text: '', config: faulty({ name: path, problem: `cannot be read (${error.code})`, hint }) };
   }

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
 import type { Stage } from './stage.ts';
 import { answerOf, foreignRules, lines, until, untilAnswer, usageOf } from './world.ts';
@@ -120,6 +122,9 @@ export function testPublishedPorts(stage: Stage): void {
       await stage.role.says('host.yaml:1');
       await stage.world.rewrite('');
       await stage.role.says('has no settings in it');
+      assert.equal(await stage.ours(), before);
+      await rm(join(stage.world.folder, 'host.yaml'));
+      await stage.role.says('host.yaml","problem":"is gone"');
       assert.equal(await stage.ours(), before);
       assert.equal((await stage.world.status()).faults.length, 1);
       await stage.world.rewrite('published: { interfaces: [lan0] }\n');
