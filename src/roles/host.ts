@@ -126,7 +126,7 @@ export async function startHost({
   /** Each fault and finding is told once, when it comes. */
   const tell = (faults: readonly Fault[], findings: readonly HostFinding[]) => {
     const now = [
-      ...faults.map((fault) => ({ message: 'left out', fields: { ...fault } })),
+      ...faults.map((fault) => ({ message: 'left out', fields: fieldsOf(fault) })),
       ...findings.map((finding) => ({ message: 'finding', fields: { ...finding } })),
     ];
     for (const one of now) if (!state.told.has(asText(one))) log.warn(one.message, one.fields);
@@ -140,7 +140,7 @@ export async function startHost({
     state.hasFile ||= text !== undefined;
     if (config.kind === 'faults') {
       if (asText(config.faults) !== asText(state.fileFaults)) {
-        for (const fault of config.faults) log.error('host file: the last good one stays', { ...fault });
+        for (const fault of config.faults) log.error('host file: the last good one stays', fieldsOf(fault));
       }
       state.fileFaults = config.faults;
       return;
@@ -228,6 +228,11 @@ export async function startHost({
       watch?.close();
     },
   };
+}
+
+/** The log has another use for `name`. */
+function fieldsOf({ name, ...rest }: Fault): Readonly<Record<string, unknown>> {
+  return { place: name, ...rest };
 }
 
 function asText(value: unknown): string {
