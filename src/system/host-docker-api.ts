@@ -51,6 +51,12 @@ export async function followEvents(
     return undefined;
   } catch (error) {
     if (signal.aborted) return undefined;
-    return error instanceof UnderbridgeError ? error : unusableDocker('/events', 'its events broke off', error);
+    if (error instanceof UnderbridgeError) return error;
+    return new UnderbridgeError({
+      code: 'UB_DOCKER',
+      message: "Docker's events broke off",
+      hint: 'the engine may be restarting; it is asked again until it answers',
+      cause: error,
+    });
   }
 }
