@@ -239,22 +239,9 @@ export function planOutput(context: Context): readonly Rule[] {
       when: [lan, { kind: 'state', states: ['established', 'related'] }],
       verdict: { kind: 'accept' },
     },
-    {
-      id: 'out-lan-announce',
-      why: 'The datagram whose ARP request tells clients who has the gateway address now.',
-      when: [
-        lan,
-        { kind: 'source', subnet: config.gateway.address },
-        { kind: 'transport', transports: ['udp'], port: { side: 'destination', number: announcePort } },
-      ],
-      verdict: { kind: 'accept' },
-    },
   );
   return rules;
 }
-
-/** The discard service (RFC 863): what is announced with carries nothing. */
-export const announcePort = 9;
 
 /** The last look at every packet, in its final form. */
 export function planLast({ config, facts }: Context): readonly Rule[] {

@@ -239,8 +239,9 @@ function profileNameOf({ profiles, profileIndex }: Course): string {
 
 /** The tunnel's device, persistent and owned by OpenVPN's user. */
 export async function ensureTun(tunName: IfName): Promise<void> {
-  if (existsSync(`/sys/class/net/${tunName}`)) return;
-  await changeNetwork([`tuntap add dev ${tunName} mode tun user ${openvpnUid}`]);
+  if (!existsSync(`/sys/class/net/${tunName}`)) {
+    await changeNetwork([`tuntap add dev ${tunName} mode tun user ${openvpnUid}`]);
+  }
   applyForwarding([{ name: tunName, forwards: true }]);
 }
 

@@ -268,9 +268,14 @@ test('compares nothing for a thousand edits a second of foreign tables', async (
 test('compares once when so much is changed that the kernel cannot tell it all', async (t) => {
   const before = looks();
   await nft('add rule inet foreign busy counter\n'.repeat(20_000));
+  const fromMs = performance.now();
+  while (looks().firewall === before.firewall) {
+    assert.ok(performance.now() - fromMs < 10_000, router.output());
+    await sleep(50);
+  }
   await sleep(2_000);
   t.diagnostic(`${looks().firewall - before.firewall} looks at the firewall`);
-  assert.ok(looks().firewall > before.firewall && looks().firewall <= before.firewall + 2, router.output());
+  assert.ok(looks().firewall <= before.firewall + 2, router.output());
   await nft('flush chain inet foreign busy');
 });
 
