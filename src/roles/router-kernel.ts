@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { UnderbridgeError } from '../errors.ts';
+import type { IfName } from '../net/address.ts';
 import { linksOf, partsOf } from '../plan/context.ts';
 import type { RouterFacts } from '../plan/facts.ts';
 import { planRouter } from '../plan/router.ts';
@@ -71,6 +72,8 @@ export function openRouterKernel({
   let isLooking = false;
   let restUntilMs = 0;
   let fullLookAtMs = 0;
+  /** The device that the egress hook hangs on: one that comes back under the same name is another one, without rules. */
+  let uplinkIndex: number | undefined;
 
   const enqueue = (work: () => Promise<void>) => {
     queue = queue.then(work);
@@ -121,6 +124,7 @@ export function openRouterKernel({
     // Our own events end here. Those of the network stay: a cheap look more, and nobody's change gets lost in them.
     watch.forget('firewall');
     await applyRouting({ plan, before });
+    uplinkIndex = indexOf(before, facts.uplink.name);
     return before;
   };
 
@@ -159,7 +163,9 @@ export function openRouterKernel({
     const known = facts;
     facts = await refreshFacts({ facts, config, network });
     const plan = planRouter({ config, facts, policy });
-    const inFirewall = isFirewallSuspect || facts !== known ? await findFirewallDrift(plan) : [];
+    const isUplinkNew = indexOf(network, facts.uplink.name) !== uplinkIndex;
+    const inFirewall = isFirewallSuspect || isUplinkNew || facts !== known ? await findFirewallDrift(plan) : [];
+    uplinkIndex = indexOf(network, facts.uplink.name);
     const elsewhere = [
       ...findNetworkDrift(plan, network),
       ...ipv6.map((change) => `IPv6 needs: ${change}`),
@@ -220,6 +226,10 @@ export function openRouterKernel({
     idle: () => queue,
     stop: () => clearInterval(listenTimer),
   };
+}
+
+function indexOf({ links }: ObservedNetwork, name: IfName): number | undefined {
+  return links.find(({ ifname }) => ifname === name)?.ifindex;
 }
 
 /** True when a tunnel is taken away: the flows that are forgotten after that must not come back. */

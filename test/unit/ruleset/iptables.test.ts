@@ -9,7 +9,7 @@ import { anyContext, anyForwardPolicy } from '../plan/any-context.ts';
 import { context, forward } from '../plan/scenarios.ts';
 import { ifName, ipv4 } from '../tunnel/endpoints.ts';
 
-const byIptables = { firewall: 'iptables-legacy', canRejectBeforeRouting: false } as const;
+const byIptables = { firewall: 'iptables-legacy', extras: [], canRejectBeforeRouting: false } as const;
 const { ruleset } = planRouter(
   context({
     settings: {
