@@ -97,6 +97,26 @@ describe('a rule for iptables', () => {
   });
 });
 
+describe('masquerade for iptables', () => {
+  it('keeps to its range of ports, and knows source ports one range after the other', () => {
+    const among = [
+      { first: 4666, last: 4666 },
+      { first: 5000, last: 5010 },
+    ] as const;
+    const port = { side: 'source', among } as const;
+    assert.deepEqual(
+      lines({
+        when: [{ kind: 'transport', transports: ['udp'], port }],
+        verdict: { kind: 'masquerade', ports: { first: 1024, last: 4665 } },
+      }),
+      [
+        '-p udp -m udp --sport 4666 -m comment --comment it -j MASQUERADE --to-ports 1024-4665',
+        '-p udp -m udp --sport 5000:5010 -m comment --comment it -j MASQUERADE --to-ports 1024-4665',
+      ],
+    );
+  });
+});
+
 describe('a ruleset for iptables', () => {
   it('closes the filter table before any other is touched', () => {
     assert.match(renderRestore({ wanted, saved: empty }), /^\*filter\n:INPUT DROP .*\n:FORWARD DROP .*\n:OUTPUT DROP /);
