@@ -274,8 +274,8 @@ export function planLast({ config, facts }: Context): readonly Rule[] {
       id: 'last-forwarded',
       why: 'What came in from a client or the tunnel never leaves on the uplink, whatever address it was given.',
       when: [
-        { kind: 'in', names: [facts.lan.name, ...tunNamesOf(facts)] },
         { kind: 'out', names: [facts.uplink.name] },
+        { kind: 'in', names: [facts.lan.name, ...tunNamesOf(facts)] },
       ],
       verdict: { kind: 'drop' },
     },

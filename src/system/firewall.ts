@@ -20,8 +20,11 @@ export async function applyFirewall({ firewall, ruleset }: Rules): Promise<void>
  * loaded all the same.
  */
 function possibleRuleset({ tables }: Ruleset): Ruleset {
-  const isPossible = ({ hook }: Chain) => hook?.device === undefined || existsSync(`/sys/class/net/${hook.device}`);
   return { tables: tables.map((table) => ({ ...table, chains: table.chains.filter(isPossible) })) };
+}
+
+function isPossible({ hook }: Chain): boolean {
+  return hook?.device === undefined || existsSync(`/sys/class/net/${hook.device}`);
 }
 
 /** The nf_tables tables that hold a firewall; of iptables-legacy the kernel tells no changes. */
@@ -44,7 +47,8 @@ const mostShown = 200;
 export async function findFirewallDrift({ firewall, ruleset }: Rules): Promise<readonly string[]> {
   const lines =
     firewall === 'nft'
-      ? (await observeTables(possibleRuleset(ruleset)))
+      ? // Without its device, a chain is gone or waits for it, as the kernel likes.
+        (await observeTables({ tables: ruleset.tables.filter(({ chains }) => chains.every(isPossible)) }))
           .flatMap(compareTable)
           .map(({ kind, table, line }) => `${kind} in ${table}: ${line}`)
       : await findIptablesDrift(firewall, ruleset);

@@ -121,6 +121,13 @@ test('says once what it has, in the log, at /healthz and in the plan', async () 
   assert.deepEqual((await router.health()).hardening, all);
   assert.equal(router.output().match(/layers of defence/g)?.length, 1, router.output());
   assert.doesNotMatch(router.output(), /missing/);
+  const settings = [`IP_ADDR=${addresses.gateway}/24`, `CONFIG=${world.folder}/client.ovpn`];
+  const secrets = `OPENVPN_CREDENTIALS_FILE=${world.folder}/credentials`;
+  const plan = await world.router.run('env', ...settings, secrets, `${world.folder}/underbridge/run`, 'plan');
+  assert.deepEqual(
+    [...plan.matchAll(/^# {3}([a-z-]+): (on|off|missing)$/gm)].map(([, layer = '', state]) => [layer, state]),
+    Object.entries(all),
+  );
 });
 
 test('lets no frame of a packet socket out of the uplink, also not one to the VPN server', async () => {
@@ -147,22 +154,39 @@ test('carries packets that are too large for the uplink, in fragments', async ()
   });
 });
 
-test('has the gate on an uplink that comes back with another name and address', async () => {
+/** As Docker does when it disconnects the network, and connects it again. */
+async function replugUplink({ device, address }: { readonly device: string; readonly address: string }) {
   const { isp } = world;
   await isp.run('ip', 'link', 'del', 'router');
-  const there = { ns: world.router, device: 'eth7', address: '198.51.100.22/24' };
-  await join(there, { ns: isp, device: 'router' });
+  // The lockdown has to be loaded without the device.
+  const [openvpn = assert.fail('no OpenVPN')] = await pidsIn(world.router, 'openvpn');
+  await world.router.run('kill', '-KILL', openvpn);
+  await untilGate((listing) => !listing.includes('hook egress'));
+  await join({ ns: world.router, device, address }, { ns: isp, device: 'router' });
   await isp.run('ip', 'link', 'set', 'router', 'master', 'to-router');
+  await untilGate((listing) => listing.includes(`hook egress device "${device}"`));
+}
+
+async function untilGate(isSo: (listing: string) => boolean): Promise<void> {
+  const list = () => world.router.attempt('nft', 'list', 'table', 'netdev', 'underbridge_egress');
   await until(
-    async () =>
-      (await world.router.attempt('nft', 'list', 'table', 'netdev', 'underbridge_egress')).output.includes('"eth7"'),
+    async () => isSo((await list()).output),
     5_000,
     async () => router.output(),
   );
-  await router.untilHealthy(20_000);
-  assert.equal(await askTcp(world.client, addresses.web, ports.web), tunnel);
-  assert.equal(await sendRaw(rawKinds), 0);
-});
+}
+
+for (const uplink of [
+  { device: 'eth1', address: `${addresses.routerUplink}/24` },
+  { device: 'eth7', address: '198.51.100.22/24' },
+]) {
+  test(`has the gate on an uplink that comes back as ${uplink.device} ${uplink.address}`, async () => {
+    await replugUplink(uplink);
+    assert.equal(await sendRaw(rawKinds), 0);
+    await router.untilHealthy(20_000);
+    assert.equal(await askTcp(world.client, addresses.web, ports.web), tunnel);
+  });
+}
 
 /** Whether somebody gets an answer to the question who has an address, on the network he shares with the router. */
 async function isAnswered(asker: Namespace, device: string, address: string): Promise<boolean> {
@@ -193,6 +217,10 @@ test('answers ARP on a network for its own address there, and for no other', asy
   ] as const;
   const answers = (questions: readonly (readonly [Namespace, string, string])[]) =>
     Promise.all(questions.map((each) => isAnswered(...each)));
+  // One question, and a tenth of a second for the answer.
+  for (const [asker, device] of own)
+    for (const setting of ['mcast_solicit=1', 'retrans_time_ms=100'])
+      await asker.run('sysctl', '-qw', `net.ipv4.neigh.${device}.${setting}`);
   assert.deepEqual(await answers(own), [true, true]);
   assert.deepEqual(await answers(foreign), [false, false, false, false]);
   const without = await whileStopped(() => withoutTable('arp', 'underbridge_arp', () => answers(foreign)));
