@@ -62,7 +62,7 @@ function planEgressRules({ config, facts, policy }: Context): readonly Rule[] {
     const servers = part.scope.kind === 'servers' ? part.scope.servers : [];
     rules.push({
       id: 'egress-resolver',
-      why: "The look-up of the VPN server's name, whoever's socket it comes from.",
+      why: "The look-up of the VPN server's name; on Docker ≤ 27 it is Docker's own socket in this namespace.",
       when: [
         own,
         ...(isNonEmpty(servers) ? [{ kind: 'destination', addresses: servers } as const] : []),
