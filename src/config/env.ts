@@ -71,6 +71,7 @@ function assemble(values: CleanedEnv<Settings>, credentials: CredentialSource): 
     healthAddress: values.HEALTH_ADDR,
     probe: values.HEALTH_PROBE,
     ...(values.MSS !== undefined && { mssBytes: values.MSS }),
+    ...(values.CONNECTION_LIMIT > 0 && { connectionLimit: values.CONNECTION_LIMIT }),
     firewall: values.FIREWALL,
     timeZone: values.TZ,
     logLevel: values.LOG_LEVEL,

@@ -65,6 +65,8 @@ export interface RouterConfig {
   readonly probe: ProbeTarget;
   /** TCP maximum segment size for clients in bytes; absent: clamped to the path MTU. */
   readonly mssBytes?: number;
+  /** Connections that one client may have at a time; absent: as many as it likes. */
+  readonly connectionLimit?: number;
   readonly firewall: FirewallChoice;
   /** IANA name of the time zone of the log, in its canonical form: `Europe/Warsaw`. */
   readonly timeZone: string;

@@ -10,6 +10,7 @@ import { parsePortForwards } from './port-forward.ts';
 import type { AuthRetry, FirewallChoice, LogFormat, LogLevel } from './router-config.ts';
 import {
   parseChoice,
+  parseConnectionLimit,
   parseFailback,
   parseMss,
   parseProfileNames,
@@ -112,6 +113,12 @@ export function settingsFor(isolated: Ipv4Cidr | undefined) {
       example: '172.22.0.128:4666, 8080:172.22.0.130:80/tcp, 172.22.0.131:5000-5010/udp',
       unset: { kind: 'words', markdown: 'nothing is forwarded' },
       parse: (text) => parsePortForwards(text, isolated),
+    }),
+    CONNECTION_LIMIT: required({
+      desc: 'Connections that one client may have at a time; more are refused. `0`: as many as it likes.',
+      example: '20000',
+      unset: { kind: 'value', text: '4096' },
+      parse: parseConnectionLimit,
     }),
     FIREWALL: required({
       desc: 'What loads the rules: `nft`, `iptables-nft`, `iptables-legacy`, or `auto`: nft where the kernel has it, else iptables-legacy.',

@@ -5,7 +5,10 @@ import type { Endpoint, Policy, TunnelLink, TunnelPolicy } from '../tunnel/polic
 import type { RouterFacts } from './facts.ts';
 
 /** The settings that shape a plan. */
-export type PlanConfig = Pick<RouterConfig, 'gateway' | 'dns' | 'forwards' | 'healthAddress' | 'probe' | 'mssBytes'>;
+export type PlanConfig = Pick<
+  RouterConfig,
+  'gateway' | 'dns' | 'forwards' | 'healthAddress' | 'probe' | 'mssBytes' | 'connectionLimit'
+>;
 
 /** What every part of a plan is computed from. */
 export interface Context {

@@ -1,5 +1,6 @@
 import { renderSubnet } from '../net/address.ts';
 import type { Match, Rule } from '../ruleset/model.ts';
+import { planLimit } from './connection-limit.ts';
 import {
   type Context,
   dnsTraffic,
@@ -139,6 +140,7 @@ export function planInput(context: Context): readonly Rule[] {
       verdict: { kind: 'accept' },
     });
   }
+  rules.push(...planLimit(context, { id: 'in-limit', when: [lan] }));
   if (!isLoopback(config.healthAddress.host)) {
     rules.push({
       id: 'in-health',
@@ -256,6 +258,15 @@ export function planLast({ config, facts }: Context): readonly Rule[] {
       verdict: { kind: 'drop' },
     },
     {
+      id: 'last-forwarded',
+      why: 'What came in from a client or the tunnel never leaves on the uplink, whatever address it was given.',
+      when: [
+        { kind: 'out', names: [facts.uplink.name] },
+        { kind: 'in', names: [facts.lan.name, ...tunNamesOf(facts)] },
+      ],
+      verdict: { kind: 'drop' },
+    },
+    {
       id: 'last-tunnel',
       why: 'No address of the isolated network is ever shown beyond the tunnel.',
       when: [
@@ -265,8 +276,9 @@ export function planLast({ config, facts }: Context): readonly Rule[] {
       verdict: { kind: 'drop' },
     },
   ];
-  // The last that iptables can filter is before NAT, where every packet of a client still has its own address.
-  return facts.firewall === 'nft' ? rules : rules.filter(({ id }) => id !== 'last-tunnel');
+  // The last that iptables can filter is before NAT, where every packet of a client still has its own address; and it
+  // does not tell there where a packet came in.
+  return facts.firewall === 'nft' ? rules : rules.filter(({ id }) => id === 'last-uplink');
 }
 
 function healthTraffic(side: 'source' | 'destination', { config }: Context): Match {

@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { UnderbridgeError } from '../errors.ts';
+import type { IfName } from '../net/address.ts';
 import { linksOf, partsOf } from '../plan/context.ts';
 import type { RouterFacts } from '../plan/facts.ts';
 import { planRouter } from '../plan/router.ts';
 import { applyFirewall, findFirewallDrift, watchedTables } from '../system/firewall.ts';
-import { changeIpv6Rules, changeNetwork } from '../system/iproute.ts';
+import { changeIpv6Rules, changeNetwork, type ObservedNetwork } from '../system/iproute.ts';
 import { changeRouting, confirmPlan, findIpv6Drift, findNetworkDrift, forgetFlows } from '../system/kernel.ts';
 import { watchKernel } from '../system/kernel-watch.ts';
 import type { Log } from '../system/log.ts';
@@ -74,6 +75,8 @@ export function openRouterKernel({
   let isLooking = false;
   let restUntilMs = 0;
   let fullLookAtMs = 0;
+  /** The device that the egress hook hangs on: one that comes back under the same name is another one, without rules. */
+  let uplinkIndex: number | undefined;
 
   const enqueue = (work: () => Promise<void>) => {
     queue = queue.then(work);
@@ -134,6 +137,7 @@ export function openRouterKernel({
     // Our own events end here. Those of the network stay: a cheap look more, and nobody's change gets lost in them.
     watch.forget('firewall');
     await confirmPlan(plan, network);
+    uplinkIndex = indexOf(network, facts.uplink.name);
   };
 
   // One that is outdated before its turn is left out. A lockdown never is: the flows that are forgotten after it must
@@ -172,7 +176,9 @@ export function openRouterKernel({
     const known = facts;
     facts = await refreshFacts({ facts, config, network });
     const plan = planRouter({ config, facts, policy });
-    const inFirewall = isFirewallSuspect || facts !== known ? await findFirewallDrift(plan) : [];
+    const isUplinkNew = indexOf(network, facts.uplink.name) !== uplinkIndex;
+    const inFirewall = isFirewallSuspect || isUplinkNew || facts !== known ? await findFirewallDrift(plan) : [];
+    uplinkIndex = indexOf(network, facts.uplink.name);
     const elsewhere = [
       ...findNetworkDrift(plan, network),
       ...ipv6.map((change) => `IPv6 needs: ${change}`),
@@ -233,6 +239,10 @@ export function openRouterKernel({
     idle: () => queue,
     stop: () => clearInterval(listenTimer),
   };
+}
+
+function indexOf({ links }: ObservedNetwork, name: IfName): number | undefined {
+  return links.find(({ ifname }) => ifname === name)?.ifindex;
 }
 
 /** True when a tunnel is taken away: the flows that are forgotten after that must not come back. */

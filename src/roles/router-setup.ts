@@ -15,8 +15,9 @@ import {
   renderSubnet,
 } from '../net/address.ts';
 import { firstHop, type Profile, type ProfileRemote } from '../openvpn/profile.ts';
-import type { Firewall, RouterFacts } from '../plan/facts.ts';
+import { type Extra, extras, type Firewall, type RouterFacts } from '../plan/facts.ts';
 import { findInterfaces, type RouterInterfaces, type SeenDefault } from '../plan/interfaces.ts';
+import { loopback } from '../plan/lockdown.ts';
 import { planRouter } from '../plan/router.ts';
 import { sampleEndpoint, sampleFacts, sampleTunnel } from '../plan/sample.ts';
 import type { OneOrMore, Ruleset } from '../ruleset/model.ts';
@@ -111,6 +112,7 @@ export async function setUpRouter({
       ...(config.hasStandby ? { standbyTunName } : {}),
       openvpnUid,
       firewall: rules.firewall,
+      extras: rules.extras,
       canRejectBeforeRouting: rules.canRejectBeforeRouting,
     },
     network,
@@ -240,32 +242,42 @@ export function observeDefaults({ routes }: ObservedNetwork): readonly SeenDefau
 export interface CheckedRules {
   readonly faults: readonly Fault[];
   readonly firewall: Firewall;
+  readonly extras: readonly Extra[];
   readonly canRejectBeforeRouting: boolean;
 }
 
-const noRules: CheckedRules = { faults: [], firewall: 'nft', canRejectBeforeRouting: false };
+const noRules: CheckedRules = { faults: [], firewall: 'nft', extras: [], canRejectBeforeRouting: false };
 
 /**
  * Lets the kernel check the widest ruleset without loading it, while the interfaces are still being looked for: it
  * checks expressions, not names. Rejecting in prerouting needs nft and Linux 5.9; without it clients still learn of a
- * dead tunnel, by ICMP.
+ * dead tunnel, by ICMP. A kernel that has everything is asked once; another one then for each part.
  */
 export async function checkRules(config: RouterConfig): Promise<CheckedRules> {
   const [first, ...others] = firewallsOf(config.firewall);
-  const core = rulesOf({ config, firewall: first });
+  const refusing = rulesOf({ config, firewall: first, isRefusing: true });
   if (first === 'nft') {
-    const all = { tables: [...rulesOf({ config, firewall: first, isRefusing: true }).tables, ...core.tables] };
+    const all = { tables: [...refusing.tables, ...rulesOf({ config, firewall: first, extras }).tables] };
     if ((await checkFirewall({ firewall: first, ruleset: all })) === undefined) {
-      return { faults: [], firewall: first, canRejectBeforeRouting: true };
+      return { faults: [], firewall: first, extras, canRejectBeforeRouting: true };
     }
   }
   const problems: string[] = [];
   for (const firewall of [first, ...others]) {
+    const takes = async (ruleset: Ruleset) => (await checkFirewall({ firewall, ruleset })) === undefined;
     const problem = await checkFirewall({ firewall, ruleset: rulesOf({ config, firewall }) });
-    if (problem === undefined) return { faults: [], firewall, canRejectBeforeRouting: false };
-    problems.push(problem);
+    if (problem !== undefined) {
+      problems.push(problem);
+      continue;
+    }
+    if (firewall !== 'nft') return { faults: [], firewall, extras: [], canRejectBeforeRouting: false };
+    const [canRejectBeforeRouting = false, ...taken] = await Promise.all([
+      takes(refusing),
+      ...extras.map((extra) => takes(rulesOf({ config, firewall, extras: [extra] }))),
+    ]);
+    return { faults: [], firewall, extras: extras.filter((_, index) => taken[index]), canRejectBeforeRouting };
   }
-  return { faults: [firewallFault(problems.join('; '))], firewall: first, canRejectBeforeRouting: false };
+  return { ...noRules, faults: [firewallFault(problems.join('; '))], firewall: first };
 }
 
 /** In the order in which they are tried; the entrypoint tries the same. */
@@ -276,13 +288,18 @@ function firewallsOf(choice: FirewallChoice): OneOrMore<Firewall> {
 function rulesOf({
   config,
   firewall,
+  extras = [],
   isRefusing = false,
 }: {
   readonly config: RouterConfig;
   readonly firewall: Firewall;
+  readonly extras?: readonly Extra[];
   readonly isRefusing?: boolean;
 }): Ruleset {
-  const facts = { ...sampleFacts({ tunName, openvpnUid, firewall }), canRejectBeforeRouting: isRefusing };
+  const sample = sampleFacts({ tunName, openvpnUid, firewall });
+  // A chain at egress needs a device that is there.
+  const uplink = { ...sample.uplink, name: loopback };
+  const facts = { ...sample, uplink, extras, canRejectBeforeRouting: isRefusing };
   const forward = { kind: 'forward', endpoint: sampleEndpoint, tun: sampleTunnel(tunName) } as const;
   return planRouter({ config, facts, policy: isRefusing ? { kind: 'lockdown' } : forward }).ruleset;
 }

@@ -3,6 +3,7 @@ import { UnderbridgeError } from '../errors.ts';
 import { type HealthReport, reportHealth, reportTunnel } from '../health/report.ts';
 import type { IfName } from '../net/address.ts';
 import { tunNamesOf } from '../plan/context.ts';
+import { describeHardening } from '../plan/hardening.ts';
 import { serveHealth } from '../system/http.ts';
 import type { Log } from '../system/log.ts';
 import { makeRunFolder } from '../system/openvpn.ts';
@@ -133,6 +134,7 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
   const tunNames = tunNamesOf(setup.facts);
   const tunnels = tunNames.map((tunName, index) => open(tunName, index, profilesFor(setup, index, tunNames.length)));
 
+  const hardening = describeHardening(setup);
   const health = () => {
     const now = { clockMs: performance.now(), calendarMs: Date.now() };
     const snapshots = tunnels.map((tunnel) => ({
@@ -141,6 +143,7 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
       isServing: kernel.isServing(),
       repairs: kernel.repairs(),
       firewall: kernel.facts().firewall,
+      hardening,
       now,
     }));
     const report = reportHealth(snapshots[carrier] ?? assertSome(snapshots[0]));

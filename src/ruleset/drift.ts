@@ -34,6 +34,8 @@ function listLines(text: string): readonly string[] {
 function normalise(text: string): string {
   return (
     text
+      // Who has connections, by the packets that came: nobody's change.
+      .replace(/(\tset \w+ \{[^{}]*?)\t\telements = \{[^{}]*\}\n/g, '$1')
       .replace(/\{ ([^{}]*?) \}/g, (_, elements: string) => `{ ${sortList(elements, ',')} }`)
       // A line for each, so that one that differs is told alone.
       .replace(/elements = \{ ([^{}]*) \}/g, (_, elements: string) => elements.replace(/^|,/g, '\nelement '))

@@ -85,6 +85,8 @@ async function ours(): Promise<string> {
   return texts
     .map(({ output }) =>
       output
+        // Who has connections.
+        .replace(/(set \w+ \{[^{}]*?)elements = \{[^{}]*\}/, '$1')
         .split(/[\s,]+/)
         .sort()
         .join(' '),

@@ -129,7 +129,7 @@ describe('a ruleset that somebody changes', () => {
     {
       title: 'by an empty chain',
       commands: ['flush chain inet underbridge last'],
-      expected: [/^missing: .*"last-uplink"$/, /^missing: .*"last-tunnel"$/],
+      expected: [/^missing: .*"last-uplink"$/, /^missing: .*"last-forwarded"$/, /^missing: .*"last-tunnel"$/],
     },
     {
       title: 'by a new chain',
@@ -159,7 +159,7 @@ describe('a ruleset that somebody changes', () => {
     {
       title: 'by a table that is gone',
       commands: ['delete table ip underbridge_nat'],
-      expected: [/^missing: table ip underbridge_nat \{$/, ...Array(19).fill(/^missing: /)],
+      expected: [/^missing: table ip underbridge_nat \{$/, ...Array(21).fill(/^missing: /)],
     },
     {
       title: 'by a rule in another place',

@@ -347,6 +347,9 @@ export async function takeLock(ground: Ground, lock: Lock): Promise<() => Promis
 async function flushFirewall(router: Namespace): Promise<void> {
   await router.run('nft', 'delete', 'table', 'inet', 'underbridge');
   await router.run('nft', 'delete', 'table', 'ip', 'underbridge_nat');
+  // Not every kernel has these.
+  await router.attempt('nft', 'delete', 'table', 'netdev', 'underbridge_egress');
+  await router.attempt('nft', 'delete', 'table', 'arp', 'underbridge_arp');
 }
 
 async function flushRouting(router: Namespace, { uplink }: Devices, isp: string): Promise<void> {

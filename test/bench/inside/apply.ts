@@ -1,8 +1,10 @@
 // Runs in place of the router, in its image, with its Node options, after its entrypoint: applies the ruleset of a tunnel
 // that is up, with many forwards, again and again over itself. apply.ts ROUNDS COUNT... prints one JSON line.
+
 import { parseRouterConfig } from '../../../src/config/env.ts';
 import { type IfName, parseIpv4 } from '../../../src/net/address.ts';
 import type { Context } from '../../../src/plan/context.ts';
+import { extras } from '../../../src/plan/facts.ts';
 import { planRouter } from '../../../src/plan/router.ts';
 import { sampleEndpoint, sampleTunnel } from '../../../src/plan/sample.ts';
 import { renderNft } from '../../../src/ruleset/nft.ts';
@@ -69,6 +71,7 @@ function contextWith(count: number): Context {
       tunName: tun,
       openvpnUid,
       firewall: 'nft',
+      extras,
       canRejectBeforeRouting: true,
     },
     policy: { kind: 'forward', endpoint: sampleEndpoint, tun: sampleTunnel(tun) },
