@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } 
 import { copyFile, rm } from 'node:fs/promises';
 import { get } from 'node:http';
 import { dirname, join, resolve } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { $ } from 'zx';
 import { cacheRoot, ensureCached } from './cache.ts';
@@ -21,6 +22,8 @@ export interface Engine {
   readonly env: Readonly<Record<string, string>>;
   /** Runs the Docker client; returns stdout, trimmed. */
   docker(...args: string[]): Promise<string>;
+  /** What Docker's health check says of a container. Asks the engine itself: a client would take 40 ms of processor. */
+  health(container: string): Promise<string>;
   /** Compose v2, run as `docker-compose` is; `docker compose` finds it too. */
   readonly composeV2: string;
   /** Compose 1.29, where the machine's Debian has it. */
@@ -200,6 +203,12 @@ async function connect(place: Place): Promise<Engine> {
     version,
     env,
     docker,
+    health: async (container) => {
+      const { status, body } = await ask(place, `/containers/${container}/json`);
+      const { State }: { readonly State?: { readonly Health?: { readonly Status: string } } } = JSON.parse(body);
+      if (State === undefined) throw new Error(`${container}: the engine answered ${status} ${body}`);
+      return State.Health?.Status ?? 'none';
+    },
     composeV2,
     ...(composeV1 === undefined ? {} : { composeV1 }),
     stop: () =>
@@ -233,13 +242,24 @@ async function ensureComposeV1(): Promise<string | undefined> {
   return '/usr/bin/docker-compose';
 }
 
-async function answers({ socket }: RunFiles): Promise<boolean> {
-  return new Promise((done) => {
-    const request = get({ socketPath: socket, path: '/_ping', timeout: 5000 }, (response) => {
-      response.resume();
-      done(response.statusCode === 200);
+async function answers(place: RunFiles): Promise<boolean> {
+  try {
+    return (await ask(place, '/_ping')).status === 200;
+  } catch {
+    return false;
+  }
+}
+
+async function ask({ socket }: RunFiles, path: string): Promise<{ readonly status: number; readonly body: string }> {
+  return new Promise((done, fail) => {
+    const request = get({ socketPath: socket, path, timeout: 5000 }, async (response) => {
+      try {
+        done({ status: response.statusCode ?? 0, body: await text(response) });
+      } catch (error) {
+        fail(error);
+      }
     });
     request.on('timeout', () => request.destroy(new Error('timeout')));
-    request.on('error', () => done(false));
+    request.on('error', fail);
   });
 }
