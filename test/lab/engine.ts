@@ -5,7 +5,7 @@ import { get } from 'node:http';
 import { dirname, join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { $ } from 'zx';
+import { execa } from 'execa';
 import { cacheRoot, ensureCached } from './cache.ts';
 import { makeTree } from './debian.ts';
 import { clearNetwork, clearRunFiles, type RunFiles } from './leftovers.ts';
@@ -188,7 +188,8 @@ async function connect(place: Place): Promise<Engine> {
     DOCKER_CLI_HINTS: 'false',
   };
   const docker = async (...args: string[]) => {
-    const output = await $({ quiet: true, nothrow: true, env: { ...process.env, ...env } })`docker ${args}`;
+    // Not by zx: where SHLVL is unset or 0, its bash takes the socket on its stdin for a login, and reads .bashrc each time.
+    const output = await execa('docker', args, { reject: false, env });
     if (output.exitCode !== 0) {
       // A build tells on stdout what failed, and on stderr only that something did.
       const seen = output.stdout.trim().split('\n').slice(-15).join('\n');
@@ -220,9 +221,8 @@ async function connect(place: Place): Promise<Engine> {
 }
 
 async function ensureClient(): Promise<void> {
-  const found = await $({ quiet: true, nothrow: true })`command -v docker`;
   // Debian split the client off docker.io with trixie.
-  if (found.exitCode !== 0) await ensurePackages(['docker-cli']);
+  if ((await execa('docker', ['--version'], { reject: false })).exitCode !== 0) await ensurePackages(['docker-cli']);
 }
 
 /** Debian testing's Compose: a Go program that needs only glibc 2.34, so it runs outside its tree from bookworm on. */

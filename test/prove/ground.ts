@@ -27,6 +27,8 @@ export async function layGround(
 ): Promise<{ readonly ground: Ground; readonly world: World }> {
   const world = openWorld(engine, { isolated: networks, firewall: backend });
   await world.startScene(sceneServices.filter((service) => service !== 'probe'));
+  // Docker 28 on its own has the machine drop what of IPv6 crosses a bridge: then it would be the machine that holds.
+  await ownNamespace().attempt('sysctl', '-qw', 'net.bridge.bridge-nf-call-ip6tables=0');
   const [client, ispNamespace, web] = await Promise.all((['client2', 'isp', 'web'] as const).map(world.enter));
   if (client === undefined || ispNamespace === undefined || web === undefined)
     throw new Error('a container is missing');
