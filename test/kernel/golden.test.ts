@@ -19,7 +19,7 @@ import { makeNamespace, type Namespace, removeNamespace } from './lab/namespace.
 let ns: Namespace;
 
 before(async () => {
-  ns = await makeNamespace(`ub-golden-${process.pid % 10_000}`);
+  ns = await makeNamespace(`ub-golden-${process.pid}`);
 });
 
 after(() => removeNamespace(ns));

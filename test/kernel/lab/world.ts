@@ -85,7 +85,7 @@ let worlds = 0;
 /** Builds the world. Names carry the process id, so that runs at the same time do not meet. */
 export async function makeWorld(): Promise<World> {
   worlds += 1;
-  const id = `${process.pid % 10_000}${worlds}`;
+  const id = `${process.pid}-${worlds}`;
   const folder = await mkdtemp(joinPath(tmpdir(), 'underbridge-world-'));
   const names = ['router', 'lan', 'client', 'other', 'isp', 'server'].map((role) => `ub${id}-${role}`);
   const [router, lan, client, other, isp, server] = await Promise.all(names.map(makeNamespace));
