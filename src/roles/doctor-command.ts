@@ -58,8 +58,7 @@ async function observeContainer(env: Environment): Promise<ContainerWorld> {
     names: config?.profileNames ?? [env.CONFIG ?? ''].filter((name) => name !== ''),
     folder: configFolder,
   });
-  const secrets =
-    config !== undefined && profiles.kind === 'ok' ? withSecrets(profiles.value, config.credentials) : undefined;
+  const secrets = config !== undefined && profiles.kind === 'ok' ? withSecrets(profiles.value, config) : undefined;
   const missing = findMissing();
   const isCapability = ({ name }: { readonly name: string }) => name === 'capabilities';
   // Without it the kernel refuses to answer, which says nothing about what it could do.

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { defaultCredentialsPath } from '../config/credential-source.ts';
 import { type Environment, parseRouterConfig } from '../config/env.ts';
 import { parseGateway } from '../config/gateway.ts';
-import type { CredentialSource, FirewallChoice, RouterConfig } from '../config/router-config.ts';
+import type { FirewallChoice, RouterConfig } from '../config/router-config.ts';
 import { type Fault, faulty, ok, type Parsed } from '../errors.ts';
 import {
   contains,
@@ -20,11 +20,12 @@ import { findInterfaces, type RouterInterfaces, type SeenDefault } from '../plan
 import { planRouter } from '../plan/router.ts';
 import { sampleEndpoint, sampleFacts, sampleTunnel } from '../plan/sample.ts';
 import type { OneOrMore, Ruleset } from '../ruleset/model.ts';
-import { configFolder, readProfiles, readSecrets } from '../system/files.ts';
+import { configFolder, readProfiles, readSecrets, type SecretSources } from '../system/files.ts';
 import { checkFirewall } from '../system/firewall.ts';
 import { changeNetwork, type ObservedNetwork } from '../system/iproute.ts';
 import { observeNeighbour, solicit } from '../system/neighbour.ts';
-import { type OpenvpnSecrets, openvpnUid } from '../system/openvpn.ts';
+import { openvpnUid } from '../system/openvpn.ts';
+import type { OpenvpnSecrets } from '../system/openvpn-login.ts';
 import { findMissing } from '../system/prerequisites.ts';
 
 /** The tunnel's interface; persistent, so that rules and routes can name it before OpenVPN runs. */
@@ -80,7 +81,7 @@ export async function setUpRouter({
     return faulty(...faults, ...furtherFaults({ env, network, profiles }), ...missing);
   }
   const { config, warnings } = parsed.value;
-  const complete = profiles.kind === 'ok' ? withSecrets(profiles.value, config.credentials) : profiles;
+  const complete = profiles.kind === 'ok' ? withSecrets(profiles.value, config) : profiles;
   if (complete.kind === 'faults' && complete !== profiles) faults.push(...complete.faults);
   const interfaces = observeInterfaces(config, network);
   if (interfaces.kind === 'faults') {
@@ -126,10 +127,10 @@ const noSecondProfile: Fault = {
 /** Each profile with its secrets, or every fault, each once: profiles share the credentials of the settings. */
 export function withSecrets(
   [first, ...others]: readonly [Profile, ...Profile[]],
-  source: CredentialSource,
+  sources: SecretSources,
 ): Parsed<RouterSetup['profiles']> {
   const profiles = others.length > 0 ? 'several' : 'one';
-  const read = (profile: Profile) => ({ profile, secrets: readSecrets({ source, profile, profiles }) });
+  const read = (profile: Profile) => ({ profile, secrets: readSecrets({ sources, profile, profiles }) });
   const all = [read(first), ...others.map(read)];
   const faults = all.flatMap(({ secrets }) => (secrets.kind === 'faults' ? secrets.faults : []));
   const [one, ...more] = all.flatMap(({ profile, secrets }) =>
@@ -195,7 +196,7 @@ function furtherFaults({
   // Credentials by settings may be what is faulty; the file where everybody looks for them is not.
   const source = { kind: 'file', path: defaultCredentialsPath, required: false } as const;
   const isFile = !Object.keys(env).some((name) => name.startsWith('OPENVPN_') && env[name] !== '');
-  const secrets = profiles.kind === 'ok' && isFile ? withSecrets(profiles.value, source) : undefined;
+  const secrets = profiles.kind === 'ok' && isFile ? withSecrets(profiles.value, { credentials: source }) : undefined;
   return [
     ...(gateway.kind === 'ok' && interfaces.kind === 'faults' ? interfaces.faults : []),
     ...(secrets?.kind === 'faults' ? secrets.faults : []),

@@ -1,4 +1,4 @@
-import { backoffMs, type Cause, isOfWholeProfile } from './cause.ts';
+import { backoffMs, type Cause, isOfWholeProfile, isRefusedLogin } from './cause.ts';
 import type { Endpoint, ResolverScope } from './policy.ts';
 
 /** The moment of an event, and a number of chance: the only way that either gets in here. */
@@ -89,8 +89,8 @@ export function recordFailure({
   readonly at: Moment;
 }): ProfileRecord {
   const failures = record.failures + 1;
-  const refusals = record.refusals + (cause.code === 'auth-failed' ? 1 : 0);
-  const isLocked = cause.code === 'auth-failed' && refusals >= authLimit;
+  const refusals = record.refusals + (isRefusedLogin(cause.code) ? 1 : 0);
+  const isLocked = isRefusedLogin(cause.code) && refusals >= authLimit;
   const backoff = isLocked ? slowAuthMs : backoffMs({ code: cause.code, failures });
   // What is wrong with one server need not be wrong with the next one.
   const isNextFree = !isRoundOver && !isOfWholeProfile(cause.code);
