@@ -105,21 +105,3 @@ test('says that the server asks for a code that nothing can make', async () => {
     );
   });
 });
-
-test('does not start without a secret for a static challenge, nor with one that is not base32', async () => {
-  const CONFIG = join(folder, 'static.ovpn');
-  for (const [env, says] of [
-    [{ CONFIG }, /static\.ovpn:\d+: the server asks for a one-time code at every login, and there is no TOTP secret/],
-    [{ CONFIG, TOTP_SECRET: 'hunter1' }, /TOTP_SECRET: the TOTP secret is not base32: character 7 is not one of A-Z/],
-    [
-      { CONFIG, TOTP_SECRET_FILE: join(folder, 'verify') },
-      /TOTP_SECRET_FILE: the TOTP secret is not base32: character 1/,
-    ],
-    [{ CONFIG, TOTP_SECRET: secret, TOTP_SECRET_FILE: '/x' }, /TOTP_SECRET: is set, and so is TOTP_SECRET_FILE/],
-  ] as const) {
-    const router = world.startRouter(env);
-    assert.equal((await router.process.exited).exitCode, 1);
-    assert.match(router.output(), says);
-    assert.ok(!router.output().includes('hunter1'));
-  }
-});

@@ -73,10 +73,3 @@ test('heals when both servers die', async () => {
   assert.match(await askTcp(world.client, addresses.web, ports.web), /^10\.[89]\.0\.2$/);
   assert.equal(await world.leaked(), 0);
 });
-
-test('refuses a standby without a second profile', async () => {
-  await lab.stop();
-  const alone = world.startRouter({ STANDBY: 'on' });
-  assert.equal((await alone.process.exited).exitCode, 1);
-  assert.match(alone.output(), /STANDBY="on": there is only one profile, and the second tunnel needs another one/);
-});
