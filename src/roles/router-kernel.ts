@@ -115,7 +115,7 @@ export function openRouterKernel({
     if (seen.status === 'rejected') throw seen.reason;
     if (loaded.status === 'rejected') throw loaded.reason;
     const before = seen.value;
-    facts = await refreshFacts({ facts, config, network: before });
+    facts = await refreshFacts({ facts, config, network: before, log });
     const plan = planRouter({ config, facts, policy });
     if (facts !== known) await applyFirewall(plan);
     // Our own events end here. Those of the network stay: a cheap look more, and nobody's change gets lost in them.
@@ -157,7 +157,7 @@ export function openRouterKernel({
     watch.forget('network');
     const [network, ipv6] = await Promise.all([changeNetwork([]), findIpv6Drift()]);
     const known = facts;
-    facts = await refreshFacts({ facts, config, network });
+    facts = await refreshFacts({ facts, config, network, log });
     const plan = planRouter({ config, facts, policy });
     const inFirewall = isFirewallSuspect || facts !== known ? await findFirewallDrift(plan) : [];
     const elsewhere = [

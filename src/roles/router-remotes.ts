@@ -23,7 +23,7 @@ function endpointSource(profile: Profile, profileIndex: number): EndpointSource 
   if (first !== undefined && endpoints.length === profile.remotes.length) {
     return { kind: 'addresses', endpoints: [first, ...others] };
   }
-  return { kind: 'names', scope: resolverScope(readFileSync('/etc/resolv.conf', 'utf8')) };
+  return { kind: 'names', scope: observeResolverScope() };
 }
 
 function literalEndpoints(profile: Profile, profileIndex: number): readonly Endpoint[] {
@@ -36,7 +36,8 @@ function literalEndpoints(profile: Profile, profileIndex: number): readonly Endp
 }
 
 /** Docker's resolver on loopback hides which servers it asks; up to Docker 27 it asks from this namespace. */
-function resolverScope(resolvConf: string): ResolverScope {
+export function observeResolverScope(): ResolverScope {
+  const resolvConf = readFileSync('/etc/resolv.conf', 'utf8');
   const servers = [...resolvConf.matchAll(/^\s*nameserver\s+(\S+)/gm)].flatMap(
     ([, server = '']) => parseIpv4(server) ?? [],
   );

@@ -23,6 +23,7 @@ import type { OneOrMore, Ruleset } from '../ruleset/model.ts';
 import { configFolder, readProfiles, readSecrets, type SecretSources } from '../system/files.ts';
 import { checkFirewall } from '../system/firewall.ts';
 import { changeNetwork, type ObservedNetwork } from '../system/iproute.ts';
+import type { Log } from '../system/log.ts';
 import { observeNeighbour, solicit } from '../system/neighbour.ts';
 import { openvpnUid } from '../system/openvpn.ts';
 import type { OpenvpnSecrets } from '../system/openvpn-login.ts';
@@ -155,28 +156,41 @@ export function hasDevice({ links }: ObservedNetwork, name: IfName): boolean {
 }
 
 /**
- * The facts as they are now: Docker may have taken a network away and given it back with another name or address. While
- * one is missing the old facts stand, and an attempt fails for want of a route.
+ * The facts as they are now: Docker may have taken a network away and given it back with another name or address, or
+ * another gateway. While they do not fit the settings the old facts stand, an attempt fails for want of a route, and the
+ * log and the health report say why.
  */
 export async function refreshFacts({
   facts,
   config,
   network,
+  log,
 }: {
   readonly facts: RouterFacts;
   readonly config: RouterConfig;
   readonly network: ObservedNetwork;
+  readonly log: Log;
 }): Promise<RouterFacts> {
   const interfaces = observeInterfaces(config, network);
-  if (interfaces.kind === 'faults') return facts;
+  if (interfaces.kind === 'faults') {
+    const [fault] = interfaces.faults;
+    if (fault === undefined || fault.problem === facts.networkFault?.problem) return facts;
+    const { name, ...rest } = fault;
+    log.warn('the networks of this container do not fit', { setting: name, ...rest });
+    return { ...facts, networkFault: fault };
+  }
   const { lan, uplink, gateways } = interfaces.value;
+  // Without a default route there are several that could be the gateway, and the one that was found is one of them.
   const isSame =
+    facts.networkFault === undefined &&
+    (gateways.length > 1 || gateways[0] === facts.uplink.gateway) &&
     lan.name === facts.lan.name &&
     uplink.name === facts.uplink.name &&
     renderCidr(uplink.cidr) === renderCidr(facts.uplink.cidr);
   if (isSame) return facts;
   const gateway = (await findGateway(interfaces.value)) ?? gateways[0];
-  return { ...facts, lan, uplink: { ...uplink, gateway } };
+  const { networkFault: _, ...known } = facts;
+  return { ...known, lan, uplink: { ...uplink, gateway } };
 }
 
 /** What can still be told while a setting is faulty, so that the user does not learn of it one start later. */

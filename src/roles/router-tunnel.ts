@@ -20,7 +20,7 @@ import {
   type TunnelState,
 } from '../tunnel/machine.ts';
 import { type Endpoint, renderEndpoint, type TunnelLink, type TunnelPolicy } from '../tunnel/policy.ts';
-import { listProfiles, resolveRemotes } from './router-remotes.ts';
+import { listProfiles, observeResolverScope, resolveRemotes } from './router-remotes.ts';
 import type { RouterSetup } from './router-setup.ts';
 
 /** One tunnel on a device of its own: its machine, its OpenVPN, its probe and its timer. */
@@ -86,7 +86,7 @@ export function openTunnel({
   const execute = (effect: TunnelEffect): void => {
     switch (effect.kind) {
       case 'apply':
-        return owner.apply(effect.policy);
+        return owner.apply(current(effect.policy));
       case 'forget-flows':
         return owner.forgetFlows();
       case 'resolve':
@@ -193,6 +193,11 @@ export function openTunnel({
     },
     ended: () => ending,
   };
+}
+
+/** The machine knows the resolvers of its start; a network that came back may have brought others. */
+function current(policy: TunnelPolicy): TunnelPolicy {
+  return policy.kind === 'resolve' ? { ...policy, scope: observeResolverScope() } : policy;
 }
 
 function isProven(state: TunnelState): boolean {

@@ -141,6 +141,7 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
       isServing: kernel.isServing(),
       repairs: kernel.repairs(),
       firewall: kernel.facts().firewall,
+      networkFault: kernel.facts().networkFault,
       now,
     }));
     const report = reportHealth(snapshots[carrier] ?? assertSome(snapshots[0]));
