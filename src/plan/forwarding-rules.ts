@@ -1,8 +1,9 @@
 import type { PortForward } from '../config/router-config.ts';
 import { type Port, renderSubnet } from '../net/address.ts';
+import { isNonEmpty } from '../one-or-more.ts';
 import type { Chain, DnatEntry, Match, Rule, Table } from '../ruleset/model.ts';
 import type { TunnelLink } from '../tunnel/policy.ts';
-import { type Context, dnsTraffic, enforcedResolvers, isNonEmpty, type PlanConfig } from './context.ts';
+import { type Context, dnsTraffic, enforcedResolvers, type PlanConfig } from './context.ts';
 import { closed, natTable } from './lockdown.ts';
 
 /** What may pass between clients and the tunnel: only in `forward`, and only between these two interfaces. */

@@ -1,15 +1,7 @@
 import { renderSubnet } from '../net/address.ts';
+import { isNonEmpty } from '../one-or-more.ts';
 import type { Match, Rule } from '../ruleset/model.ts';
-import {
-  type Context,
-  dnsTraffic,
-  endpointsOf,
-  isLoopback,
-  isNonEmpty,
-  linksOf,
-  partsOf,
-  tunNamesOf,
-} from './context.ts';
+import { type Context, dnsTraffic, endpointsOf, isLoopback, linksOf, partsOf, tunNamesOf } from './context.ts';
 import { baseRules, loopback } from './lockdown.ts';
 
 /**

@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { contains, parseIpv4 } from '../net/address.ts';
+import type { OneOrMore } from '../one-or-more.ts';
 import { firstHop, type Profile } from '../openvpn/profile.ts';
 import { resolveHost } from '../system/resolve.ts';
-import type { EndpointSource, ListedProfile, OneOrMore } from '../tunnel/failover.ts';
+import type { EndpointSource, ListedProfile } from '../tunnel/failover.ts';
 import type { Endpoint, ResolverScope } from '../tunnel/policy.ts';
 import type { ProfileSetup, RouterSetup } from './router-setup.ts';
 

@@ -14,12 +14,13 @@ import {
   renderCidr,
   renderSubnet,
 } from '../net/address.ts';
+import type { OneOrMore } from '../one-or-more.ts';
 import { firstHop, type Profile, type ProfileRemote } from '../openvpn/profile.ts';
 import type { Firewall, RouterFacts } from '../plan/facts.ts';
 import { findInterfaces, type RouterInterfaces, type SeenDefault } from '../plan/interfaces.ts';
 import { planRouter } from '../plan/router.ts';
 import { sampleEndpoint, sampleFacts, sampleTunnel } from '../plan/sample.ts';
-import type { OneOrMore, Ruleset } from '../ruleset/model.ts';
+import type { Ruleset } from '../ruleset/model.ts';
 import { configFolder, readProfiles, readSecrets, type SecretSources } from '../system/files.ts';
 import { checkFirewall } from '../system/firewall.ts';
 import { changeNetwork, type ObservedNetwork } from '../system/iproute.ts';

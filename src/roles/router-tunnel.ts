@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { assertNever } from '../errors.ts';
 import { contains, type IfName, type Ipv4 } from '../net/address.ts';
+import type { OneOrMore } from '../one-or-more.ts';
 import { renderArguments, renderProfile } from '../openvpn/profile.ts';
 import { enforcedResolvers, probeAddresses } from '../plan/context.ts';
 import type { RouterFacts } from '../plan/facts.ts';
@@ -10,7 +11,6 @@ import type { Log } from '../system/log.ts';
 import { type OpenvpnProcess, openvpnUid, startOpenvpn } from '../system/openvpn.ts';
 import { startProbe, type Target } from '../system/probe.ts';
 import { hintOf } from '../tunnel/cause.ts';
-import type { OneOrMore } from '../tunnel/failover.ts';
 import {
   type Course,
   initialState,

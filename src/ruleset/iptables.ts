@@ -1,16 +1,6 @@
 import { assertNever } from '../errors.ts';
-import type {
-  Chain,
-  ConntrackState,
-  Hook,
-  IcmpType,
-  Match,
-  OneOrMore,
-  Rule,
-  Ruleset,
-  Table,
-  Verdict,
-} from './model.ts';
+import type { OneOrMore } from '../one-or-more.ts';
+import type { Chain, ConntrackState, Hook, IcmpType, Match, Rule, Ruleset, Table, Verdict } from './model.ts';
 
 /**
  * A ruleset for kernels without nf_tables, table by table as iptables names them. Every chain of ours has the prefix

@@ -1,3 +1,4 @@
+import type { OneOrMore } from '../one-or-more.ts';
 import { backoffMs, type Cause, isOfWholeProfile, isRefusedLogin } from './cause.ts';
 import type { Endpoint, ResolverScope } from './policy.ts';
 
@@ -20,8 +21,6 @@ export interface ListedProfile {
   readonly name: string;
   readonly source: EndpointSource;
 }
-
-export type OneOrMore<T> = readonly [T, ...T[]];
 
 /** What the user wants of a list of profiles. */
 export interface FailoverSettings {

@@ -1,4 +1,5 @@
 import { assertNever } from '../errors.ts';
+import { isNonEmpty, type OneOrMore } from '../one-or-more.ts';
 import type { Cause } from './cause.ts';
 import {
   authLimit,
@@ -10,7 +11,6 @@ import {
   type ListedProfile,
   type Moment,
   newRecord,
-  type OneOrMore,
   type ProfileRecord,
   recordFailure,
   recordSuccess,
@@ -429,8 +429,4 @@ function withProfile({ profiles, profileIndex }: Course, record: ProfileRecord):
 
 function stay(state: TunnelState): Step {
   return { state, effects: [] };
-}
-
-function isNonEmpty<T>(values: readonly T[]): values is OneOrMore<T> {
-  return values.length > 0;
 }
