@@ -14,6 +14,7 @@ import { hintOf } from '../tunnel/cause.ts';
 import {
   type Course,
   initialState,
+  isProven,
   step,
   type TunnelEffect,
   type TunnelEvent,
@@ -198,10 +199,6 @@ export function openTunnel({
 /** The machine knows the resolvers of its start; a network that came back may have brought others. */
 function current(policy: TunnelPolicy): TunnelPolicy {
   return policy.kind === 'resolve' ? { ...policy, scope: observeResolverScope() } : policy;
-}
-
-function isProven(state: TunnelState): boolean {
-  return state.kind === 'up' && state.isProven;
 }
 
 function logTransition(log: Log, state: TunnelState): void {

@@ -1,3 +1,4 @@
+import { assertNever } from '../errors.ts';
 import type { OneOrMore } from '../one-or-more.ts';
 import { backoffMs, type Cause, isOfWholeProfile, isRefusedLogin } from './cause.ts';
 import type { Endpoint, ResolverScope } from './policy.ts';
@@ -158,30 +159,40 @@ export function waitFor({
   return Math.max(1, isSame ? restMs : Math.max(restMs, jittered(changeMs, at)));
 }
 
-/** The profile to go back to from a tunnel that works; undefined while it is better to stay. */
-export function chooseFailback({
-  profiles,
-  profileIndex,
-  failback,
-  provenMs,
-  busyMs,
-  nowMs,
-}: {
-  readonly profiles: readonly ProfileRecord[];
-  /** The profile in use. */
-  readonly profileIndex: number;
+/** Whether a tunnel that works may be left for one that stands before it. */
+export function isTimeToGoBack({ failback, provenMs, busyMs, nowMs }: Steadiness): boolean {
+  switch (failback.kind) {
+    case 'off':
+      return false;
+    case 'idle':
+      return nowMs - Math.max(provenMs, busyMs) >= steadyMs;
+    case 'after':
+      return nowMs - provenMs >= Math.max(steadyMs, failback.ms);
+    default:
+      return assertNever(failback);
+  }
+}
+
+interface Steadiness {
   readonly failback: FailoverSettings['failback'];
   /** When the tunnel was proven, and when clients last used it. */
   readonly provenMs: number;
   readonly busyMs: number;
   readonly nowMs: number;
+}
+
+/** The profile to go back to from a tunnel that works; undefined while it is better to stay. */
+export function chooseFailback({
+  profiles,
+  profileIndex,
+  ...steadiness
+}: Steadiness & {
+  readonly profiles: readonly ProfileRecord[];
+  /** The profile in use. */
+  readonly profileIndex: number;
 }): number | undefined {
-  const isTime = {
-    off: false,
-    idle: nowMs - Math.max(provenMs, busyMs) >= steadyMs,
-    after: nowMs - provenMs >= Math.max(steadyMs, failback.kind === 'after' ? failback.ms : 0),
-  }[failback.kind];
-  if (!isTime) return undefined;
+  if (!isTimeToGoBack(steadiness)) return undefined;
+  const { nowMs } = steadiness;
   const index = profiles
     .slice(0, profileIndex)
     .findIndex(({ isGivenUp, coolUntilMs }) => !isGivenUp && coolUntilMs <= nowMs);

@@ -148,6 +148,11 @@ export function initialState([first, ...others]: OneOrMore<ListedProfile>, setti
   return { kind: 'blocked', course, cause: { code: 'starting', text: 'the router is starting' } };
 }
 
+/** True for a tunnel that a probe has come back through. */
+export function isProven(state: TunnelState): state is Up & { readonly isProven: true } {
+  return state.kind === 'up' && state.isProven;
+}
+
 /** The next state, and what has to be done for it. */
 export function step(state: TunnelState, event: TunnelEvent, at: Moment): Step {
   if (state.kind === 'stopping') return stay(state);

@@ -1,5 +1,5 @@
-import { type FailoverSettings, steadyMs } from './failover.ts';
-import type { TunnelState } from './machine.ts';
+import { type FailoverSettings, isTimeToGoBack, steadyMs } from './failover.ts';
+import { isProven, type TunnelState } from './machine.ts';
 
 /**
  * Which of several tunnels carries the clients, by the order of their profiles. One that works is not left for another
@@ -18,20 +18,15 @@ export function chooseCarrier({
   readonly failback: FailoverSettings['failback'];
   readonly nowMs: number;
 }): number {
-  const works = (tunnel: TunnelState | undefined) => tunnel?.kind === 'up' && tunnel.isProven;
   const current = tunnels[carrier];
-  if (current?.kind === 'up' && current.isProven) {
-    const isTime = {
-      off: false,
-      idle: nowMs - Math.max(current.provenMs, current.busyMs) >= steadyMs,
-      after: nowMs - current.provenMs >= Math.max(steadyMs, failback.kind === 'after' ? failback.ms : 0),
-    }[failback.kind];
-    const isSteady = (tunnel: TunnelState) =>
-      tunnel.kind === 'up' && tunnel.isProven && nowMs - tunnel.provenMs >= steadyMs;
+  if (current !== undefined && isProven(current)) {
+    const { provenMs, busyMs } = current;
+    if (!isTimeToGoBack({ failback, provenMs, busyMs, nowMs })) return carrier;
+    const isSteady = (tunnel: TunnelState) => isProven(tunnel) && nowMs - tunnel.provenMs >= steadyMs;
     const earlier = tunnels.slice(0, carrier).findIndex(isSteady);
-    return isTime && earlier >= 0 ? earlier : carrier;
+    return earlier >= 0 ? earlier : carrier;
   }
-  const working = tunnels.findIndex(works);
+  const working = tunnels.findIndex(isProven);
   if (working >= 0) return working;
   if (current?.kind === 'up') return carrier;
   const up = tunnels.findIndex(({ kind }) => kind === 'up');
