@@ -11,8 +11,8 @@ import type { Log } from '../system/log.ts';
 import { type OpenvpnProcess, openvpnUid, startOpenvpn } from '../system/openvpn.ts';
 import { startProbe, type Target } from '../system/probe.ts';
 import { hintOf } from '../tunnel/cause.ts';
+import type { Course } from '../tunnel/course.ts';
 import {
-  type Course,
   initialState,
   isProven,
   step,
