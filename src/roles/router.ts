@@ -39,6 +39,7 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
   failed.catch(() => undefined);
   /** Which tunnel clients leave by. */
   let carrier = 0;
+  const startMs = performance.now();
   /** The last that each tunnel asked for, and the last of those that the kernel has confirmed. */
   const wanted: TunnelPolicy[] = [];
   const confirmed: (TunnelPolicy | undefined)[] = [];
@@ -77,7 +78,13 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
 
   const select = (): boolean => {
     const states = tunnels.map((tunnel) => tunnel.state());
-    const next = chooseCarrier({ tunnels: states, carrier, failback: config.failback, nowMs: performance.now() });
+    const next = chooseCarrier({
+      tunnels: states,
+      carrier,
+      failback: config.failback,
+      startMs,
+      nowMs: performance.now(),
+    });
     if (next === carrier) return false;
     log.info('clients change the tunnel', { from: tunnels[carrier]?.tunName, to: tunnels[next]?.tunName });
     carrier = next;
