@@ -119,7 +119,7 @@ export async function setUpRouter({
   });
 }
 
-const noSecondProfile: Fault = {
+export const noSecondProfile: Fault = {
   name: 'STANDBY',
   value: 'on',
   problem: 'there is only one profile, and the second tunnel needs another one',
