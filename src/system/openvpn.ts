@@ -292,5 +292,5 @@ function createReceiver({
  * server with what names the session and the user.
  */
 export function withoutSecrets(message: string): string {
-  return message.replace(/^(Send to HTTP proxy: '[^:']*).*$/s, "$1…'").replace(/(CRV1:[^:]*:)[^:]*:[^:]*/, '$1…:…');
+  return message.replace(/^(Send to HTTP proxy: '[\w-]*).*$/s, "$1…'").replace(/(CRV1:[^:]*:)[^:]*:[^:]*/, '$1…:…');
 }

@@ -73,3 +73,23 @@ test('heals when both servers die', async () => {
   assert.match(await askTcp(world.client, addresses.web, ports.web), /^10\.[89]\.0\.2$/);
   assert.equal(await world.leaked(), 0);
 });
+
+test("refuses a server that gives the other tunnel's server address", async () => {
+  await lab.servers[1]?.stop();
+  const pushes = [
+    `dhcp-option DNS ${addresses.resolver}`,
+    'topology subnet',
+    `ifconfig ${addresses.server} 255.255.255.0`,
+  ];
+  await world.startServer({
+    address: addresses.secondServer,
+    device: 'tun1',
+    subnet: ['10.9.0.0', '255.255.255.0'],
+    pushesNothingElse: true,
+    pushes,
+  });
+  await lab.router.process.says(`the server gave ${addresses.server}, which belongs to the other tunnel`);
+  assert.equal(await askTcp(world.client, addresses.web, ports.web), inside[0]);
+  assert.equal(await lab.carrier(), 0);
+  assert.equal(await world.leaked(), 0);
+});
