@@ -217,6 +217,11 @@ function handshake(state: Dialing, ms: number): Step {
 }
 
 function dialTimer(state: Dialing, timer: TimerName, at: Moment): Step {
+  if (timer === 'contact' && state.phase === 'preparing' && state.isHeld) {
+    // OpenVPN is ready, and the kernel is not: ten thousand forwards take seconds. Loaded or refused, it will answer.
+    const { epoch } = state.course;
+    return { state, effects: [{ kind: 'arm-timer', timer: 'contact', epoch, ms: contactMs }] };
+  }
   const server = renderEndpoint(state.endpoint);
   if (timer === 'contact' && (state.phase === 'preparing' || state.phase === 'contacting')) {
     const cause: Cause =
