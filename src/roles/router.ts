@@ -4,6 +4,7 @@ import { type HealthReport, reportHealth, reportTunnel } from '../health/report.
 import type { IfName } from '../net/address.ts';
 import type { OneOrMore } from '../one-or-more.ts';
 import { tunNamesOf } from '../plan/context.ts';
+import { removeOtherFirewalls } from '../system/firewall.ts';
 import { serveHealth } from '../system/http.ts';
 import type { Log } from '../system/log.ts';
 import { makeRunFolder } from '../system/openvpn.ts';
@@ -16,6 +17,9 @@ import { ensureTun, openTunnel, type RouterTunnel } from './router-tunnel.ts';
 
 /** Docker kills after 10 s; a stop takes 50 ms unless something hangs. */
 const stopMs = 1_500;
+
+/** Looking for them takes four programs, and the first connection goes before; OpenVPN's second packet goes after. */
+const leftoverMs = 900;
 
 /** A running router. */
 export interface Router {
@@ -37,6 +41,7 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
   const { promise: firstPolicy, resolve: announceFirstPolicy } = Promise.withResolvers<void>();
   // The owner awaits it later; until then a rejection is not unhandled.
   failed.catch(() => undefined);
+  let leftoverTimer: NodeJS.Timeout | undefined;
   /** Which tunnel clients leave by. */
   let carrier = 0;
   const startMs = performance.now();
@@ -159,6 +164,17 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
     return { ...report, tunnels: each };
   };
 
+  /** Rules of another program's run would keep everything shut. */
+  const removeLeftovers = async () => {
+    try {
+      const programs = await removeOtherFirewalls(setup.facts.firewall);
+      if (programs.length > 0) log.warn('rules of an earlier FIREWALL were removed', { programs });
+    } catch (error) {
+      if (!(error instanceof UnderbridgeError)) throw error;
+      log.debug('no rules of an earlier FIREWALL were looked for', { reason: error.message });
+    }
+  };
+
   const listen = () => serveHealth({ ...config.healthAddress, report: health });
   // An address that is ours only after the claim cannot be listened on before it.
   const isLate = config.healthAddress.host === config.gateway.address && !setup.isClaimed;
@@ -173,6 +189,7 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
   const serve = async () => {
     await kernel.serve(firstPolicy);
     server ??= await listen();
+    leftoverTimer = setTimeout(() => void removeLeftovers(), leftoverMs);
   };
   for (const tunnel of tunnels) tunnel.dispatch({ kind: 'start' });
   void serve().catch((error) => giveUp(error instanceof UnderbridgeError ? error : unexpected(error)));
@@ -181,6 +198,7 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
     failed,
     stop: async () => {
       for (const tunnel of tunnels) tunnel.dispatch({ kind: 'stop' });
+      clearTimeout(leftoverTimer);
       kernel.stop();
       server?.close();
       // A tool that hangs must not keep the container from ending: its namespace ends with it.
