@@ -1,3 +1,4 @@
+import type { Fault } from '../errors.ts';
 import type { IfName, Ipv4, Ipv4Cidr } from '../net/address.ts';
 
 /** The programs that can load a ruleset. */
@@ -25,6 +26,8 @@ export interface RouterFacts {
   readonly firewall: Firewall;
   /** What the kernel has beyond what is needed. */
   readonly extras: readonly Extra[];
+  /** Why the networks of the container do not fit the settings any more; what else is here is then of before. */
+  readonly networkFault?: Fault;
   /** Linux ≥ 5.9 can reset a TCP connection before routing, so that clients fail at once. */
   readonly canRejectBeforeRouting: boolean;
 }

@@ -1,9 +1,10 @@
 import type { PortForward } from '../config/router-config.ts';
 import type { Port } from '../net/address.ts';
+import { isNonEmpty } from '../one-or-more.ts';
 import type { Chain, DnatEntry, Match, Rule, Table } from '../ruleset/model.ts';
 import type { TunnelLink } from '../tunnel/policy.ts';
 import { planLimit } from './connection-limit.ts';
-import { type Context, dnsTraffic, enforcedResolvers, isNonEmpty, type PlanConfig } from './context.ts';
+import { type Context, dnsTraffic, enforcedResolvers, type PlanConfig } from './context.ts';
 import { closed, natTable } from './lockdown.ts';
 import { planMasquerade } from './source-ports.ts';
 

@@ -1,6 +1,7 @@
 import { renderSubnet } from '../net/address.ts';
+import { isNonEmpty } from '../one-or-more.ts';
 import type { Match, Rule, Table } from '../ruleset/model.ts';
-import { type Context, dnsTraffic, endpointsOf, isLoopback, isNonEmpty, partsOf } from './context.ts';
+import { type Context, dnsTraffic, endpointsOf, isLoopback, partsOf } from './context.ts';
 import { arpTable, egressTable } from './lockdown.ts';
 
 /**

@@ -1,16 +1,8 @@
 import { renderSubnet } from '../net/address.ts';
+import { isNonEmpty } from '../one-or-more.ts';
 import type { Match, Rule } from '../ruleset/model.ts';
 import { planLimit } from './connection-limit.ts';
-import {
-  type Context,
-  dnsTraffic,
-  endpointsOf,
-  isLoopback,
-  isNonEmpty,
-  linksOf,
-  partsOf,
-  tunNamesOf,
-} from './context.ts';
+import { type Context, dnsTraffic, endpointsOf, isLoopback, linksOf, partsOf, tunNamesOf } from './context.ts';
 import { baseRules, loopback } from './lockdown.ts';
 
 /**

@@ -127,7 +127,7 @@ export function openRouterKernel({
     if (loaded.status === 'rejected') throw loaded.reason;
     if (changed.status === 'rejected') throw changed.reason;
     network = changed.value;
-    facts = await refreshFacts({ facts, config, network });
+    facts = await refreshFacts({ facts, config, network, log });
     if (facts !== known) {
       plan = planRouter({ config, facts, policy });
       await applyFirewall(plan);
@@ -174,7 +174,7 @@ export function openRouterKernel({
     const [seen, ipv6] = await Promise.all([changeNetwork([]), findIpv6Drift()]);
     network = seen;
     const known = facts;
-    facts = await refreshFacts({ facts, config, network });
+    facts = await refreshFacts({ facts, config, network, log });
     const plan = planRouter({ config, facts, policy });
     const isUplinkNew = indexOf(network, facts.uplink.name) !== uplinkIndex;
     const inFirewall = isFirewallSuspect || isUplinkNew || facts !== known ? await findFirewallDrift(plan) : [];

@@ -1,4 +1,5 @@
 import type { IfName, Ipv4, Port } from '../net/address.ts';
+import type { OneOrMore } from '../one-or-more.ts';
 
 /**
  * A firewall ruleset as plain data, independent of the tool that loads it.
@@ -106,7 +107,6 @@ export interface PortSpan {
 
 export type IcmpType = 'echo-request' | 'destination-unreachable' | 'time-exceeded';
 export type ConntrackState = 'invalid' | 'established' | 'related' | 'new';
-export type OneOrMore<T> = readonly [T, ...T[]];
 
 export type Verdict =
   | { readonly kind: 'accept' }

@@ -1,5 +1,6 @@
 import { assertNever } from '../errors.ts';
 import { type Ipv4, toNumber } from '../net/address.ts';
+import type { OneOrMore } from '../one-or-more.ts';
 import type {
   Chain,
   ConntrackState,
@@ -8,7 +9,6 @@ import type {
   Hook,
   IcmpType,
   Match,
-  OneOrMore,
   PortSpan,
   Rule,
   Ruleset,

@@ -96,7 +96,8 @@ export function startProbe({
     if (isAnswered) {
       hasAnswered = true;
       const tookMs = performance.now() - startMs;
-      waitMs = Math.min(mostMs, Math.max(leastMs, 3 * tookMs));
+      // The resolver takes whole milliseconds only.
+      waitMs = Math.round(Math.min(mostMs, Math.max(leastMs, 3 * tookMs)));
       return prove(packets);
     }
     if (hasAnswered && (meanwhile ?? 0) >= busyPackets) return prove(packets);
@@ -152,11 +153,11 @@ async function ask({ target, ...question }: Question & { readonly target: Exclud
 
 const maxResolvers = 4;
 
-/** Resolves as soon as one of them is true, or none is. */
+/** Resolves as soon as one of them is true. */
 function isAnyTrue(answers: readonly Promise<boolean>[]): Promise<boolean> {
   return new Promise((resolve, reject) => {
     for (const answer of answers) answer.then((isTrue) => isTrue && resolve(true), reject);
-    Promise.all(answers).then(() => resolve(false), reject);
+    void Promise.allSettled(answers).then(() => resolve(false));
   });
 }
 

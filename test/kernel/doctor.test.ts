@@ -141,6 +141,11 @@ describe('finds', () => {
     await writeFile(trusting, `${good.replace('remote-cert-tls server\n', '')}\n`);
     const believed = await examine({ env: { CONFIG: trusting } });
     assert.deepEqual(believed.codes, ['UB_DOCTOR_SERVER_CHECK'], believed.output);
+    const second = await examine({ env: { CONFIG: `${settings.CONFIG}, ${trusting}` } });
+    assert.deepEqual(second.codes, ['UB_DOCTOR_SERVER_CHECK'], second.output);
+    assert.match(second.output, /trusting\.ovpn takes any certificate/);
+    const alone = await examine({ env: { STANDBY: 'on' } });
+    assert.deepEqual(alone.codes, ['UB_DOCTOR_SETTING'], alone.output);
   });
 
   test('all of a bad set-up at once', async () => {

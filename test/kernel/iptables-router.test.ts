@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:
 import { tmpdir } from 'node:os';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { askDns, askTcp, floodDuring } from './lab/client.ts';
+import { askDns, askTcp, floodDuring, sentBy, startFlood } from './lab/client.ts';
 import { pidsIn } from './lab/namespace.ts';
 import { addresses, makeWorld, ports, type RunningRouter, type World } from './lab/world.ts';
 
@@ -198,4 +198,35 @@ describe('a router on a machine without nft', () => {
     assert.equal((await router.process.exited).exitCode, 1);
     assert.match(router.output(), /FIREWALL: the kernel does not take the firewall's rules \(nft .*ENOENT/);
   });
+});
+
+describe('another FIREWALL in a namespace that stays', () => {
+  for (const [before, after] of [
+    ['iptables-legacy', 'nft'],
+    ['iptables-nft', 'iptables-legacy'],
+  ] as const) {
+    it(`takes the rules of ${before} away once those of ${after} hold, and no others`, async () => {
+      const world = await makeWorld();
+      try {
+        await world.startServer();
+        await world.router.run(before, '-t', 'nat', '-N', 'DOCKER_OUTPUT');
+        const first = world.startRouter({ FIREWALL: before });
+        await first.untilHealthy();
+        await first.stop();
+        const flood = startFlood(world.other, addresses.web, ports.web, 4);
+        const second = world.startRouter({ FIREWALL: after });
+        await second.untilHealthy();
+        assert.equal(await askTcp(world.client, addresses.web, ports.web), '10.8.0.2');
+        assert.match(second.output(), new RegExp(`rules of an earlier FIREWALL were removed .*${before}`));
+        const left = await world.router.run(`${before}-save`);
+        assert.doesNotMatch(left, /ub-|DROP/);
+        assert.match(left, /^:DOCKER_OUTPUT/m);
+        assert.ok((await sentBy(flood)) > 500);
+        assert.equal(await world.leaked(), 0);
+        await second.stop();
+      } finally {
+        await world.remove();
+      }
+    });
+  }
 });

@@ -55,6 +55,8 @@ export interface ServerOptions {
   /** One of the provider's addresses, and a device of its own, where several servers run at a time. */
   readonly address?: string;
   readonly device?: string;
+  /** Instead of the machine's own openvpn. */
+  readonly program?: string;
   /** What it pushes besides. */
   readonly pushes?: readonly string[];
   /** Resolvers and addresses are left to `pushes`. */
@@ -303,7 +305,7 @@ async function startServer({
     ...(options.pushes ?? []).flatMap((option) => ['--push', option]),
     ...(options.args ?? []),
   ];
-  const running = server.start({ cwd: pki.folder }, 'openvpn', ...args);
+  const running = server.start({ cwd: pki.folder }, options.program ?? 'openvpn', ...args);
   await running.says('Initialization Sequence Completed');
   return {
     process: running,
