@@ -3,6 +3,7 @@ import { renderFaults } from './config/report.ts';
 import { exitCodeFor } from './doctor/finding.ts';
 import { renderReport, renderReportJson } from './doctor/report.ts';
 import { type Fault, UnderbridgeError } from './errors.ts';
+import { describeHardening, missingLayers } from './plan/hardening.ts';
 import { runDoctor } from './roles/doctor-command.ts';
 import { renderPlan } from './roles/plan-command.ts';
 import { startRouter } from './roles/router.ts';
@@ -84,6 +85,14 @@ async function runRouter(): Promise<number> {
   const log = createLog({ level: config.logLevel, format: config.logFormat });
   for (const { name, problem, hint } of warnings) log.warn('setting is not known', { name, problem, hint });
   if (facts.firewall !== 'nft') log.warn('the rules are loaded by iptables', { program: facts.firewall });
+  const hardening = describeHardening({ config, facts });
+  log.info('layers of defence', hardening);
+  const missing = missingLayers(hardening);
+  if (missing.length > 0)
+    log.warn('some layers of defence are missing here; the two locks hold without them', {
+      missing,
+      hint: 'Linux 5.16 or later with nf_tables, its netdev and arp families and nft_connlimit has them all',
+    });
   for (const { profile } of profiles) {
     for (const { line, option, reason } of profile.ignored)
       log.debug('profile option left out', { profile: profile.name, line, option, reason });

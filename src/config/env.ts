@@ -1,9 +1,9 @@
 import { type CleanedEnv, customCleanEnv, EnvMissingError } from 'envalid';
 import { type Fault, ok, type Parsed } from '../errors.ts';
-import { parseCredentialSource } from './credential-source.ts';
+import { parseCredentialSource, parseTotpSource } from './credential-source.ts';
 import { parseGateway } from './gateway.ts';
 import { findMisspellings } from './misspelling.ts';
-import type { CredentialSource, RouterConfig } from './router-config.ts';
+import type { RouterConfig } from './router-config.ts';
 import { SettingError, settingsFor } from './settings.ts';
 
 /** What the environment says, and what it seems to have meant to say. */
@@ -47,17 +47,23 @@ export function parseRouterConfig(env: Environment): Parsed<ParsedEnvironment> {
     OPENVPN_PASSWORD: values.OPENVPN_PASSWORD ?? given.OPENVPN_PASSWORD,
     OPENVPN_PASSWORD_FILE: given.OPENVPN_PASSWORD_FILE,
   });
+  const totp = parseTotpSource(values.TOTP_SECRET, given.TOTP_SECRET_FILE);
   const faults = settingNamesOf(settings).flatMap((name) => settingFaults.get(name) ?? []);
   const warnings = findMisspellings(
     Object.keys(env).filter((name) => isGiven(env[name])),
     settingNamesOf(settings),
   );
-  if (credentials.kind === 'faults') return { kind: 'faults', faults: faults.concat(credentials.faults, warnings) };
-  if (faults.length > 0) return { kind: 'faults', faults: faults.concat(warnings) };
-  return ok({ config: assemble(values, credentials.value), warnings });
+  for (const source of [credentials, totp]) if (source.kind === 'faults') faults.push(...source.faults);
+  if (faults.length > 0 || credentials.kind === 'faults' || totp.kind === 'faults') {
+    return { kind: 'faults', faults: faults.concat(warnings) };
+  }
+  return ok({ config: assemble(values, { credentials: credentials.value, totp: totp.value }), warnings });
 }
 
-function assemble(values: CleanedEnv<Settings>, credentials: CredentialSource): RouterConfig {
+function assemble(
+  values: CleanedEnv<Settings>,
+  { credentials, totp }: Pick<RouterConfig, 'credentials'> & { readonly totp: RouterConfig['totp'] | undefined },
+): RouterConfig {
   return {
     gateway: values.IP_ADDR,
     profileNames: values.CONFIG ?? [],
@@ -67,10 +73,12 @@ function assemble(values: CleanedEnv<Settings>, credentials: CredentialSource): 
     dns: values.DNS,
     forwards: values.PORT_FWD ?? [],
     credentials,
+    ...(totp !== undefined && { totp }),
     ...(values.UPLINK_GATEWAY !== undefined && { uplinkGateway: values.UPLINK_GATEWAY }),
     healthAddress: values.HEALTH_ADDR,
     probe: values.HEALTH_PROBE,
     ...(values.MSS !== undefined && { mssBytes: values.MSS }),
+    ...(values.CONNECTION_LIMIT > 0 && { connectionLimit: values.CONNECTION_LIMIT }),
     firewall: values.FIREWALL,
     timeZone: values.TZ,
     logLevel: values.LOG_LEVEL,

@@ -1,4 +1,5 @@
 import type { Ipv4, Ipv4Cidr, Port } from '../net/address.ts';
+import type { TotpSecret } from '../node-openvpn-mgmt/src/index.ts';
 
 /** Transport protocols that can be forwarded. */
 export type Transport = 'tcp' | 'udp';
@@ -59,12 +60,16 @@ export interface RouterConfig {
   readonly dns: DnsPolicy;
   readonly forwards: readonly PortForward[];
   readonly credentials: CredentialSource;
+  /** What one-time codes are made of; absent: nothing answers a server that asks for one. */
+  readonly totp?: ValueOrFile<TotpSecret>;
   /** Next hop of the uplink; absent: found out. */
   readonly uplinkGateway?: Ipv4;
   readonly healthAddress: { readonly host: Ipv4; readonly port: Port };
   readonly probe: ProbeTarget;
   /** TCP maximum segment size for clients in bytes; absent: clamped to the path MTU. */
   readonly mssBytes?: number;
+  /** Connections that one client may have at a time; absent: as many as it likes. */
+  readonly connectionLimit?: number;
   readonly firewall: FirewallChoice;
   /** IANA name of the time zone of the log, in its canonical form: `Europe/Warsaw`. */
   readonly timeZone: string;
@@ -78,6 +83,6 @@ export type CredentialSource =
   | { readonly kind: 'file'; readonly path: string; readonly required: boolean }
   | { readonly kind: 'pair'; readonly username: ValueOrFile; readonly password: ValueOrFile };
 
-export type ValueOrFile =
-  | { readonly kind: 'value'; readonly value: string }
+export type ValueOrFile<T = string> =
+  | { readonly kind: 'value'; readonly value: T }
   | { readonly kind: 'file'; readonly path: string };

@@ -20,6 +20,21 @@ export function parseMss(text: string): Parsed<number> {
   });
 }
 
+/** Above that the kernel's table of connections, 262,144 on most machines, is what limits. */
+const mostConnections = 1_000_000;
+
+/** Parses CONNECTION_LIMIT; 0 is none. */
+export function parseConnectionLimit(text: string): Parsed<number> {
+  const connections = /^(0|[1-9]\d{0,6})$/.test(text) ? Number(text) : Number.NaN;
+  if (connections <= mostConnections) return ok(connections);
+  return faulty({
+    name: 'CONNECTION_LIMIT',
+    value: text,
+    problem: `is not a number from 0 to ${mostConnections}`,
+    hint: 'leave it unset for 4096, or write 0 for no limit',
+  });
+}
+
 /** Parses TZ into the canonical name of a zone in the IANA database. */
 export function parseTimeZone(text: string): Parsed<string> {
   const zone = canonicalZone(text);
@@ -35,6 +50,8 @@ export function parseTimeZone(text: string): Parsed<string> {
 function canonicalZone(text: string): string | undefined {
   // Intl takes +02:00, but the C library that OpenVPN logs with does not, and in POSIX the sign means the opposite.
   if (/^[+-]/.test(text)) return undefined;
+  // Asking Intl for the default would cost every start 10 ms.
+  if (text === 'UTC') return text;
   try {
     return new Intl.DateTimeFormat('en', { timeZone: text }).resolvedOptions().timeZone;
   } catch (error) {

@@ -2,7 +2,7 @@ import { EnvError, makeExactValidator, type OptionalValidatorSpec, type Required
 import type { Fault, Parsed } from '../errors.ts';
 import type { Ipv4Cidr } from '../net/address.ts';
 import { defaultCredentialsPath } from './credential-source.ts';
-import { parseSecret } from './credentials.ts';
+import { parseSecret, parseTotp } from './credentials.ts';
 import { parseDns } from './dns.ts';
 import { parseGateway } from './gateway.ts';
 import { parseHealthAddress, parseHealthProbe } from './health.ts';
@@ -10,6 +10,7 @@ import { parsePortForwards } from './port-forward.ts';
 import type { AuthRetry, FirewallChoice, LogFormat, LogLevel } from './router-config.ts';
 import {
   parseChoice,
+  parseConnectionLimit,
   parseFailback,
   parseMss,
   parseProfileNames,
@@ -113,6 +114,12 @@ export function settingsFor(isolated: Ipv4Cidr | undefined) {
       unset: { kind: 'words', markdown: 'nothing is forwarded' },
       parse: (text) => parsePortForwards(text, isolated),
     }),
+    CONNECTION_LIMIT: required({
+      desc: 'Connections that one client may have at a time; more are refused. `0`: as many as it likes.',
+      example: '20000',
+      unset: { kind: 'value', text: '4096' },
+      parse: parseConnectionLimit,
+    }),
     FIREWALL: required({
       desc: 'What loads the rules: `nft`, `iptables-nft`, `iptables-legacy`, or `auto`: nft where the kernel has it, else iptables-legacy.',
       example: 'iptables-legacy',
@@ -156,6 +163,20 @@ export function settingsFor(isolated: Ipv4Cidr | undefined) {
       example: '/run/secrets/vpn_password',
       unset: { kind: 'words', markdown: 'none' },
       parse: (text) => parseSecretPath(text, 'OPENVPN_PASSWORD_FILE'),
+    }),
+    TOTP_SECRET: optional({
+      desc:
+        'Secret of the authenticator app, in base32, for a server that asks for one-time codes. ' +
+        '`docker inspect` shows it: a file is better.',
+      example: 'JBSWY3DPEHPK3PXP',
+      unset: { kind: 'words', markdown: 'none' },
+      parse: (text) => parseTotp(text, 'TOTP_SECRET'),
+    }),
+    TOTP_SECRET_FILE: optional({
+      desc: 'File with that secret alone, in place of `TOTP_SECRET`.',
+      example: '/run/secrets/vpn_totp',
+      unset: { kind: 'words', markdown: 'none' },
+      parse: (text) => parseSecretPath(text, 'TOTP_SECRET_FILE'),
     }),
     UPLINK_GATEWAY: optional({
       desc: 'Next hop towards the VPN server.',

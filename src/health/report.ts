@@ -1,4 +1,6 @@
+import type { Fault } from '../errors.ts';
 import type { Firewall } from '../plan/facts.ts';
+import type { Hardening } from '../plan/hardening.ts';
 import { type Cause, hintOf } from '../tunnel/cause.ts';
 import type { ProfileRecord } from '../tunnel/failover.ts';
 import type { TunnelState } from '../tunnel/machine.ts';
@@ -16,6 +18,8 @@ export interface Snapshot {
   /** How often something was put right that somebody else had changed in the kernel. */
   readonly repairs: number;
   readonly firewall: Firewall;
+  readonly hardening: Hardening;
+  readonly networkFault?: Fault | undefined;
 }
 
 /** The body of `/healthz` and `/readyz`; never holds a secret. */
@@ -30,6 +34,10 @@ export interface HealthReport {
   readonly repairs: number;
   /** What the rules are loaded by. */
   readonly firewall: Firewall;
+  /** Each layer of defence behind the two locks. */
+  readonly hardening: Hardening;
+  /** What is wrong with the networks of the container, since it started. */
+  readonly networks?: { readonly text: string; readonly hint: string };
   /** Why there is no tunnel, or why the last attempt failed; absent once a tunnel is proven. */
   readonly cause?: Cause & { readonly hint: string };
   /** The profile that is used, tried or waited for. */
@@ -53,7 +61,10 @@ export interface HealthReport {
 
 /** One tunnel of several. */
 export interface TunnelReport
-  extends Omit<HealthReport, 'ready' | 'repairs' | 'firewall' | 'tunnels' | 'exitInterface'> {
+  extends Omit<
+    HealthReport,
+    'ready' | 'repairs' | 'firewall' | 'hardening' | 'networks' | 'tunnels' | 'exitInterface'
+  > {
   readonly interface: string;
   /** Clients leave by it. */
   readonly isCarrying: boolean;
@@ -74,7 +85,16 @@ export interface ProfileReport {
  * Healthy: clients are forwarded and a probe has come back through this tunnel. Ready: the gateway address is
  * served, by the tunnel or by an immediate error.
  */
-export function reportHealth({ tunnel, sinceMs, isServing, repairs, firewall, now }: Snapshot): HealthReport {
+export function reportHealth({
+  tunnel,
+  sinceMs,
+  isServing,
+  repairs,
+  firewall,
+  hardening,
+  networkFault: fault,
+  now,
+}: Snapshot): HealthReport {
   const base = {
     healthy: tunnel.kind === 'up' && tunnel.isForwarding && tunnel.isProven,
     ready: isServing && tunnel.kind !== 'stopping',
@@ -82,6 +102,8 @@ export function reportHealth({ tunnel, sinceMs, isServing, repairs, firewall, no
     since: new Date(sinceMs).toISOString(),
     repairs,
     firewall,
+    hardening,
+    ...(fault === undefined ? {} : { networks: { text: `${fault.name}: ${fault.problem}`, hint: fault.hint } }),
   };
   if (tunnel.kind === 'stopping') return base;
   const { attempts, failures, lastCause, profiles, profileIndex } = tunnel.course;
@@ -119,7 +141,14 @@ function explained(cause: Cause): Cause & { readonly hint: string } {
 
 /** The report of one tunnel among several. */
 export function reportTunnel(snapshot: Snapshot, place: Pick<TunnelReport, 'interface' | 'isCarrying'>): TunnelReport {
-  const { ready: _, repairs: __, exitInterface: ___, firewall: ____, ...report } = reportHealth(snapshot);
+  const {
+    ready: _,
+    repairs: __,
+    exitInterface: ___,
+    firewall: ____,
+    networks: _____,
+    ...report
+  } = reportHealth(snapshot);
   return { ...place, ...report };
 }
 

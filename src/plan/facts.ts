@@ -1,7 +1,15 @@
+import type { Fault } from '../errors.ts';
 import type { IfName, Ipv4, Ipv4Cidr } from '../net/address.ts';
 
 /** The programs that can load a ruleset. */
 export type Firewall = 'nft' | 'iptables-nft' | 'iptables-legacy';
+
+/**
+ * Layers of defence that not every kernel has: a look at every frame that leaves by the uplink (Linux 5.16), rules for
+ * ARP, and counts of connections (4.19). iptables has none of them.
+ */
+export const extras = ['egress-hook', 'arp-table', 'connection-limit'] as const;
+export type Extra = (typeof extras)[number];
 
 /** What the plans need to know of the machine. */
 export interface RouterFacts {
@@ -16,6 +24,10 @@ export interface RouterFacts {
   readonly openvpnUid: number;
   /** What loads the rules; `nft` wherever the kernel has it. */
   readonly firewall: Firewall;
+  /** What the kernel has beyond what is needed. */
+  readonly extras: readonly Extra[];
+  /** Why the networks of the container do not fit the settings any more; what else is here is then of before. */
+  readonly networkFault?: Fault;
   /** Linux ≥ 5.9 can reset a TCP connection before routing, so that clients fail at once. */
   readonly canRejectBeforeRouting: boolean;
 }

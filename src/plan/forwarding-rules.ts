@@ -1,9 +1,12 @@
 import type { PortForward } from '../config/router-config.ts';
-import { type Port, renderSubnet } from '../net/address.ts';
+import type { Port } from '../net/address.ts';
+import { isNonEmpty } from '../one-or-more.ts';
 import type { Chain, DnatEntry, Match, Rule, Table } from '../ruleset/model.ts';
 import type { TunnelLink } from '../tunnel/policy.ts';
-import { type Context, dnsTraffic, enforcedResolvers, isNonEmpty, type PlanConfig } from './context.ts';
+import { planLimit } from './connection-limit.ts';
+import { type Context, dnsTraffic, enforcedResolvers, type PlanConfig } from './context.ts';
 import { closed, natTable } from './lockdown.ts';
+import { planMasquerade } from './source-ports.ts';
 
 /** What may pass between clients and the tunnel: only in `forward`, and only between these two interfaces. */
 export function planForwardChains(context: Context): readonly Chain[] {
@@ -48,7 +51,8 @@ export function planForwardChains(context: Context): readonly Chain[] {
   ];
 }
 
-function planOutbound({ config }: Context, tun: TunnelLink): readonly Rule[] {
+function planOutbound(context: Context, tun: TunnelLink): readonly Rule[] {
+  const { config } = context;
   const resolvers = enforcedResolvers(config, tun);
   const elsewhere: readonly Match[] = isNonEmpty(resolvers)
     ? [{ kind: 'destination', addresses: resolvers, negate: true }]
@@ -76,6 +80,7 @@ function planOutbound({ config }: Context, tun: TunnelLink): readonly Rule[] {
       when: [{ kind: 'state', states: ['established', 'related'] }],
       verdict: { kind: 'accept' },
     },
+    ...planLimit(context, { id: 'outbound-limit', when: [] }),
     {
       id: 'outbound-new',
       why: 'Only protocols that NAT translates may leave.',
@@ -160,17 +165,7 @@ export function planNat({ config, facts, policy }: Context): Table {
       {
         name: 'postrouting',
         hook: { type: 'nat', at: 'postrouting', priority: 'srcnat', policy: 'accept' } as const,
-        rules: [
-          {
-            id: 'nat-masquerade',
-            why: "Clients appear as the tunnel's address.",
-            when: [
-              { kind: 'out', names: [tun.name] },
-              { kind: 'source', subnet: renderSubnet(config.gateway) },
-            ],
-            verdict: { kind: 'masquerade' },
-          } as const,
-        ],
+        rules: planMasquerade(config, tun),
       },
     ],
   };

@@ -1,15 +1,8 @@
 import { renderSubnet } from '../net/address.ts';
+import { isNonEmpty } from '../one-or-more.ts';
 import type { Match, Rule } from '../ruleset/model.ts';
-import {
-  type Context,
-  dnsTraffic,
-  endpointsOf,
-  isLoopback,
-  isNonEmpty,
-  linksOf,
-  partsOf,
-  tunNamesOf,
-} from './context.ts';
+import { planLimit } from './connection-limit.ts';
+import { type Context, dnsTraffic, endpointsOf, isLoopback, linksOf, partsOf, tunNamesOf } from './context.ts';
 import { baseRules, loopback } from './lockdown.ts';
 
 /**
@@ -139,6 +132,7 @@ export function planInput(context: Context): readonly Rule[] {
       verdict: { kind: 'accept' },
     });
   }
+  rules.push(...planLimit(context, { id: 'in-limit', when: [lan] }));
   if (!isLoopback(config.healthAddress.host)) {
     rules.push({
       id: 'in-health',
@@ -239,22 +233,9 @@ export function planOutput(context: Context): readonly Rule[] {
       when: [lan, { kind: 'state', states: ['established', 'related'] }],
       verdict: { kind: 'accept' },
     },
-    {
-      id: 'out-lan-announce',
-      why: 'The datagram whose ARP request tells clients who has the gateway address now.',
-      when: [
-        lan,
-        { kind: 'source', subnet: config.gateway.address },
-        { kind: 'transport', transports: ['udp'], port: { side: 'destination', number: announcePort } },
-      ],
-      verdict: { kind: 'accept' },
-    },
   );
   return rules;
 }
-
-/** The discard service (RFC 863): what is announced with carries nothing. */
-export const announcePort = 9;
 
 /** The last look at every packet, in its final form. */
 export function planLast({ config, facts }: Context): readonly Rule[] {
@@ -269,6 +250,15 @@ export function planLast({ config, facts }: Context): readonly Rule[] {
       verdict: { kind: 'drop' },
     },
     {
+      id: 'last-forwarded',
+      why: 'What came in from a client or the tunnel never leaves on the uplink, whatever address it was given.',
+      when: [
+        { kind: 'out', names: [facts.uplink.name] },
+        { kind: 'in', names: [facts.lan.name, ...tunNamesOf(facts)] },
+      ],
+      verdict: { kind: 'drop' },
+    },
+    {
       id: 'last-tunnel',
       why: 'No address of the isolated network is ever shown beyond the tunnel.',
       when: [
@@ -278,8 +268,9 @@ export function planLast({ config, facts }: Context): readonly Rule[] {
       verdict: { kind: 'drop' },
     },
   ];
-  // The last that iptables can filter is before NAT, where every packet of a client still has its own address.
-  return facts.firewall === 'nft' ? rules : rules.filter(({ id }) => id !== 'last-tunnel');
+  // The last that iptables can filter is before NAT, where every packet of a client still has its own address; and it
+  // does not tell there where a packet came in.
+  return facts.firewall === 'nft' ? rules : rules.filter(({ id }) => id === 'last-uplink');
 }
 
 function healthTraffic(side: 'source' | 'destination', { config }: Context): Match {

@@ -5,6 +5,8 @@ import type { RoutingRule } from './plan.ts';
 /** Names of our tables; nothing outside them is ever touched. */
 export const filterTable = 'underbridge';
 export const natTable = 'underbridge_nat';
+export const egressTable = 'underbridge_egress';
+export const arpTable = 'underbridge_arp';
 
 /** Routing tables of ours: the router's own packets, packets from clients, packets from the tunnel. */
 export const tableIds = { own: 7100, clients: 7101, tunnel: 7102, probes: 7103, standbyProbes: 7104 } as const;

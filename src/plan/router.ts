@@ -1,8 +1,10 @@
 import type { IfName } from '../net/address.ts';
 import type { Ruleset } from '../ruleset/model.ts';
 import type { Policy } from '../tunnel/policy.ts';
+import { planExcess } from './connection-limit.ts';
 import { type Context, linksOf } from './context.ts';
 import { planForwardChains, planNat } from './forwarding-rules.ts';
+import { planArp, planEgress } from './frame-rules.ts';
 import { planEarly, planInput, planLast, planOutput, planRefuse } from './host-rules.ts';
 import { closed, filterTable } from './lockdown.ts';
 import type { Plan, PlannedTun } from './plan.ts';
@@ -27,11 +29,14 @@ function planTun(name: IfName, policy: Policy): PlannedTun {
 }
 
 function planRuleset(context: Context): Ruleset {
+  const { extras } = context.facts;
+  const excess = planExcess(context);
   return {
     tables: [
       {
         family: 'inet',
         name: filterTable,
+        sets: excess.sets,
         maps: [],
         chains: [
           {
@@ -46,6 +51,7 @@ function planRuleset(context: Context): Ruleset {
           },
           { name: 'input', hook: closed('input'), rules: planInput(context) },
           ...planForwardChains(context),
+          ...excess.chains,
           { name: 'output', hook: closed('output'), rules: planOutput(context) },
           {
             name: 'last',
@@ -55,6 +61,8 @@ function planRuleset(context: Context): Ruleset {
         ],
       },
       planNat(context),
+      ...(extras.includes('egress-hook') ? [planEgress(context)] : []),
+      ...(extras.includes('arp-table') ? [planArp(context)] : []),
     ],
   };
 }

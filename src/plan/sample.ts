@@ -1,6 +1,6 @@
 import { type IfName, type Ipv4, type Port, parseIpv4 } from '../net/address.ts';
 import type { Endpoint, TunnelLink } from '../tunnel/policy.ts';
-import type { RouterFacts } from './facts.ts';
+import { extras, type RouterFacts } from './facts.ts';
 
 const documentation = (last: number) => parseIpv4(`198.51.100.${last}`) as Ipv4;
 
@@ -28,6 +28,7 @@ export function sampleFacts(known: Pick<RouterFacts, 'tunName' | 'openvpnUid' | 
       cidr: { address: documentation(4), prefixBits: 24 },
       gateway: documentation(5),
     },
+    extras: known.firewall === 'nft' ? extras : [],
     canRejectBeforeRouting: true,
   };
 }

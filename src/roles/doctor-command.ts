@@ -13,6 +13,7 @@ import { findMissing } from '../system/prerequisites.ts';
 import {
   type CheckedRules,
   checkRules,
+  noSecondProfile,
   observeDefaults,
   observeInterfaces,
   remoteFaults,
@@ -58,8 +59,8 @@ async function observeContainer(env: Environment): Promise<ContainerWorld> {
     names: config?.profileNames ?? [env.CONFIG ?? ''].filter((name) => name !== ''),
     folder: configFolder,
   });
-  const secrets =
-    config !== undefined && profiles.kind === 'ok' ? withSecrets(profiles.value, config.credentials) : undefined;
+  const secrets = config !== undefined && profiles.kind === 'ok' ? withSecrets(profiles.value, config) : undefined;
+  const lacksSecond = config?.hasStandby === true && profiles.kind === 'ok' && profiles.value.length < 2;
   const missing = findMissing();
   const isCapability = ({ name }: { readonly name: string }) => name === 'capabilities';
   // Without it the kernel refuses to answer, which says nothing about what it could do.
@@ -67,7 +68,7 @@ async function observeContainer(env: Environment): Promise<ContainerWorld> {
   const uplink = interfaces?.kind === 'ok' ? interfaces.value.uplink : undefined;
   return {
     faults: {
-      settings: parsed.kind === 'faults' ? parsed.faults : [],
+      settings: [...(parsed.kind === 'faults' ? parsed.faults : []), ...(lacksSecond ? [noSecondProfile] : [])],
       profile:
         profiles.kind === 'faults'
           ? profiles.faults
@@ -82,8 +83,7 @@ async function observeContainer(env: Environment): Promise<ContainerWorld> {
     },
     misspellings: parsed.kind === 'ok' ? parsed.value.warnings : [],
     ...(config === undefined ? {} : { settings: config }),
-    // Of a list the first one; what the others are at fault for stands among the faults.
-    ...(profiles.kind === 'ok' ? { profile: profiles.value[0] } : {}),
+    profiles: profiles.kind === 'ok' ? profiles.value : [],
     ...(uplink === undefined
       ? {}
       : {

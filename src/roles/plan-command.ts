@@ -1,3 +1,4 @@
+import { describeHardening } from '../plan/hardening.ts';
 import type { Plan } from '../plan/plan.ts';
 import { planRouter } from '../plan/router.ts';
 import { sampleEndpoint, sampleTunnel } from '../plan/sample.ts';
@@ -24,9 +25,11 @@ export function renderPlan(setup: RouterSetup): string {
     { kind: 'dial', endpoint },
     { kind: 'forward', endpoint, tun: sampleTunnel(tunName) },
   ];
-  return policies
+  const hardening = Object.entries(describeHardening(setup)).map(([layer, state]) => `#   ${layer}: ${state}\n`);
+  const plans = policies
     .map((policy) => `# ${renderPolicy(policy)}\n${renderOne(planRouter({ config, facts, policy }))}`)
     .join('\n');
+  return `# layers of defence on this kernel\n${hardening.join('')}\n${plans}`;
 }
 
 function renderOne({ ruleset, firewall, rules, routes }: Plan): string {

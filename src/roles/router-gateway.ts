@@ -6,14 +6,7 @@ import type { RouterFacts } from '../plan/facts.ts';
 import { applyForwarding, type DeviceForwarding, findForwardingDrift } from '../system/forwarding.ts';
 import type { ObservedNetwork } from '../system/iproute.ts';
 import type { Log } from '../system/log.ts';
-import {
-  announceAddress,
-  claimAddress,
-  makeHardwareAddress,
-  observeNeighbour,
-  solicit,
-  takeRival,
-} from '../system/neighbour.ts';
+import { claimAddress, makeHardwareAddress, observeNeighbour, solicit, takeRival } from '../system/neighbour.ts';
 import { hasDevice, holdsAddress, type RouterSetup } from './router-setup.ts';
 
 /** Time for an answer: on a bridge of one machine it comes within a millisecond. */
@@ -45,10 +38,9 @@ interface Claim extends Pick<RouterSetup, 'config' | 'facts'> {
  */
 export async function claimGateway({ config, facts, log }: Claim): Promise<void> {
   applyForwarding(wantedForwarding(facts));
-  const at = { device: facts.lan.name, cidr: config.gateway };
-  await claimAddress(at);
-  await announceAddress(at);
-  log.info('gateway address claimed', { address: renderCidr(config.gateway), interface: at.device });
+  const device = facts.lan.name;
+  await claimAddress({ device, cidr: config.gateway });
+  log.info('gateway address claimed', { address: renderCidr(config.gateway), interface: device });
 }
 
 /** What clients need of a router that serves them and is otherwise than it should be, one text each. */
@@ -88,7 +80,7 @@ export async function warnOfRival({ config: { gateway }, facts, log }: Claim): P
 function wantedForwarding(facts: RouterFacts): readonly DeviceForwarding[] {
   const { lan, uplink } = facts;
   return [
-    { name: lan.name, forwards: true, checksSources: true },
+    { name: lan.name, forwards: true, checksSources: true, announces: true },
     ...tunNamesOf(facts).map((name) => ({ name, forwards: true })),
     { name: uplink.name, forwards: false },
   ];

@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { contains, parseIpv4 } from '../net/address.ts';
+import type { OneOrMore } from '../one-or-more.ts';
 import { firstHop, type Profile } from '../openvpn/profile.ts';
 import { resolveHost } from '../system/resolve.ts';
-import type { EndpointSource, ListedProfile, OneOrMore } from '../tunnel/failover.ts';
+import type { EndpointSource, ListedProfile } from '../tunnel/failover.ts';
 import type { Endpoint, ResolverScope } from '../tunnel/policy.ts';
 import type { ProfileSetup, RouterSetup } from './router-setup.ts';
 
@@ -23,7 +24,7 @@ function endpointSource(profile: Profile, profileIndex: number): EndpointSource 
   if (first !== undefined && endpoints.length === profile.remotes.length) {
     return { kind: 'addresses', endpoints: [first, ...others] };
   }
-  return { kind: 'names', scope: resolverScope(readFileSync('/etc/resolv.conf', 'utf8')) };
+  return { kind: 'names', scope: observeResolverScope() };
 }
 
 function literalEndpoints(profile: Profile, profileIndex: number): readonly Endpoint[] {
@@ -36,7 +37,8 @@ function literalEndpoints(profile: Profile, profileIndex: number): readonly Endp
 }
 
 /** Docker's resolver on loopback hides which servers it asks; up to Docker 27 it asks from this namespace. */
-function resolverScope(resolvConf: string): ResolverScope {
+export function observeResolverScope(): ResolverScope {
+  const resolvConf = readFileSync('/etc/resolv.conf', 'utf8');
   const servers = [...resolvConf.matchAll(/^\s*nameserver\s+(\S+)/gm)].flatMap(
     ([, server = '']) => parseIpv4(server) ?? [],
   );

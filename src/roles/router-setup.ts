@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { defaultCredentialsPath } from '../config/credential-source.ts';
 import { type Environment, parseRouterConfig } from '../config/env.ts';
 import { parseGateway } from '../config/gateway.ts';
-import type { CredentialSource, FirewallChoice, RouterConfig } from '../config/router-config.ts';
+import type { FirewallChoice, RouterConfig } from '../config/router-config.ts';
 import { type Fault, faulty, ok, type Parsed } from '../errors.ts';
 import {
   contains,
@@ -14,17 +14,21 @@ import {
   renderCidr,
   renderSubnet,
 } from '../net/address.ts';
+import type { OneOrMore } from '../one-or-more.ts';
 import { firstHop, type Profile, type ProfileRemote } from '../openvpn/profile.ts';
-import type { Firewall, RouterFacts } from '../plan/facts.ts';
+import { type Extra, extras, type Firewall, type RouterFacts } from '../plan/facts.ts';
 import { findInterfaces, type RouterInterfaces, type SeenDefault } from '../plan/interfaces.ts';
+import { loopback } from '../plan/lockdown.ts';
 import { planRouter } from '../plan/router.ts';
 import { sampleEndpoint, sampleFacts, sampleTunnel } from '../plan/sample.ts';
-import type { OneOrMore, Ruleset } from '../ruleset/model.ts';
-import { configFolder, readProfiles, readSecrets } from '../system/files.ts';
+import type { Ruleset } from '../ruleset/model.ts';
+import { configFolder, readProfiles, readSecrets, type SecretSources } from '../system/files.ts';
 import { checkFirewall } from '../system/firewall.ts';
 import { changeNetwork, type ObservedNetwork } from '../system/iproute.ts';
+import type { Log } from '../system/log.ts';
 import { observeNeighbour, solicit } from '../system/neighbour.ts';
-import { type OpenvpnSecrets, openvpnUid } from '../system/openvpn.ts';
+import { openvpnUid } from '../system/openvpn.ts';
+import type { OpenvpnSecrets } from '../system/openvpn-login.ts';
 import { findMissing } from '../system/prerequisites.ts';
 
 /** The tunnel's interface; persistent, so that rules and routes can name it before OpenVPN runs. */
@@ -45,6 +49,7 @@ export interface RouterSetup {
   /** In failover order. */
   readonly profiles: readonly [ProfileSetup, ...ProfileSetup[]];
   readonly facts: RouterFacts;
+  readonly network: ObservedNetwork;
   /** The gateway address is on our interface already: we were here before. */
   readonly isClaimed: boolean;
 }
@@ -80,7 +85,7 @@ export async function setUpRouter({
     return faulty(...faults, ...furtherFaults({ env, network, profiles }), ...missing);
   }
   const { config, warnings } = parsed.value;
-  const complete = profiles.kind === 'ok' ? withSecrets(profiles.value, config.credentials) : profiles;
+  const complete = profiles.kind === 'ok' ? withSecrets(profiles.value, config) : profiles;
   if (complete.kind === 'faults' && complete !== profiles) faults.push(...complete.faults);
   const interfaces = observeInterfaces(config, network);
   if (interfaces.kind === 'faults') {
@@ -110,13 +115,15 @@ export async function setUpRouter({
       ...(config.hasStandby ? { standbyTunName } : {}),
       openvpnUid,
       firewall: rules.firewall,
+      extras: rules.extras,
       canRejectBeforeRouting: rules.canRejectBeforeRouting,
     },
+    network,
     isClaimed: holdsAddress(network, config.gateway),
   });
 }
 
-const noSecondProfile: Fault = {
+export const noSecondProfile: Fault = {
   name: 'STANDBY',
   value: 'on',
   problem: 'there is only one profile, and the second tunnel needs another one',
@@ -126,10 +133,10 @@ const noSecondProfile: Fault = {
 /** Each profile with its secrets, or every fault, each once: profiles share the credentials of the settings. */
 export function withSecrets(
   [first, ...others]: readonly [Profile, ...Profile[]],
-  source: CredentialSource,
+  sources: SecretSources,
 ): Parsed<RouterSetup['profiles']> {
   const profiles = others.length > 0 ? 'several' : 'one';
-  const read = (profile: Profile) => ({ profile, secrets: readSecrets({ source, profile, profiles }) });
+  const read = (profile: Profile) => ({ profile, secrets: readSecrets({ sources, profile, profiles }) });
   const all = [read(first), ...others.map(read)];
   const faults = all.flatMap(({ secrets }) => (secrets.kind === 'faults' ? secrets.faults : []));
   const [one, ...more] = all.flatMap(({ profile, secrets }) =>
@@ -154,28 +161,41 @@ export function hasDevice({ links }: ObservedNetwork, name: IfName): boolean {
 }
 
 /**
- * The facts as they are now: Docker may have taken a network away and given it back with another name or address. While
- * one is missing the old facts stand, and an attempt fails for want of a route.
+ * The facts as they are now: Docker may have taken a network away and given it back with another name or address, or
+ * another gateway. While they do not fit the settings the old facts stand, an attempt fails for want of a route, and the
+ * log and the health report say why.
  */
 export async function refreshFacts({
   facts,
   config,
   network,
+  log,
 }: {
   readonly facts: RouterFacts;
   readonly config: RouterConfig;
   readonly network: ObservedNetwork;
+  readonly log: Log;
 }): Promise<RouterFacts> {
   const interfaces = observeInterfaces(config, network);
-  if (interfaces.kind === 'faults') return facts;
+  if (interfaces.kind === 'faults') {
+    const [fault] = interfaces.faults;
+    if (fault === undefined || fault.problem === facts.networkFault?.problem) return facts;
+    const { name, ...rest } = fault;
+    log.warn('the networks of this container do not fit', { setting: name, ...rest });
+    return { ...facts, networkFault: fault };
+  }
   const { lan, uplink, gateways } = interfaces.value;
+  // Without a default route there are several that could be the gateway, and the one that was found is one of them.
   const isSame =
+    facts.networkFault === undefined &&
+    (gateways.length > 1 || gateways[0] === facts.uplink.gateway) &&
     lan.name === facts.lan.name &&
     uplink.name === facts.uplink.name &&
     renderCidr(uplink.cidr) === renderCidr(facts.uplink.cidr);
   if (isSame) return facts;
   const gateway = (await findGateway(interfaces.value)) ?? gateways[0];
-  return { ...facts, lan, uplink: { ...uplink, gateway } };
+  const { networkFault: _, ...known } = facts;
+  return { ...known, lan, uplink: { ...uplink, gateway } };
 }
 
 /** What can still be told while a setting is faulty, so that the user does not learn of it one start later. */
@@ -195,7 +215,7 @@ function furtherFaults({
   // Credentials by settings may be what is faulty; the file where everybody looks for them is not.
   const source = { kind: 'file', path: defaultCredentialsPath, required: false } as const;
   const isFile = !Object.keys(env).some((name) => name.startsWith('OPENVPN_') && env[name] !== '');
-  const secrets = profiles.kind === 'ok' && isFile ? withSecrets(profiles.value, source) : undefined;
+  const secrets = profiles.kind === 'ok' && isFile ? withSecrets(profiles.value, { credentials: source }) : undefined;
   return [
     ...(gateway.kind === 'ok' && interfaces.kind === 'faults' ? interfaces.faults : []),
     ...(secrets?.kind === 'faults' ? secrets.faults : []),
@@ -238,32 +258,42 @@ export function observeDefaults({ routes }: ObservedNetwork): readonly SeenDefau
 export interface CheckedRules {
   readonly faults: readonly Fault[];
   readonly firewall: Firewall;
+  readonly extras: readonly Extra[];
   readonly canRejectBeforeRouting: boolean;
 }
 
-const noRules: CheckedRules = { faults: [], firewall: 'nft', canRejectBeforeRouting: false };
+const noRules: CheckedRules = { faults: [], firewall: 'nft', extras: [], canRejectBeforeRouting: false };
 
 /**
  * Lets the kernel check the widest ruleset without loading it, while the interfaces are still being looked for: it
  * checks expressions, not names. Rejecting in prerouting needs nft and Linux 5.9; without it clients still learn of a
- * dead tunnel, by ICMP.
+ * dead tunnel, by ICMP. A kernel that has everything is asked once; another one then for each part.
  */
 export async function checkRules(config: RouterConfig): Promise<CheckedRules> {
   const [first, ...others] = firewallsOf(config.firewall);
-  const core = rulesOf({ config, firewall: first });
+  const refusing = rulesOf({ config, firewall: first, isRefusing: true });
   if (first === 'nft') {
-    const all = { tables: [...rulesOf({ config, firewall: first, isRefusing: true }).tables, ...core.tables] };
+    const all = { tables: [...refusing.tables, ...rulesOf({ config, firewall: first, extras }).tables] };
     if ((await checkFirewall({ firewall: first, ruleset: all })) === undefined) {
-      return { faults: [], firewall: first, canRejectBeforeRouting: true };
+      return { faults: [], firewall: first, extras, canRejectBeforeRouting: true };
     }
   }
   const problems: string[] = [];
   for (const firewall of [first, ...others]) {
+    const takes = async (ruleset: Ruleset) => (await checkFirewall({ firewall, ruleset })) === undefined;
     const problem = await checkFirewall({ firewall, ruleset: rulesOf({ config, firewall }) });
-    if (problem === undefined) return { faults: [], firewall, canRejectBeforeRouting: false };
-    problems.push(problem);
+    if (problem !== undefined) {
+      problems.push(problem);
+      continue;
+    }
+    if (firewall !== 'nft') return { faults: [], firewall, extras: [], canRejectBeforeRouting: false };
+    const [canRejectBeforeRouting = false, ...taken] = await Promise.all([
+      takes(refusing),
+      ...extras.map((extra) => takes(rulesOf({ config, firewall, extras: [extra] }))),
+    ]);
+    return { faults: [], firewall, extras: extras.filter((_, index) => taken[index]), canRejectBeforeRouting };
   }
-  return { faults: [firewallFault(problems.join('; '))], firewall: first, canRejectBeforeRouting: false };
+  return { ...noRules, faults: [firewallFault(problems.join('; '))], firewall: first };
 }
 
 /** In the order in which they are tried; the entrypoint tries the same. */
@@ -274,13 +304,18 @@ function firewallsOf(choice: FirewallChoice): OneOrMore<Firewall> {
 function rulesOf({
   config,
   firewall,
+  extras = [],
   isRefusing = false,
 }: {
   readonly config: RouterConfig;
   readonly firewall: Firewall;
+  readonly extras?: readonly Extra[];
   readonly isRefusing?: boolean;
 }): Ruleset {
-  const facts = { ...sampleFacts({ tunName, openvpnUid, firewall }), canRejectBeforeRouting: isRefusing };
+  const sample = sampleFacts({ tunName, openvpnUid, firewall });
+  // A chain at egress needs a device that is there.
+  const uplink = { ...sample.uplink, name: loopback };
+  const facts = { ...sample, uplink, extras, canRejectBeforeRouting: isRefusing };
   const forward = { kind: 'forward', endpoint: sampleEndpoint, tun: sampleTunnel(tunName) } as const;
   return planRouter({ config, facts, policy: isRefusing ? { kind: 'lockdown' } : forward }).ruleset;
 }
@@ -321,7 +356,9 @@ function silentGateway({ uplink, gateways }: RouterInterfaces): Fault {
 export function remoteFaults(profile: Profile, config: Pick<RouterConfig, 'gateway'>): readonly Fault[] {
   return profile.remotes.flatMap((remote: ProfileRemote) => {
     const { host } = firstHop(remote);
-    if (profile.remotes.every((each) => isIPv6(firstHop(each).host))) return [ipv6Fault(profile, { ...remote, host })];
+    // The regular expression behind isIPv6 takes 8 ms to compile.
+    if (host.includes(':') && profile.remotes.every((each) => isIPv6(firstHop(each).host)))
+      return [ipv6Fault(profile, { ...remote, host })];
     const address = parseIpv4(host);
     if (address === undefined || !contains(config.gateway, address)) return [];
     return [

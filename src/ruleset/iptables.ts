@@ -1,16 +1,6 @@
-import { assertNever } from '../errors.ts';
-import type {
-  Chain,
-  ConntrackState,
-  Hook,
-  IcmpType,
-  Match,
-  OneOrMore,
-  Rule,
-  Ruleset,
-  Table,
-  Verdict,
-} from './model.ts';
+import { assertNever, UnderbridgeError } from '../errors.ts';
+import type { OneOrMore } from '../one-or-more.ts';
+import type { Chain, ConntrackState, Hook, IcmpType, Match, PortSpan, Rule, Ruleset, Table, Verdict } from './model.ts';
 
 /**
  * A ruleset for kernels without nf_tables, table by table as iptables names them. Every chain of ours has the prefix
@@ -39,7 +29,8 @@ const prefix = 'ub-';
  * speaks of IPv4 addresses, and the closed hooks drop it.
  */
 export function translateRuleset(ruleset: Ruleset, family: IpFamily): readonly IptablesTable[] {
-  const chains = ruleset.tables.flatMap((table) => table.chains.map((chain) => ({ table, chain })));
+  const tables = ruleset.tables.filter((table) => table.family === 'inet' || table.family === 'ip');
+  const chains = tables.flatMap((table) => table.chains.map((chain) => ({ table, chain })));
   const homeOf = new Map<string, TableName>();
   for (const { chain } of chains) if (chain.hook !== undefined) homeOf.set(chain.name, placeOf(chain.hook).table);
   return tableOrder.map((name) => {
@@ -175,7 +166,9 @@ function translateMatch(match: Match): readonly Words[] {
       if (match.negate && match.addresses.length > 1) return [{}];
       return match.addresses.map((address) => ({ destination: `${match.negate ? '! ' : ''}-d ${address}/32` }));
     case 'transport':
-      return match.transports.map((protocol) => ({ protocol, matches: portMatch(protocol, match.port) }));
+      return match.transports.flatMap((protocol) =>
+        portMatches(protocol, match.port).map((matches) => ({ protocol, matches })),
+      );
     case 'tcp-opening':
       return [{ protocol: 'tcp', matches: ['-m tcp --tcp-flags FIN,SYN,RST,ACK SYN'] }];
     case 'icmp':
@@ -188,6 +181,16 @@ function translateMatch(match: Match): readonly Words[] {
       return [{ matches: [`-m owner --uid-owner ${match.uid}`] }];
     case 'not-unicast-to-us':
       return [{ matches: ['-m pkttype ! --pkt-type unicast'] }];
+    case 'later-fragment':
+    case 'arp-asks-outside':
+    case 'arp-without':
+    case 'connections-over':
+      // Left out, it would widen its rule.
+      throw new UnderbridgeError({
+        code: 'UB_INTERNAL',
+        message: `iptables cannot say ${match.kind}`,
+        hint: 'this is a bug in Underbridge, please report it',
+      });
     default:
       return assertNever(match);
   }
@@ -197,9 +200,18 @@ function withPrefix(subnet: string): string {
   return subnet.includes('/') ? subnet : `${subnet}/32`;
 }
 
-function portMatch(protocol: string, port: Extract<Match, { kind: 'transport' }>['port']): readonly string[] {
-  if (port === undefined) return [];
-  return [`-m ${protocol} --${port.side === 'source' ? 'sport' : 'dport'} ${port.number}`];
+/** The matches of each rule that it takes. */
+function portMatches(
+  protocol: string,
+  port: Extract<Match, { kind: 'transport' }>['port'],
+): readonly (readonly string[])[] {
+  if (port === undefined) return [[]];
+  const numbers = 'among' in port ? port.among.map((span) => renderSpan(span, ':')) : [`${port.number}`];
+  return numbers.map((number) => [`-m ${protocol} --${port.side === 'source' ? 'sport' : 'dport'} ${number}`]);
+}
+
+function renderSpan({ first, last }: PortSpan, between: string): string {
+  return first === last ? `${first}` : `${first}${between}${last}`;
 }
 
 const icmpNumbers: Readonly<Record<IcmpType, number>> = {
@@ -236,7 +248,11 @@ function translateVerdict(rule: Rule, table?: Table): readonly (Words & { readon
     case 'jump':
       return [{ target: `-j ${prefix}${verdict.chain}` }];
     case 'masquerade':
-      return [{ target: '-j MASQUERADE' }];
+      return [
+        {
+          target: `-j MASQUERADE${verdict.ports === undefined ? '' : ` --to-ports ${renderSpan(verdict.ports, '-')}`}`,
+        },
+      ];
     case 'dnat':
       return spreadTargets(verdict);
     case 'dnat-by-map':

@@ -1,4 +1,5 @@
 import type { IfName, Ipv4, Port } from '../net/address.ts';
+import type { OneOrMore } from '../one-or-more.ts';
 
 /**
  * A firewall ruleset as plain data, independent of the tool that loads it.
@@ -9,12 +10,17 @@ export interface Ruleset {
   readonly tables: readonly Table[];
 }
 
-/** `inet` sees IPv4 and IPv6; `ip` is used for NAT, because inet NAT needs Linux 5.2. */
-export type Family = 'inet' | 'ip';
+/**
+ * `inet` sees IPv4 and IPv6; `ip` is used for NAT, because inet NAT needs Linux 5.2. `netdev` sees every frame of one
+ * device, `arp` the machine's own ARP; iptables has neither.
+ */
+export type Family = 'inet' | 'ip' | 'netdev' | 'arp';
 
 export interface Table {
   readonly family: Family;
   readonly name: string;
+  /** Names of sets of IPv4 addresses that rules fill as packets come. */
+  readonly sets?: readonly string[];
   readonly maps: readonly DnatMap[];
   readonly chains: readonly Chain[];
 }
@@ -41,7 +47,9 @@ export interface Chain {
 
 export interface Hook {
   readonly type: 'filter' | 'nat';
-  readonly at: 'prerouting' | 'input' | 'forward' | 'output' | 'postrouting';
+  readonly at: 'prerouting' | 'input' | 'forward' | 'output' | 'postrouting' | 'egress';
+  /** At egress, the device that the chain hangs on, and vanishes with. */
+  readonly device?: IfName;
   readonly priority: 'raw' | 'dstnat' | 'filter' | 'srcnat' | 'last';
   readonly policy: 'accept' | 'drop';
 }
@@ -68,7 +76,11 @@ export type Match =
       readonly kind: 'transport';
       readonly transports: OneOrMore<'tcp' | 'udp'>;
       /** The port on one side; a rule never needs both. */
-      readonly port?: { readonly side: 'source' | 'destination'; readonly number: number };
+      readonly port?: { readonly side: 'source' | 'destination' } & (
+        | { readonly number: number }
+        /** In ascending order, none of them touching the next. */
+        | { readonly among: OneOrMore<PortSpan> }
+      );
     }
   /** An opening TCP segment: SYN without ACK, FIN or RST. */
   | { readonly kind: 'tcp-opening' }
@@ -77,11 +89,24 @@ export type Match =
   | { readonly kind: 'was-dnated' }
   | { readonly kind: 'socket-uid'; readonly uid: number }
   /** A frame for another host, a broadcast or a multicast. */
-  | { readonly kind: 'not-unicast-to-us' };
+  | { readonly kind: 'not-unicast-to-us' }
+  /** A fragment but the first, which has no ports. */
+  | { readonly kind: 'later-fragment' }
+  /** ARP that asks who has an address outside of the subnet. */
+  | { readonly kind: 'arp-asks-outside'; readonly subnet: string }
+  /** ARP that has nothing of the subnet in it. */
+  | { readonly kind: 'arp-without'; readonly subnet: string }
+  /** Matches when the packet's source has more connections than that, and counts this one; comes last. */
+  | { readonly kind: 'connections-over'; readonly most: number; readonly set: string };
+
+/** Ports from the first to the last. */
+export interface PortSpan {
+  readonly first: number;
+  readonly last: number;
+}
 
 export type IcmpType = 'echo-request' | 'destination-unreachable' | 'time-exceeded';
 export type ConntrackState = 'invalid' | 'established' | 'related' | 'new';
-export type OneOrMore<T> = readonly [T, ...T[]];
 
 export type Verdict =
   | { readonly kind: 'accept' }
@@ -90,7 +115,8 @@ export type Verdict =
   | { readonly kind: 'reject' }
   | { readonly kind: 'reject-reset' }
   | { readonly kind: 'jump'; readonly chain: string }
-  | { readonly kind: 'masquerade' }
+  /** With ports: the flow keeps its source port if it is one of them, and else gets one of them. */
+  | { readonly kind: 'masquerade'; readonly ports?: PortSpan }
   /** More than one target: used in turn. */
   | { readonly kind: 'dnat'; readonly targets: OneOrMore<Ipv4> }
   | { readonly kind: 'dnat-by-map'; readonly map: string };

@@ -1,5 +1,6 @@
 import { assertNever } from '../errors.ts';
 import { type Ipv4, toNumber } from '../net/address.ts';
+import type { OneOrMore } from '../one-or-more.ts';
 import type {
   Chain,
   ConntrackState,
@@ -8,7 +9,7 @@ import type {
   Hook,
   IcmpType,
   Match,
-  OneOrMore,
+  PortSpan,
   Rule,
   Ruleset,
   Table,
@@ -31,8 +32,13 @@ export function renderNft(ruleset: Ruleset): string {
 
 /** Renders one table as nft lists it. */
 export function renderTable(table: Table): string {
-  const parts = [...table.maps.map(renderMap), ...table.chains.map(renderChain)];
+  const parts = [...(table.sets ?? []).map(renderSet), ...table.maps.map(renderMap), ...table.chains.map(renderChain)];
   return `table ${table.family} ${table.name} {\n${parts.join('\n')}}\n`;
+}
+
+/** As large as the largest isolated network that Docker makes. */
+function renderSet(name: string): string {
+  return `\tset ${name} {\n\t\ttype ipv4_addr\n\t\tsize 65535\n\t\tflags dynamic\n\t}\n`;
 }
 
 function renderMap(map: DnatMap): string {
@@ -51,8 +57,9 @@ function renderChain(chain: Chain): string {
   return `\tchain ${chain.name} {\n${hook}${lines.join('')}\t}\n`;
 }
 
-function renderHook(hook: Hook): string {
-  return `type ${hook.type} hook ${hook.at} priority ${renderPriority(hook.priority)}; policy ${hook.policy};`;
+function renderHook({ type, at, device, priority, policy }: Hook): string {
+  const place = device === undefined ? at : `${at} device ${quoted(device)}`;
+  return `type ${type} hook ${place} priority ${renderPriority(priority)}; policy ${policy};`;
 }
 
 function renderPriority(priority: Hook['priority']): string {
@@ -99,6 +106,14 @@ function renderMatch(match: Match): string {
       return `meta skuid ${match.uid}`;
     case 'not-unicast-to-us':
       return 'meta pkttype != host';
+    case 'later-fragment':
+      return 'ip frag-off & 8191 != 0';
+    case 'arp-asks-outside':
+      return `arp operation request arp daddr ip != ${match.subnet}`;
+    case 'arp-without':
+      return `arp saddr ip != ${match.subnet} arp daddr ip != ${match.subnet}`;
+    case 'connections-over':
+      return `add @${match.set} { ip saddr ct count over ${match.most} }`;
     default:
       return assertNever(match);
   }
@@ -108,7 +123,8 @@ function renderTransport({ transports, port }: Extract<Match, { kind: 'transport
   const protocols = `meta l4proto ${renderAny([...transports].sort())}`;
   if (port === undefined) return protocols;
   const side = port.side === 'source' ? 'sport' : 'dport';
-  return transports.length === 1 ? `${transports[0]} ${side} ${port.number}` : `${protocols} th ${side} ${port.number}`;
+  const number = 'among' in port ? renderAny(port.among.map(renderSpan)) : port.number;
+  return transports.length === 1 ? `${transports[0]} ${side} ${number}` : `${protocols} th ${side} ${number}`;
 }
 
 function renderVerdict(verdict: Verdict): string {
@@ -125,7 +141,7 @@ function renderVerdict(verdict: Verdict): string {
     case 'jump':
       return `jump ${verdict.chain}`;
     case 'masquerade':
-      return 'masquerade';
+      return verdict.ports === undefined ? 'masquerade' : `masquerade to :${renderSpan(verdict.ports)}`;
     case 'dnat': {
       const [first, ...others] = verdict.targets;
       if (others.length === 0) return `dnat to ${first}`;
@@ -154,6 +170,10 @@ function byNumber<T extends string>(values: OneOrMore<T>, numbers: Readonly<Reco
 
 function sortedAddresses(addresses: readonly Ipv4[]): readonly string[] {
   return [...addresses].sort((one, other) => toNumber(one) - toNumber(other));
+}
+
+function renderSpan({ first, last }: PortSpan): string {
+  return first === last ? `${first}` : `${first}-${last}`;
 }
 
 function renderAny(values: readonly string[]): string {

@@ -1,6 +1,7 @@
 import { UnderbridgeError } from '../errors.ts';
 import { planIpv6Rules, tableIds } from '../plan/lockdown.ts';
 import type { Plan, PlannedTun, Route, RoutingRule } from '../plan/plan.ts';
+import { readDevice } from './device.ts';
 import { run } from './exec.ts';
 import { findFirewallDrift } from './firewall.ts';
 import {
@@ -14,23 +15,17 @@ import {
 } from './iproute.ts';
 
 /**
- * Makes the kernel, which holds `before`, hold rules and routes of the routing lock and the tunnel's device as planned,
- * and reads everything back, the firewall too, which has to be loaded already. Compared with the kernel, never with
- * memory. @throws UnderbridgeError UB_APPLY when the kernel holds something else than the plan.
+ * Makes the kernel, which held `seen` when it was last looked at, hold rules and routes of the routing lock and the
+ * tunnel's device as planned. What it holds afterwards; whether that is the plan, {@link findNetworkDrift} tells.
  */
-export async function applyRouting({
-  plan: wanted,
-  before,
-}: {
-  readonly plan: Plan;
-  readonly before: ObservedNetwork;
-}): Promise<void> {
-  const plan = possiblePlan(wanted, before);
-  const [inFirewall, after] = await Promise.all([
-    findFirewallDrift(plan),
-    changeNetwork([...planTunChanges(plan, before), ...planRoutingChanges(plan, before)]),
-  ]);
-  const wrong = [...inFirewall, ...findNetworkDrift(wanted, after)];
+export async function changeRouting(wanted: Plan, seen: ObservedNetwork): Promise<ObservedNetwork> {
+  const plan = possiblePlan(wanted, seen);
+  return changeNetwork([...planTunChanges(plan, seen), ...planRoutingChanges(plan, seen)]);
+}
+
+/** Compares with the kernel, never with memory. @throws UnderbridgeError UB_APPLY when it holds something else. */
+export async function confirmPlan(plan: Plan, network: ObservedNetwork): Promise<void> {
+  const wrong = [...(await findFirewallDrift(plan)), ...findNetworkDrift(plan, network)];
   if (wrong.length > 0) {
     throw new UnderbridgeError({
       code: 'UB_APPLY',
@@ -68,6 +63,8 @@ function possiblePlan(plan: Plan, { links }: ObservedNetwork): Plan {
 
 /** Forgets all tracked connections, so that a client's flow starts with fresh NAT on the next tunnel. */
 export async function forgetFlows(): Promise<void> {
+  // A new container has none.
+  if (readDevice('/proc/sys/net/netfilter/nf_conntrack_count') === '0') return;
   await run({ file: 'conntrack', args: ['-F'] });
 }
 

@@ -1,7 +1,4 @@
-import { createSocket } from 'node:dgram';
-import { once } from 'node:events';
-import { type IfName, type Ipv4, type Ipv4Cidr, lastHostOf, renderCidr } from '../net/address.ts';
-import { announcePort } from '../plan/host-rules.ts';
+import { type IfName, type Ipv4, type Ipv4Cidr, renderCidr } from '../net/address.ts';
 import { readDevice } from './device.ts';
 import { run } from './exec.ts';
 
@@ -65,9 +62,18 @@ export function makeHardwareAddress(): string {
   return ['02', ...Array.from({ length: 5 }, () => byte().toString(16).padStart(2, '0'))].join(':');
 }
 
-/** Puts the gateway address on the interface. `noprefixroute`: Docker's own address already made the subnet's route. */
+/**
+ * Puts the gateway address on the interface, and tells clients that remember another hardware address: the kernel sends a
+ * gratuitous ARP for each address when the hardware address is set, also to what it was, if the device announces
+ * (arp_notify). `noprefixroute`: Docker's own address already made the subnet's route.
+ */
 export async function claimAddress({ device, cidr }: { device: IfName; cidr: Ipv4Cidr }): Promise<void> {
-  const lines = [`addr replace ${renderCidr(cidr)} dev ${device} noprefixroute`, ...noteOf(device, cidr.address)];
+  const own = ownHardwareAddress(device);
+  const lines = [
+    `addr replace ${renderCidr(cidr)} dev ${device} noprefixroute`,
+    ...(own === undefined ? [] : [`link set dev ${device} address ${own}`]),
+    ...noteOf(device, cidr.address),
+  ];
   await run({ file: 'ip', args: ['-batch', '-'], input: `${lines.join('\n')}\n` });
 }
 
@@ -105,23 +111,4 @@ function noteOf(device: IfName, address: Ipv4): readonly string[] {
 
 function ownHardwareAddress(device: IfName): string | undefined {
   return readDevice(`/sys/class/net/${device}/address`);
-}
-
-/**
- * Tells clients that remember another hardware address who has the gateway address now. The kernel broadcasts an ARP
- * request with the gateway as its sender when a datagram from that address needs an unknown neighbour, and every
- * host that knows the sender takes it over (arp_process, Linux net/ipv4/arp.c).
- */
-export async function announceAddress({ device, cidr }: { device: IfName; cidr: Ipv4Cidr }): Promise<void> {
-  // Docker's recipe reserves it, so nobody is bothered.
-  const neighbour = lastHostOf(cidr);
-  await run({ file: 'ip', args: ['neigh', 'flush', 'to', neighbour, 'dev', device], accept: [1, 2] });
-  const socket = createSocket('udp4');
-  try {
-    socket.bind(0, cidr.address);
-    await once(socket, 'listening');
-    await new Promise<void>((resolve) => socket.send('', announcePort, neighbour, () => resolve()));
-  } finally {
-    socket.close();
-  }
 }

@@ -23,11 +23,11 @@ export async function checkRuleset(ruleset: Ruleset): Promise<string | undefined
 export async function observeTables(
   ruleset: Ruleset,
 ): Promise<readonly { readonly desired: Table; readonly listing: string }[]> {
-  // A process for each: nft 1.0.6 finds only the last family when one input lists tables of two.
-  return Promise.all(
-    ruleset.tables.map(async (desired) => {
-      const args = ['-s', 'list', 'table', desired.family, desired.name];
-      return { desired, listing: await run({ file: 'nft', args, accept: [1] }) };
-    }),
-  );
+  // One process for all, with tables of others: nft 1.0.6 finds only the last family when one input lists tables of two.
+  const all = await run({ file: 'nft', args: ['-s', 'list', 'ruleset'] });
+  const listings = new Map([...all.matchAll(/^table (\w+ \S+) \{\n.*?^\}$/gms)].map(([text, name]) => [name, text]));
+  return ruleset.tables.map((desired) => ({
+    desired,
+    listing: listings.get(`${desired.family} ${desired.name}`) ?? '',
+  }));
 }

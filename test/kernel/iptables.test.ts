@@ -14,7 +14,7 @@ for (const backend of ['legacy', 'nft'] as const) {
   describe(`iptables-${backend}`, () => {
     let ns: Namespace;
     before(async () => {
-      ns = await makeNamespace(`ub-ipt-${backend}`);
+      ns = await makeNamespace(`ub-ipt-${backend}-${process.pid}`);
     });
     after(() => removeNamespace(ns));
 
@@ -42,7 +42,7 @@ for (const backend of ['legacy', 'nft'] as const) {
         fc.asyncProperty(anyContext(anyPolicy), async (given) => {
           const { ruleset } = planRouter({
             ...given,
-            facts: { ...given.facts, firewall: `iptables-${backend}`, canRejectBeforeRouting: false },
+            facts: { ...given.facts, firewall: `iptables-${backend}`, extras: [], canRejectBeforeRouting: false },
           });
           await load(ruleset);
           assert.deepEqual(await drift(ruleset), []);

@@ -1,10 +1,11 @@
 // The leak matrix of test/leaks in network namespaces: every row, each a few times. `npm run test:leaks` takes the full
-// number of repetitions, which is minutes more.
+// number of repetitions, which is minutes more. FIREWALL=iptables-nft or iptables-legacy has the rules loaded that way.
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openCatcher } from '../leaks/catcher.ts';
+import { backends } from '../leaks/firewall.ts';
 import { findLink, type Ground, makeNaive, until } from '../leaks/ground.ts';
 import { runRow, sum } from '../leaks/matrix.ts';
 import { type Row, rows, takeLock } from '../leaks/rows.ts';
@@ -14,6 +15,7 @@ import { pidsIn } from './lab/namespace.ts';
 import { addresses, hardwareAddress, makeWorld, ports, type RunningRouter, type World } from './lab/world.ts';
 
 const isWhole = process.env.LEAKS === 'whole';
+const backend = backends.find((name) => name === process.env.FIREWALL) ?? 'nft';
 
 let world: World;
 let ground: Ground;
@@ -57,7 +59,7 @@ for (const { what, least, make } of broken) {
       event: what,
       kinds: trafficNames,
       times: { whole: 1 },
-      without: 'nft',
+      without: 'firewall',
       make,
     };
     const { client, lines, faults } = await runRow(ground, row, 1);
@@ -98,7 +100,7 @@ async function layGround(): Promise<Ground> {
   let running: RunningRouter | undefined;
   let vpnServer: Awaited<ReturnType<World['startServer']>> | undefined;
   const start = () => {
-    running = world.startRouter({ PORT_FWD: `${addresses.client}:${ports.web}` });
+    running = world.startRouter({ FIREWALL: backend, PORT_FWD: `${addresses.client}:${ports.web}` });
   };
   const pidOf: Ground['pidOf'] = async (program) => {
     const [pid, ...others] = await pidsIn(router, program);
@@ -108,6 +110,7 @@ async function layGround(): Promise<Ground> {
   const log = async () => running?.output().split('\n').slice(-12).join('\n') ?? '';
   return {
     scene,
+    backend,
     client,
     clientDevice: await findLink(client, addresses.client),
     isp,

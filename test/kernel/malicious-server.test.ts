@@ -58,6 +58,8 @@ async function kernelState(): Promise<string> {
       .split('\n')
       // The kernel gives the link-local addresses of a tun device by chance.
       .filter((line) => !line.includes('fe80::'))
+      // Who has connections.
+      .filter((line) => !/elements = .* ct count/.test(line))
       .join('\n')
   );
 }

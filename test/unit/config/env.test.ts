@@ -50,6 +50,7 @@ describe('the environment', () => {
         credentials: { kind: 'file', path: '/run/secrets/openvpn_credentials', required: false },
         healthAddress: { host: '127.0.0.1', port: 9797 },
         probe: { kind: 'dns' },
+        connectionLimit: 4096,
         firewall: 'auto',
         timeZone: 'UTC',
         logLevel: 'info',

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import {
   parseChoice,
+  parseConnectionLimit,
   parseFailback,
   parseMss,
   parseProfileNames,
@@ -16,6 +17,13 @@ describe('MSS', () => {
     assert.equal(valueFrom(parseMss('536')), 536);
     assert.equal(valueFrom(parseMss('1460')), 1460);
     for (const text of ['535', '1461', '1300.5', '1e3', '-1300', 'auto', '01300']) faultsOf(parseMss(text));
+  });
+});
+
+describe('CONNECTION_LIMIT', () => {
+  it('is a number up to a million, and 0 for none', () => {
+    for (const number of [0, 1, 4096, 1_000_000]) assert.equal(valueFrom(parseConnectionLimit(`${number}`)), number);
+    for (const text of ['1000001', '-1', '1.5', '1e3', 'off', '007']) faultsOf(parseConnectionLimit(text));
   });
 });
 

@@ -2,8 +2,10 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { type HealthReport, reportHealth, type Snapshot } from '../../../src/health/report.ts';
+import { describeHardening } from '../../../src/plan/hardening.ts';
 import { hintOf } from '../../../src/tunnel/cause.ts';
 import { step, type TunnelEvent, type TunnelState } from '../../../src/tunnel/machine.ts';
+import { context } from '../plan/scenarios.ts';
 import { endpoint, moment, startWith, tunnelLink } from '../tunnel/endpoints.ts';
 import { anyStart, anyWalk, walk } from '../tunnel/walk.ts';
 
@@ -13,9 +15,10 @@ const silence = { code: 'server-silent', text: '198.51.100.10:1194/udp does not 
 const explained = { ...silence, hint: hintOf('server-silent') };
 const sinceMs = Date.UTC(2026, 0, 2, 3, 4, 5, 678);
 const now = { clockMs: 0, calendarMs: sinceMs };
-const always = { sinceMs, repairs: 3, firewall: 'nft', now } as const;
+const hardening = describeHardening(context());
+const always = { sinceMs, repairs: 3, firewall: 'nft', hardening, now } as const;
 const since = '2026-01-02T03:04:05.678Z';
-const seen = { since, repairs: 3, firewall: 'nft' };
+const seen = { since, repairs: 3, firewall: 'nft', hardening };
 
 const forwarded: TunnelEvent = { kind: 'policy-confirmed', policy: { kind: 'forward', endpoint: server, tun } };
 
@@ -82,6 +85,7 @@ describe('the health report', () => {
       since,
       repairs: 3,
       firewall: 'nft',
+      hardening,
       attempts: 1,
       failures: 0,
       remote: '198.51.100.10:1194/udp',
@@ -111,7 +115,7 @@ describe('the health report', () => {
 
   it('of a stopping router is neither healthy nor ready', () => {
     assert.deepEqual(report(after({ kind: 'start' }, { kind: 'stop' })), {
-      ...{ healthy: false, ready: false, state: 'stopping', since, repairs: 3, firewall: 'nft' },
+      ...{ healthy: false, ready: false, state: 'stopping', since, repairs: 3, firewall: 'nft', hardening },
     });
   });
 
@@ -148,7 +152,8 @@ describe('the body of /healthz', () => {
 
   it('has fields of known names and shapes, so that nothing else finds a way in', () => {
     overWalks((snapshot) => {
-      const { cause, profiles, ...fields } = JSON.parse(JSON.stringify(reportHealth(snapshot)));
+      const { cause, profiles, hardening: layers, ...fields } = JSON.parse(JSON.stringify(reportHealth(snapshot)));
+      assert.deepEqual(layers, hardening);
       if (cause !== undefined) assert.deepEqual(Object.keys(cause).sort(), ['code', 'hint', 'text']);
       for (const profile of profiles ?? []) {
         assert.deepEqual(
@@ -166,7 +171,7 @@ describe('the body of /healthz', () => {
     overWalks((snapshot) => {
       assert.doesNotMatch(
         JSON.stringify(reportHealth(snapshot)),
-        /pushedDns|peer|mtuBytes|source|scope|waiting|epoch|restUntilMs|refusals/,
+        /pushedDns|peer|mtuBytes|source"|scope|waiting|epoch|restUntilMs|refusals/,
       );
     });
   });

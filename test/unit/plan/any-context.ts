@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import type { DnsPolicy, PortForward, Transport } from '../../../src/config/router-config.ts';
 import { type IfName, type Ipv4, type Ipv4Cidr, overlaps, type Port } from '../../../src/net/address.ts';
 import type { Context, PlanConfig } from '../../../src/plan/context.ts';
-import type { RouterFacts } from '../../../src/plan/facts.ts';
+import { extras, type RouterFacts } from '../../../src/plan/facts.ts';
 import type { Endpoint, Policy, TunnelLink } from '../../../src/tunnel/policy.ts';
 
 const anyAddress = fc.ipV4().map((text) => text as Ipv4);
@@ -47,6 +47,7 @@ const anyConfig = fc.record(
       plainRecord({ kind: fc.constant('tcp' as const), address: anyAddress, port: anyPort }),
     ),
     mssBytes: fc.integer({ min: 536, max: 1460 }),
+    connectionLimit: fc.integer({ min: 1, max: 1_000_000 }),
   },
   { requiredKeys: ['gateway', 'dns', 'forwards', 'healthAddress', 'probe'], noNullPrototype: true },
 ) satisfies fc.Arbitrary<PlanConfig>;
@@ -59,13 +60,15 @@ const anyFacts: fc.Arbitrary<RouterFacts> = fc
     gateway: anyAddress,
     openvpnUid: fc.integer({ min: 1, max: 65_534 }),
     canRejectBeforeRouting: fc.boolean(),
+    has: fc.subarray([...extras]),
   })
-  .map(({ names: [lan, uplink], cidr, gateway, openvpnUid, canRejectBeforeRouting }) => ({
+  .map(({ names: [lan, uplink], cidr, gateway, openvpnUid, canRejectBeforeRouting, has }) => ({
     lan: { name: lan as IfName },
     uplink: { name: uplink as IfName, cidr, gateway },
     tunName: 'tun0' as IfName,
     firewall: 'nft' as const,
     openvpnUid,
+    extras: has,
     canRejectBeforeRouting,
   }));
 

@@ -5,11 +5,12 @@ import { renderSubnet } from '../../../src/net/address.ts';
 import { planBootRules, planBootRuleset, tableIds } from '../../../src/plan/lockdown.ts';
 import type { Plan } from '../../../src/plan/plan.ts';
 import { planRouter } from '../../../src/plan/router.ts';
-import type { Hook } from '../../../src/ruleset/model.ts';
+import type { Hook, Rule } from '../../../src/ruleset/model.ts';
 import { renderNft } from '../../../src/ruleset/nft.ts';
 import { renderRoute, renderRule } from '../../../src/system/iproute.ts';
+import { endpoint } from '../tunnel/endpoints.ts';
 import { anyClosedPolicy, anyContext, anyForwardPolicy } from './any-context.ts';
-import { acceptsAt, chainsOf, namesOn, pathsAt, rulesOf } from './rule-paths.ts';
+import { acceptsAt, namesOn, pathsAt, rulesOf } from './rule-paths.ts';
 import { config, context, facts, policies } from './scenarios.ts';
 
 const anyPlan = anyContext(fc.oneof(anyClosedPolicy, anyForwardPolicy)).map((given) => ({
@@ -126,9 +127,11 @@ describe('in every state', () => {
   it('the filter chains at input, forward and output drop what no rule accepts', () => {
     fc.assert(
       fc.property(anyPlan, ({ plan }) => {
-        const closed = chainsOf(plan.ruleset).flatMap(({ hook }) => (hook?.policy === 'drop' ? [hook.at] : []));
+        const [filter] = plan.ruleset.tables;
+        const hooks = filter?.chains.flatMap(({ hook }) => hook ?? []) ?? [];
+        const closed = hooks.flatMap(({ at, policy }) => (policy === 'drop' ? [at] : []));
         assert.deepEqual(closed, ['input', 'forward', 'output']);
-        for (const at of closed) assert.equal(chainsOf(plan.ruleset).filter(({ hook }) => hook?.at === at).length, 1);
+        for (const at of closed) assert.equal(hooks.filter((hook) => hook.at === at).length, 1);
       }),
     );
   });
@@ -211,7 +214,7 @@ describe('in every state', () => {
         const drops = pathsAt(plan.ruleset, 'postrouting').filter(({ rule }) => rule.verdict?.kind === 'drop');
         assert.deepEqual(
           drops.map(({ rule }) => rule.id),
-          ['last-uplink', 'last-tunnel'],
+          ['last-uplink', 'last-forwarded', 'last-tunnel'],
         );
       }),
     );
@@ -269,6 +272,73 @@ describe('what is open on the uplink', () => {
   });
 });
 
+describe('the gate of the uplink', () => {
+  /** What a rule asks of a packet, without where the rule stands. */
+  const asks = ({ when }: Rule) =>
+    when
+      .filter(({ kind }) => kind !== 'out' && kind !== 'state' && kind !== 'source')
+      .map((match) => JSON.stringify(match))
+      .sort();
+
+  it('is open for exactly what the router may send there, and for ARP and fragments', () => {
+    fc.assert(
+      fc.property(anyPlan, ({ plan, facts }) => {
+        const opened = acceptsAt(plan.ruleset, 'egress').map(({ rule }) => rule);
+        if (!facts.extras.includes('egress-hook')) return assert.deepEqual(opened, []);
+        const sendable = acceptsAt(plan.ruleset, 'output').filter((path) =>
+          namesOn(path, 'out').includes(facts.uplink.name),
+        );
+        const ofItself = ['egress-arp', 'egress-fragments'];
+        assert.deepEqual(
+          opened
+            .filter(({ id }) => !ofItself.includes(id))
+            .map((rule) => [rule.id.replace('egress-', 'out-'), asks(rule)]),
+          sendable.map(({ rule }) => [rule.id, asks(rule)]),
+        );
+      }),
+    );
+  });
+
+  it("passes the tunnel's own packets by its first rules", () => {
+    const standby = { ...policies.dial, endpoint: endpoint(11) };
+    const { ruleset } = planRouter(context({ policy: { ...policies.forward, standby } }));
+    const [first, second] = pathsAt(ruleset, 'egress').map(({ rule }) => rule.id);
+    assert.deepEqual([first, second], ['egress-endpoint', 'egress-standby-endpoint']);
+  });
+
+  it('hangs on the uplink, and drops what no rule accepts', () => {
+    fc.assert(
+      fc.property(anyPlan, ({ plan, facts }) => {
+        const gates = plan.ruleset.tables.filter(({ family }) => family === 'netdev').flatMap(({ chains }) => chains);
+        assert.equal(gates.length, facts.extras.includes('egress-hook') ? 1 : 0);
+        for (const { hook } of gates) assert.deepEqual([hook?.device, hook?.policy], [facts.uplink.name, 'drop']);
+      }),
+    );
+  });
+});
+
+describe('the connections of a client', () => {
+  const counted = (settings: object, seen: object = {}) =>
+    rulesOf(planRouter(context({ settings, seen })).ruleset).filter(({ when }) =>
+      when.some(({ kind }) => kind === 'connections-over'),
+    );
+
+  it('are counted where new ones are let in, behind those that are known', () => {
+    const ids = rulesOf(planRouter(context({ settings: { connectionLimit: 9 } })).ruleset).map(({ id }) => id);
+    assert.ok(ids.indexOf('outbound-established') < ids.indexOf('outbound-limit'));
+    assert.ok(ids.indexOf('outbound-limit') < ids.indexOf('outbound-new'));
+    assert.ok(ids.indexOf('in-limit') < ids.indexOf('in-ping'));
+    for (const { when } of counted({ connectionLimit: 9 }))
+      assert.ok(when.some((match) => match.kind === 'state' && match.states.join() === 'new'));
+  });
+
+  it('are not counted without a limit, nor by a kernel that cannot', () => {
+    assert.equal(counted({ connectionLimit: 9 }).length, 2);
+    assert.deepEqual(counted({}), []);
+    assert.deepEqual(counted({ connectionLimit: 9 }, { extras: ['egress-hook', 'arp-table'] }), []);
+  });
+});
+
 describe('the lockdown before Node starts', () => {
   it('lets nothing pass but loopback', () => {
     const ruleset = planBootRuleset();
@@ -279,9 +349,10 @@ describe('the lockdown before Node starts', () => {
     assert.deepEqual(acceptsAt(ruleset, 'forward'), []);
   });
 
-  it('holds the tables that the router replaces later, so that none is left over', () => {
+  it('holds tables that the router replaces later, so that none is left over', () => {
     const tables = (ruleset: Plan['ruleset']) => ruleset.tables.map(({ family, name }) => `${family} ${name}`);
-    assert.deepEqual(tables(planBootRuleset()), tables(planRouter(context()).ruleset));
+    const later = tables(planRouter(context({ seen: { extras: [] } })).ruleset);
+    assert.deepEqual(tables(planBootRuleset()), later);
   });
 });
 

@@ -1,7 +1,7 @@
 import type { PortForward, Transport } from '../../../src/config/router-config.ts';
 import type { Ipv4Cidr } from '../../../src/net/address.ts';
 import type { Context, PlanConfig } from '../../../src/plan/context.ts';
-import type { RouterFacts } from '../../../src/plan/facts.ts';
+import { extras, type RouterFacts } from '../../../src/plan/facts.ts';
 import { planBootRules, planBootRuleset } from '../../../src/plan/lockdown.ts';
 import type { Plan } from '../../../src/plan/plan.ts';
 import { planRouter } from '../../../src/plan/router.ts';
@@ -17,6 +17,7 @@ export const facts: RouterFacts = {
   tunName: ifName('tun0'),
   openvpnUid: 900,
   firewall: 'nft',
+  extras,
   canRejectBeforeRouting: true,
 };
 
@@ -87,6 +88,7 @@ export const goldenPlans: Readonly<Record<string, Plan>> = {
     context({
       settings: {
         dns: { kind: 'servers', servers: [ipv4('9.9.9.9'), ipv4('1.1.1.1')] },
+        connectionLimit: 4096,
         forwards: [
           forward({ outside: 4666 }),
           forward({ outside: 8080, inside: 80, transports: ['tcp'], target: '172.22.0.20' }),

@@ -47,6 +47,16 @@ describe('a table that the kernel lists as it was rendered', () => {
     assert.deepEqual(differences(reversed, nat), []);
   });
 
+  it('may say who has connections', () => {
+    const counting = planRouter(context({ settings: { connectionLimit: 9 } })).ruleset.tables[0] ?? filter;
+    const busy = (listing: string) =>
+      listing.replace(
+        'flags dynamic\n',
+        'flags dynamic\n\t\telements = { 172.22.0.9 ct count over 9 ,\n\t\t\t     172.22.0.8 ct count over 9  }\n',
+      );
+    assert.deepEqual(differences(busy, counting), []);
+  });
+
   it('may write TCP flags in the way of nft before 1.0 and after it', () => {
     const older = (listing: string) =>
       listing

@@ -9,7 +9,7 @@ import { anyContext, anyForwardPolicy } from '../plan/any-context.ts';
 import { context, forward } from '../plan/scenarios.ts';
 import { ifName, ipv4 } from '../tunnel/endpoints.ts';
 
-const byIptables = { firewall: 'iptables-legacy', canRejectBeforeRouting: false } as const;
+const byIptables = { firewall: 'iptables-legacy', extras: [], canRejectBeforeRouting: false } as const;
 const { ruleset } = planRouter(
   context({
     settings: {
@@ -93,6 +93,26 @@ describe('a rule for iptables', () => {
       chain('ub-prerouting').includes(
         '-d 10.8.0.2/32 -i tun0 -p tcp -m tcp --dport 8080 -m comment --comment nat-forwards -j DNAT --to-destination 172.22.0.128:80',
       ),
+    );
+  });
+});
+
+describe('masquerade for iptables', () => {
+  it('keeps to its range of ports, and knows source ports one range after the other', () => {
+    const among = [
+      { first: 4666, last: 4666 },
+      { first: 5000, last: 5010 },
+    ] as const;
+    const port = { side: 'source', among } as const;
+    assert.deepEqual(
+      lines({
+        when: [{ kind: 'transport', transports: ['udp'], port }],
+        verdict: { kind: 'masquerade', ports: { first: 1024, last: 4665 } },
+      }),
+      [
+        '-p udp -m udp --sport 4666 -m comment --comment it -j MASQUERADE --to-ports 1024-4665',
+        '-p udp -m udp --sport 5000:5010 -m comment --comment it -j MASQUERADE --to-ports 1024-4665',
+      ],
     );
   });
 });

@@ -45,6 +45,24 @@ describe('a match', () => {
     ['ct status dnat', { kind: 'was-dnated' }],
     ['meta skuid 900', { kind: 'socket-uid', uid: 900 }],
     ['meta pkttype != host', { kind: 'not-unicast-to-us' }],
+    [
+      'udp sport { 4666, 5000-5010 }',
+      {
+        kind: 'transport',
+        transports: ['udp'],
+        port: {
+          side: 'source',
+          among: [
+            { first: 4666, last: 4666 },
+            { first: 5000, last: 5010 },
+          ],
+        },
+      },
+    ],
+    ['ip frag-off & 8191 != 0', { kind: 'later-fragment' }],
+    ['arp operation request arp daddr ip != 9.9.9.9', { kind: 'arp-asks-outside', subnet: '9.9.9.9' }],
+    ['arp saddr ip != 10.0.0.0/8 arp daddr ip != 10.0.0.0/8', { kind: 'arp-without', subnet: '10.0.0.0/8' }],
+    ['add @some { ip saddr ct count over 7 }', { kind: 'connections-over', most: 7, set: 'some' }],
   ];
   for (const [text, match] of texts) {
     it(`reads ${text}`, () => assert.equal(ruleText({ when: [match] }), text));
