@@ -1,7 +1,8 @@
-import type { IfName } from '../net/address.ts';
-import type { Ruleset } from '../ruleset/model.ts';
+import { type IfName, renderSubnet } from '../net/address.ts';
+import type { Ruleset, Table } from '../ruleset/model.ts';
 import type { Policy } from '../tunnel/policy.ts';
 import { type Context, linksOf } from './context.ts';
+import { countRefusals } from './counting.ts';
 import { planForwardChains, planNat } from './forwarding-rules.ts';
 import { planEarly, planInput, planLast, planOutput, planRefuse } from './host-rules.ts';
 import { closed, filterTable } from './lockdown.ts';
@@ -27,34 +28,38 @@ function planTun(name: IfName, policy: Policy): PlannedTun {
 }
 
 function planRuleset(context: Context): Ruleset {
+  const { config, facts } = context;
+  const filter = planFilter(context);
+  // iptables has no counters for each address.
+  const isCounting = facts.firewall === 'nft';
+  const clients = { lan: facts.lan.name, subnet: renderSubnet(config.gateway) };
+  return { tables: [isCounting ? countRefusals(filter, clients) : filter, planNat(context)] };
+}
+
+function planFilter(context: Context): Table {
   return {
-    tables: [
+    family: 'inet',
+    name: filterTable,
+    maps: [],
+    chains: [
       {
-        family: 'inet',
-        name: filterTable,
-        maps: [],
-        chains: [
-          {
-            name: 'early',
-            hook: { type: 'filter', at: 'prerouting', priority: 'raw', policy: 'accept' },
-            rules: planEarly(context),
-          },
-          {
-            name: 'refuse',
-            hook: { type: 'filter', at: 'prerouting', priority: 'filter', policy: 'accept' },
-            rules: planRefuse(context),
-          },
-          { name: 'input', hook: closed('input'), rules: planInput(context) },
-          ...planForwardChains(context),
-          { name: 'output', hook: closed('output'), rules: planOutput(context) },
-          {
-            name: 'last',
-            hook: { type: 'filter', at: 'postrouting', priority: 'last', policy: 'accept' },
-            rules: planLast(context),
-          },
-        ],
+        name: 'early',
+        hook: { type: 'filter', at: 'prerouting', priority: 'raw', policy: 'accept' },
+        rules: planEarly(context),
       },
-      planNat(context),
+      {
+        name: 'refuse',
+        hook: { type: 'filter', at: 'prerouting', priority: 'filter', policy: 'accept' },
+        rules: planRefuse(context),
+      },
+      { name: 'input', hook: closed('input'), rules: planInput(context) },
+      ...planForwardChains(context),
+      { name: 'output', hook: closed('output'), rules: planOutput(context) },
+      {
+        name: 'last',
+        hook: { type: 'filter', at: 'postrouting', priority: 'last', policy: 'accept' },
+        rules: planLast(context),
+      },
     ],
   };
 }

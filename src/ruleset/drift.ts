@@ -34,6 +34,8 @@ function listLines(text: string): readonly string[] {
 function normalise(text: string): string {
   return (
     text
+      // What packets put into a set is nobody's change.
+      .replace(/(\n\s*flags dynamic\n)\s*elements = \{[^{}]*\}\n/g, '$1')
       .replace(/\{ ([^{}]*?) \}/g, (_, elements: string) => `{ ${sortList(elements, ',')} }`)
       // A line for each, so that one that differs is told alone.
       .replace(/elements = \{ ([^{}]*) \}/g, (_, elements: string) => elements.replace(/^|,/g, '\nelement '))

@@ -16,6 +16,8 @@ export interface Table {
   readonly family: Family;
   readonly name: string;
   readonly maps: readonly DnatMap[];
+  /** Sets that packets themselves fill. */
+  readonly sets?: readonly CountingSet[];
   readonly chains: readonly Chain[];
 }
 
@@ -30,6 +32,12 @@ export interface DnatEntry {
   readonly outsidePort: Port;
   readonly target: Ipv4;
   readonly targetPort: Port;
+}
+
+/** A counter for each source address and mark; what comes when it is full is not counted. */
+export interface CountingSet {
+  readonly name: string;
+  readonly mostElements: number;
 }
 
 /** A base chain has a hook; a chain without one is only jumped to. */
@@ -54,6 +62,11 @@ export interface Rule {
   readonly when: readonly Match[];
   /** Changes the packet, and goes on. */
   readonly clampMss?: 'path-mtu' | number;
+  /**
+   * Counts the packet by its source under a number, and goes on. Never beside a verdict: where the set is full the rest
+   * of a rule is left out (NFT_BREAK, Linux net/netfilter/nft_dynset.c).
+   */
+  readonly count?: { readonly set: string; readonly mark: number };
   readonly verdict?: Verdict;
 }
 

@@ -3,6 +3,7 @@ import { type Ipv4, toNumber } from '../net/address.ts';
 import type {
   Chain,
   ConntrackState,
+  CountingSet,
   DnatEntry,
   DnatMap,
   Hook,
@@ -31,8 +32,12 @@ export function renderNft(ruleset: Ruleset): string {
 
 /** Renders one table as nft lists it. */
 export function renderTable(table: Table): string {
-  const parts = [...table.maps.map(renderMap), ...table.chains.map(renderChain)];
+  const parts = [...(table.sets ?? []).map(renderSet), ...table.maps.map(renderMap), ...table.chains.map(renderChain)];
   return `table ${table.family} ${table.name} {\n${parts.join('\n')}}\n`;
+}
+
+function renderSet({ name, mostElements }: CountingSet): string {
+  return `\tset ${name} {\n\t\ttype ipv4_addr . mark\n\t\tsize ${mostElements}\n\t\tflags dynamic\n\t}\n`;
 }
 
 function renderMap(map: DnatMap): string {
@@ -65,6 +70,10 @@ function renderRule(rule: Rule): string {
   if (rule.clampMss !== undefined) {
     const size = rule.clampMss === 'path-mtu' ? 'rt mtu' : `${rule.clampMss}`;
     words.push(`tcp flags & (syn | rst) == syn tcp option maxseg size set ${size}`);
+  }
+  if (rule.count !== undefined) {
+    const mark = `0x${rule.count.mark.toString(16).padStart(8, '0')}`;
+    words.push(`meta mark set ${mark} update @${rule.count.set} { ip saddr . meta mark counter }`);
   }
   if (rule.verdict !== undefined) words.push(renderVerdict(rule.verdict));
   words.push(`comment "${rule.id}"`);
