@@ -7,7 +7,7 @@ import { runDoctor } from './roles/doctor-command.ts';
 import { renderPlan } from './roles/plan-command.ts';
 import { startRouter } from './roles/router.ts';
 import { setUpRouter } from './roles/router-setup.ts';
-import { askHealth } from './system/http.ts';
+import { askRouter } from './system/http.ts';
 import { createLog } from './system/log.ts';
 
 const usage = `Usage: underbridge [COMMAND]
@@ -87,7 +87,7 @@ async function runRouter(): Promise<number> {
     for (const { line, option, reason } of profile.ignored)
       log.debug('profile option left out', { profile: profile.name, line, option, reason });
   }
-  const router = await startRouter({ setup: setup.value, log });
+  const router = await startRouter({ setup: setup.value, version: UNDERBRIDGE_VERSION, log });
   try {
     log.info('stop requested', { signal: await Promise.race([stopSignal, router.failed]) });
     return 0;
@@ -125,7 +125,11 @@ async function examine({
 async function runStatus(): Promise<number> {
   // The router's own parser would complain about settings that do not matter here.
   const [host = '127.0.0.1', port = '9797'] = (process.env.HEALTH_ADDR || '127.0.0.1:9797').split(':');
-  const answer = await askHealth({ host: host === '0.0.0.0' ? '127.0.0.1' : host, port: Number(port) });
+  const answer = await askRouter({
+    host: host === '0.0.0.0' ? '127.0.0.1' : host,
+    port: Number(port),
+    path: '/healthz',
+  });
   if (answer === undefined) {
     process.stderr.write(`underbridge: no router answers at ${host}:${port}; run this in the router's container\n`);
     return 1;

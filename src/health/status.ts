@@ -26,7 +26,10 @@ export interface Status {
   /** By address. Clients are known from their first packet on. */
   readonly clients: readonly ClientReport[];
   readonly refused: readonly Refusal[];
-  readonly history: History;
+  /** The last hour. */
+  readonly history: Series;
+  /** The last hour of each client by address, sent and received together. */
+  readonly clientHistory: ClientSeries;
   /** The latest, oldest first. */
   readonly events: readonly Event[];
   /** When somebody else changed what is the router's own in the kernel; the latest, oldest first. */
@@ -79,15 +82,10 @@ export interface Series {
   readonly received: readonly number[];
 }
 
-export interface History {
-  /** The last hour. */
-  readonly all: Series;
-  /** The last hour of each client by address, sent and received together. */
-  readonly clients: {
-    readonly stepSeconds: number;
-    readonly endsAt: string;
-    readonly bytes: Readonly<Record<string, readonly number[]>>;
-  };
+export interface ClientSeries {
+  readonly stepSeconds: number;
+  readonly endsAt: string;
+  readonly bytes: Readonly<Record<string, readonly number[]>>;
 }
 
 /** A line of the log from `info` on. */
@@ -125,7 +123,8 @@ export interface Seen {
   /** Names by address. */
   readonly names: ReadonlyMap<string, string>;
   readonly refused: readonly Refusal[];
-  readonly history: History;
+  readonly history: Series;
+  readonly clientHistory: ClientSeries;
   readonly events: readonly Event[];
   readonly doctor?: Status['doctor'] | undefined;
   readonly hasControl: boolean;
@@ -160,6 +159,7 @@ export function projectStatus(seen: Seen): Status {
     }),
     refused: seen.refused,
     history: seen.history,
+    clientHistory: seen.clientHistory,
     events: seen.events,
     repairs: seen.events.filter(({ message }) => message === driftMessage),
     ...(doctor === undefined ? {} : { doctor }),

@@ -47,12 +47,15 @@ export interface RouterKernel {
 export function openRouterKernel({
   setup,
   log,
+  beforeLoad,
   onHeld,
   onRefused,
   onBroken,
 }: {
   readonly setup: RouterSetup;
   readonly log: Log;
+  /** The counters of the ruleset begin at 0 after that. */
+  readonly beforeLoad: () => void;
   readonly onHeld: (policy: Policy) => void;
   readonly onRefused: (policy: Policy, reason: string) => void;
   /** Something happened that cannot: the queue stands still. */
@@ -109,6 +112,7 @@ export function openRouterKernel({
   /** The firewall is loaded while the network is looked at: only a network that came back otherwise makes it wrong. */
   const applyOnce = async (policy: Policy): Promise<ObservedNetwork> => {
     const known = facts;
+    beforeLoad();
     const loading = applyFirewall(planRouter({ config, facts, policy }));
     // Both end before anything follows: a load that is left alone could land on top of a later one.
     const [seen, loaded] = await Promise.allSettled([changeNetwork([]), loading]);

@@ -2,15 +2,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { UnderbridgeError } from '../errors.ts';
 import { type HealthReport, reportHealth, reportTunnel } from '../health/report.ts';
 import type { IfName } from '../net/address.ts';
-import { tunNamesOf } from '../plan/context.ts';
-import { serveHealth } from '../system/http.ts';
+import { isLoopback, tunNamesOf } from '../plan/context.ts';
+import { serveHttp } from '../system/http.ts';
 import type { Log } from '../system/log.ts';
 import { makeRunFolder } from '../system/openvpn.ts';
 import { openTunDevice } from '../system/prerequisites.ts';
 import type { OneOrMore } from '../tunnel/failover.ts';
 import type { Policy, TunnelPolicy } from '../tunnel/policy.ts';
 import { chooseCarrier } from '../tunnel/selection.ts';
+import { createAnswers } from './router-http.ts';
 import { openRouterKernel } from './router-kernel.ts';
+import { observeRouter } from './router-observer.ts';
 import type { RouterSetup } from './router-setup.ts';
 import { ensureTun, openTunnel, type RouterTunnel } from './router-tunnel.ts';
 
@@ -31,7 +33,15 @@ export interface Router {
  * events.
  * @throws UnderbridgeError UB_ADDRESS_TAKEN, UB_APPLY, UB_EXEC when it cannot start.
  */
-export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log }): Promise<Router> {
+export async function startRouter({
+  setup,
+  version,
+  log: quietLog,
+}: {
+  readonly setup: RouterSetup;
+  readonly version: string;
+  readonly log: Log;
+}): Promise<Router> {
   const { config } = setup;
   const { promise: failed, reject: giveUp } = Promise.withResolvers<never>();
   const { promise: firstPolicy, resolve: announceFirstPolicy } = Promise.withResolvers<void>();
@@ -45,9 +55,18 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
   /** What each tunnel asked for, when the kernel was asked for the whole. */
   const partsOf = new WeakMap<Policy, readonly TunnelPolicy[]>();
 
+  const observer = observeRouter({
+    setup,
+    version,
+    log: quietLog,
+    observed: { health: () => health(), isPaused: () => false, lan: () => kernel.facts().lan.name },
+  });
+  const { log } = observer;
+
   const kernel = openRouterKernel({
     setup,
     log,
+    beforeLoad: observer.gather,
     onHeld: (policy) => {
       announceFirstPolicy();
       for (const [index, part] of (partsOf.get(policy) ?? []).entries()) {
@@ -151,7 +170,15 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
     return { ...report, tunnels: each };
   };
 
-  const listen = () => serveHealth({ ...config.healthAddress, report: health });
+  const answer = createAnswers({ health, observer });
+  const onProblem = (problem: unknown) => log.error('a request was not answered', { reason: `${problem}` });
+  const listen = () => serveHttp({ ...config.healthAddress, answer, onProblem });
+  if (!isLoopback(config.healthAddress.host)) {
+    log.warn('the health endpoint is open to clients and to the uplink: they see every client, server and forward', {
+      address: `${config.healthAddress.host}:${config.healthAddress.port}`,
+      hint: 'leave HEALTH_ADDR out, or let nothing but the router be on the uplink',
+    });
+  }
   // An address that is ours only after the claim cannot be listened on before it.
   const isLate = config.healthAddress.host === config.gateway.address && !setup.isClaimed;
   let server = isLate ? undefined : await listen();
@@ -165,6 +192,7 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
   const serve = async () => {
     await kernel.serve(firstPolicy);
     server ??= await listen();
+    observer.start();
   };
   for (const tunnel of tunnels) tunnel.dispatch({ kind: 'start' });
   void serve().catch((error) => giveUp(error instanceof UnderbridgeError ? error : unexpected(error)));
@@ -175,6 +203,7 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
       for (const tunnel of tunnels) tunnel.dispatch({ kind: 'stop' });
       kernel.stop();
       server?.close();
+      observer.stop();
       // A tool that hangs must not keep the container from ending: its namespace ends with it.
       await Promise.race([Promise.all([kernel.idle(), ...tunnels.map((tunnel) => tunnel.ended())]), sleep(stopMs)]);
     },

@@ -10,7 +10,6 @@ export interface Counters {
   /** Undefined when there is no such table. */
   readonly readPassed: () => PassedCounts | undefined;
   readonly readRefused: () => RefusedCounts | undefined;
-  readonly close: () => void;
 }
 
 /** Loads the table that counts what passes, with all counters at 0. @throws UnderbridgeError UB_EXEC */
@@ -43,7 +42,7 @@ export function openCounters(): Counters {
       for (const [id, count] of listed) {
         const [, number, reason] = /^count-(\d+)-(.*)$/.exec(id) ?? [];
         if (reason !== undefined) reasons.set(Number(number), reason);
-        else rules.set(id.replace(/^refuse-/, ''), count);
+        else if (count !== undefined) rules.set(id.replace(/^refuse-/, ''), count);
       }
       const clients = readSet(socket, filterTable, 'refused', (key) => {
         const reason = reasons.get(key.readUInt32LE(4));
@@ -52,7 +51,6 @@ export function openCounters(): Counters {
       // Loaded anew meanwhile: numbers may have another meaning.
       return readHandle(socket, filterTable) === generation ? { generation, rules, clients } : undefined;
     },
-    close: socket.close,
   };
 }
 
@@ -87,16 +85,15 @@ function readHandle(socket: NetlinkSocket, table: string): string | undefined {
       );
 }
 
-/** Counters of a table's rules by their comments; a rule that has none counts nothing. */
-function readRules(socket: NetlinkSocket, table: string): ReadonlyMap<string, Count> {
+/** A table's rules by their comments, each with its counter if it has one. */
+function readRules(socket: NetlinkSocket, table: string): ReadonlyMap<string, Count | undefined> {
   const { rule } = attributes;
-  const found = new Map<string, Count>();
+  const found = new Map<string, Count | undefined>();
   for (const payload of ask(socket, { type: messages.getRule, flags: request | dump, texts: [[rule.table, table]] })) {
     const message = { type: 0, payload };
     const comment = commentOf(findAttribute(message, { after: nfgenmsgBytes, type: rule.userData }));
     const expressions = findAttribute(message, { after: nfgenmsgBytes, type: rule.expressions });
-    if (comment !== undefined && expressions !== undefined)
-      found.set(comment, counterIn(expressions) ?? { packets: 0, bytes: 0 });
+    if (comment !== undefined && expressions !== undefined) found.set(comment, counterIn(expressions));
   }
   return found;
 }
