@@ -68,6 +68,18 @@ export function parseSecret(text: string, name: SecretName): Parsed<string> {
   return faults.length > 0 ? { kind: 'faults', faults } : ok(secret);
 }
 
+/** Parses the file with the token of control: one word, long enough that nobody guesses it. */
+export function parseTokenFile(bytes: Uint8Array): Parsed<string> {
+  const name = 'CONTROL_TOKEN_FILE';
+  const token = decodeUtf8(bytes)?.trim();
+  if (token !== undefined && /^[\x21-\x7e]{16,256}$/.test(token)) return ok(token);
+  return faulty({
+    name,
+    problem: 'is not one word of 16 to 256 letters, digits and signs',
+    hint: 'make one: openssl rand -hex 32',
+  });
+}
+
 function checkSecret(name: string, secret: string): readonly Fault[] {
   const faults: Fault[] = [];
   if (secret === '') faults.push({ name, problem: 'is empty', hint: 'write the value that the VPN provider gave' });

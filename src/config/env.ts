@@ -69,6 +69,7 @@ function assemble(values: CleanedEnv<Settings>, credentials: CredentialSource): 
     credentials,
     ...(values.UPLINK_GATEWAY !== undefined && { uplinkGateway: values.UPLINK_GATEWAY }),
     healthAddress: values.HEALTH_ADDR,
+    ...(values.CONTROL_TOKEN_FILE !== undefined && { controlTokenFile: values.CONTROL_TOKEN_FILE }),
     probe: values.HEALTH_PROBE,
     ...(values.MSS !== undefined && { mssBytes: values.MSS }),
     firewall: values.FIREWALL,

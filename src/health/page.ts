@@ -15,15 +15,16 @@ export type PartName =
   | 'repairs'
   | 'doctor';
 
+/** In the order of the page. */
 const headings: Readonly<Record<Exclude<PartName, 'verdict'>, string>> = {
   exit: 'Exit',
   traffic: 'Throughput, last hour',
-  tunnels: 'Tunnels',
   clients: 'Clients',
-  refused: 'Refused packets',
+  tunnels: 'Tunnels',
   forwards: 'Port forwards',
-  events: 'Events',
+  refused: 'Refused packets',
   repairs: 'Repairs after changes by others',
+  events: 'Events',
   doctor: 'Doctor',
 };
 
@@ -66,7 +67,7 @@ export function renderPage(status: Status): string {
 <header><h1>Underbridge</h1><p id="live" role="status">Not live: this is how it was at ${formatTime(status.at)}.</p>
 <div id="verdict" role="status">${parts.verdict}</div></header>
 <main id="main" tabindex="-1">${sections.join('')}${status.hasControl ? control : ''}</main>
-<footer>Underbridge ${escapeHtml(status.version)} · <a href="/status">status</a> · <a href="/metrics">metrics</a></footer>
+<footer><p>Underbridge ${escapeHtml(status.version)} · <a href="/status">status</a> · <a href="/metrics">metrics</a></p></footer>
 </body></html>
 `;
 }
@@ -202,7 +203,7 @@ function renderDoctor({ doctor }: Status): string {
 }
 
 function renderFinding({ code, severity, what, why, remedy }: Finding): string {
-  return `<li class="${severity}"><b>${severity}: ${escapeHtml(what)}.</b> ${escapeHtml(why)}. Remedy: ${escapeHtml(remedy)} <code>${escapeHtml(code)}</code></li>`;
+  return `<li class="${severity}"><b>${severity}: ${escapeHtml(what)}.</b> ${escapeHtml(why.charAt(0).toUpperCase() + why.slice(1))}. Remedy: ${escapeHtml(remedy)} <code>${escapeHtml(code)}</code></li>`;
 }
 
 function toCells(texts: readonly string[]): readonly string[] {

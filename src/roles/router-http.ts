@@ -6,13 +6,16 @@ import type { HealthReport } from '../health/report.ts';
 import type { HttpAnswer, HttpRequest } from '../system/http.ts';
 import type { RouterObserver } from './router-observer.ts';
 
-/** What each path shows; everything is read only. Control has paths of its own. */
+/** What each path shows; everything is read only. Control answers for itself. */
 export function createAnswers({
   health,
   observer,
+  control,
 }: {
   readonly health: () => HealthReport;
   readonly observer: RouterObserver;
+  /** What answers below /control/; absent: there is no such path. */
+  readonly control?: (request: HttpRequest) => Promise<HttpAnswer>;
 }): (request: HttpRequest) => HttpAnswer | Promise<HttpAnswer> {
   const shown: Readonly<Record<string, () => HttpAnswer | Promise<HttpAnswer>>> = {
     '/healthz': () => {
@@ -38,6 +41,7 @@ export function createAnswers({
     },
   };
   return (request) => {
+    if (control !== undefined && request.path.startsWith('/control/')) return control(request);
     const show = Object.hasOwn(shown, request.path) ? shown[request.path] : undefined;
     if (show === undefined) return json(404, { problem: 'there is nothing at this path' });
     if (request.method === 'GET' || (request.method === 'HEAD' && request.path !== '/events')) return show();

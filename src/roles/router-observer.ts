@@ -43,6 +43,8 @@ const tellMs = 2_000;
 /** Many changes at a time make one message. */
 const gatherMs = 50;
 const examineMs = 600_000;
+/** The page comes first. */
+const examineSoonMs = 1_000;
 
 const nothing = { packets: 0, bytes: 0 };
 const noCounts: PassedCounts = {
@@ -135,6 +137,16 @@ export function observeRouter({
     });
   };
 
+  const look = async () => {
+    try {
+      const { findings } = await runDoctor({ env: process.env });
+      doctor = { at: new Date().toISOString(), findings };
+      tellSoon();
+    } catch (error) {
+      timeline.log.debug('doctor could not look', { reason: `${error}` });
+    }
+  };
+
   const tellers = new Set<(json: string) => void>();
   let told = new Map<string, string>();
   let tellTimer: NodeJS.Timeout | undefined;
@@ -187,13 +199,7 @@ export function observeRouter({
       const nowMs = performance.now();
       if (nowMs - examinedMs < examineMs) return;
       examinedMs = nowMs;
-      void runDoctor({ env: process.env }).then(
-        ({ findings }) => {
-          doctor = { at: new Date().toISOString(), findings };
-          tellSoon();
-        },
-        (error: unknown) => timeline.log.debug('doctor could not look', { reason: `${error}` }),
-      );
+      setTimeout(() => void look(), examineSoonMs);
     },
     stop: () => {
       clearInterval(stepTimer);

@@ -10,6 +10,7 @@ import { openTunDevice } from '../system/prerequisites.ts';
 import type { OneOrMore } from '../tunnel/failover.ts';
 import type { Policy, TunnelPolicy } from '../tunnel/policy.ts';
 import { chooseCarrier } from '../tunnel/selection.ts';
+import { createControl, createControlAnswers } from './router-control.ts';
 import { createAnswers } from './router-http.ts';
 import { openRouterKernel } from './router-kernel.ts';
 import { observeRouter } from './router-observer.ts';
@@ -49,6 +50,7 @@ export async function startRouter({
   failed.catch(() => undefined);
   /** Which tunnel clients leave by. */
   let carrier = 0;
+  let isStopping = false;
   /** The last that each tunnel asked for, and the last of those that the kernel has confirmed. */
   const wanted: TunnelPolicy[] = [];
   const confirmed: (TunnelPolicy | undefined)[] = [];
@@ -59,7 +61,7 @@ export async function startRouter({
     setup,
     version,
     log: quietLog,
-    observed: { health: () => health(), isPaused: () => false, lan: () => kernel.facts().lan.name },
+    observed: { health: () => health(), isPaused: () => control.isPaused(), lan: () => kernel.facts().lan.name },
   });
   const { log } = observer;
 
@@ -103,15 +105,15 @@ export async function startRouter({
     return true;
   };
 
-  const open = (tunName: IfName, index: number, profileIndexes: OneOrMore<number>): RouterTunnel => {
+  const open = (current: RouterSetup, tunName: IfName, index: number): RouterTunnel => {
     wanted[index] = { kind: 'lockdown' };
     let hasMoved = false;
     let wasCarrier = true;
     return openTunnel({
-      setup,
+      setup: current,
       log,
       tunName,
-      profileIndexes,
+      profileIndexes: profilesFor(current, index, tunNames.length),
       owner: {
         facts: kernel.facts,
         runFolder: () => runFolder,
@@ -150,7 +152,24 @@ export async function startRouter({
   };
 
   const tunNames = tunNamesOf(setup.facts);
-  const tunnels = tunNames.map((tunName, index) => open(tunName, index, profilesFor(setup, index, tunNames.length)));
+  const tunnels = tunNames.map((tunName, index) => open(setup, tunName, index));
+  const endTunnels = async () => {
+    for (const tunnel of tunnels) tunnel.dispatch({ kind: 'stop' });
+    await Promise.all([kernel.idle(), ...tunnels.map((tunnel) => tunnel.ended())]);
+  };
+  const control = createControl({
+    setup,
+    end: async () => {
+      await endTunnels();
+      kernel.forgetFlows();
+    },
+    begin: (next) => {
+      if (isStopping) return;
+      carrier = 0;
+      for (const [index, tunName] of tunNames.entries()) tunnels[index] = open(next, tunName, index);
+      for (const tunnel of tunnels) tunnel.dispatch({ kind: 'start' });
+    },
+  });
 
   const health = () => {
     const now = { clockMs: performance.now(), calendarMs: Date.now() };
@@ -170,7 +189,12 @@ export async function startRouter({
     return { ...report, tunnels: each };
   };
 
-  const answer = createAnswers({ health, observer });
+  const { controlToken: token } = setup;
+  const answer = createAnswers({
+    health,
+    observer,
+    ...(token === undefined ? {} : { control: createControlAnswers({ token, control, log }) }),
+  });
   const onProblem = (problem: unknown) => log.error('a request was not answered', { reason: `${problem}` });
   const listen = () => serveHttp({ ...config.healthAddress, answer, onProblem });
   if (!isLoopback(config.healthAddress.host)) {
@@ -200,12 +224,13 @@ export async function startRouter({
     health,
     failed,
     stop: async () => {
-      for (const tunnel of tunnels) tunnel.dispatch({ kind: 'stop' });
+      isStopping = true;
+      const ended = endTunnels();
       kernel.stop();
       server?.close();
       observer.stop();
       // A tool that hangs must not keep the container from ending: its namespace ends with it.
-      await Promise.race([Promise.all([kernel.idle(), ...tunnels.map((tunnel) => tunnel.ended())]), sleep(stopMs)]);
+      await Promise.race([ended, sleep(stopMs)]);
     },
   };
 }

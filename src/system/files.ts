@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, extname, isAbsolute, join, sep } from 'node:path';
-import { parseCredentialsFile, parseSecretFile } from '../config/credentials.ts';
+import { parseCredentialsFile, parseSecretFile, parseTokenFile } from '../config/credentials.ts';
 import type { CredentialSource, ValueOrFile } from '../config/router-config.ts';
 import { type Fault, faulty, ok, type Parsed } from '../errors.ts';
 import { type FileRead, type Profile, parseProfile } from '../openvpn/profile.ts';
@@ -161,6 +161,13 @@ export function readSecrets({
     problem: `the profile ${profile.name} needs a user name and a password, and none are given`,
     hint: 'put them on two lines into a file mounted at /run/secrets/openvpn_credentials',
   });
+}
+
+/** Reads the token of control; undefined where there is to be no control. */
+export function readControlToken(path: string | undefined): Parsed<string | undefined> {
+  if (path === undefined) return ok(undefined);
+  const read = readBytes(path);
+  return read.kind === 'text' ? parseTokenFile(read.bytes) : faulty(unreadableSecret('CONTROL_TOKEN_FILE', path, read));
 }
 
 type Credentials = NonNullable<OpenvpnSecrets['credentials']>;
