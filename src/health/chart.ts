@@ -1,28 +1,28 @@
-import { formatRate } from './format.ts';
+import { formatRate, formatSeconds } from './format.ts';
 import type { Series } from './status.ts';
 
-const [width, height] = [360, 100] as const;
-const lastHour = 360;
+const height = 100;
+/** Until there is more, two minutes are shown. */
+const leastSteps = 24;
 
 /** Received as an area, sent as a line, the newest at the right; the scale is told in words. */
 export function renderChart({ stepSeconds, received, sent }: Series): string {
   const most = Math.max(1, ...received, ...sent);
+  const width = Math.max(leastSteps, received.length - 1);
+  const points = (values: readonly number[]) =>
+    values
+      .map((value, index) => `${width - values.length + 1 + index} ${(height - (value / most) * height).toFixed(1)}`)
+      .join(' ');
   const top = formatRate(most / stepSeconds);
   const empty = received.length === 0;
   const label = empty ? 'Nothing measured yet' : `Throughput of the last hour, ${top} at most`;
-  const area = empty ? '' : `M${width - received.length + 1} ${height}L${points(received, most)}L${width} ${height}Z`;
+  const area = empty ? '' : `M${width - received.length + 1} ${height}L${points(received)}L${width} ${height}Z`;
   return (
     `<figure><figcaption>${empty ? label : top}</figcaption>` +
     `<svg class="chart" viewBox="0 0 ${width} ${height}" preserveAspectRatio="none" role="img" aria-label="${label}">` +
-    `<path class="in" d="${area}"/><path class="out" d="${sent.length < 2 ? '' : `M${points(sent, most)}`}"/></svg>` +
-    '<p class="axis"><span>1 h ago</span><span>now</span></p></figure>'
+    `<path class="in" d="${area}"/><path class="out" d="${sent.length < 2 ? '' : `M${points(sent)}`}"/></svg>` +
+    `<p class="axis"><span>${formatSeconds(width * stepSeconds)} ago</span><span>now</span></p></figure>`
   );
-}
-
-/** One point for each value, a unit apart, ending at the right edge. */
-function points(values: readonly number[], most: number): string {
-  const first = lastHour - values.length + 1;
-  return values.map((value, index) => `${first + index} ${(height - (value / most) * height).toFixed(1)}`).join(' ');
 }
 
 /** An hour in 60 bars, without scale or words: the table beside it has the numbers. */

@@ -31,7 +31,10 @@ export function formatTime(iso: string): string {
 
 /** How long ago, in its two largest units: `3 h 12 min`. */
 export function formatSince(since: string, at: string): string {
-  const seconds = Math.max(0, Math.round((Date.parse(at) - Date.parse(since)) / 1000));
+  return formatSeconds(Math.max(0, Math.round((Date.parse(at) - Date.parse(since)) / 1000)));
+}
+
+export function formatSeconds(seconds: number): string {
   if (seconds < 60) return `${seconds} s`;
   if (seconds < 3_600) return `${Math.floor(seconds / 60)} min`;
   if (seconds < 86_400) return `${Math.floor(seconds / 3_600)} h ${Math.floor((seconds % 3_600) / 60)} min`;

@@ -2,9 +2,9 @@ import type { PassedCounts } from './counts.ts';
 import type { ClientSeries, Series } from './status.ts';
 
 /** A step of the whole, and so many of them in the step of a client; both series last an hour. */
-export const stepSeconds = 10;
-const stepsInClientStep = 6;
-const mostSteps = 360;
+export const stepSeconds = 5;
+const stepsInClientStep = 12;
+const mostSteps = 720;
 const mostClientSteps = 60;
 
 /** What passed in the last hour, a step at a time. */
