@@ -14,13 +14,16 @@ export interface PassedCounts {
 }
 
 /** What the ruleset's own counters hold, since it was loaded. */
-export interface RefusedCounts {
+export interface RefusedCounts extends RefusedSums {
   /** Changes whenever the ruleset is loaded anew, and its counters begin at 0. */
   readonly generation: string;
+}
+
+interface RefusedSums {
   /** By rule, whoever sent it. */
   readonly rules: ReadonlyMap<string, Count>;
-  /** By rule and client: `address rule`. */
-  readonly clients: ReadonlyMap<string, Count>;
+  /** Packets by client and rule. */
+  readonly clients: ReadonlyMap<string, Readonly<Record<string, number>>>;
 }
 
 /** Refused packets of one reason, which is the name of the rule. */
@@ -47,11 +50,6 @@ export interface Tally {
   readonly present: RefusedSums;
 }
 
-interface RefusedSums {
-  readonly rules: ReadonlyMap<string, Count>;
-  readonly clients: ReadonlyMap<string, Count>;
-}
-
 const nothing: RefusedSums = { rules: new Map(), clients: new Map() };
 export const emptyTally: Tally = { generation: '', before: nothing, present: nothing };
 
@@ -63,20 +61,33 @@ export function addToTally(tally: Tally, { generation, rules, clients }: Refused
 }
 
 function sumsOf({ before, present }: Tally): RefusedSums {
-  return { rules: addMaps(before.rules, present.rules), clients: addMaps(before.clients, present.clients) };
+  return {
+    rules: merge(before.rules, present.rules, (one, other) => ({
+      packets: one.packets + other.packets,
+      bytes: one.bytes + other.bytes,
+    })),
+    clients: merge(before.clients, present.clients, addRecords),
+  };
 }
 
-function addMaps(one: ReadonlyMap<string, Count>, other: ReadonlyMap<string, Count>): ReadonlyMap<string, Count> {
-  if (one.size === 0) return other;
-  const sum = new Map(one);
-  for (const [key, { packets, bytes }] of other) {
-    const known = sum.get(key);
-    sum.set(
-      key,
-      known === undefined ? { packets, bytes } : { packets: known.packets + packets, bytes: known.bytes + bytes },
-    );
-  }
+function addRecords(one: Readonly<Record<string, number>>, other: Readonly<Record<string, number>>) {
+  const sum = { ...one };
+  for (const [reason, packets] of Object.entries(other)) sum[reason] = (sum[reason] ?? 0) + packets;
   return sum;
+}
+
+function merge<T>(
+  one: ReadonlyMap<string, T>,
+  other: ReadonlyMap<string, T>,
+  add: (one: T, other: T) => T,
+): ReadonlyMap<string, T> {
+  if (one.size === 0) return other;
+  const merged = new Map(one);
+  for (const [key, value] of other) {
+    const known = merged.get(key);
+    merged.set(key, known === undefined ? value : add(known, value));
+  }
+  return merged;
 }
 
 /** Refused packets by reason, the most first. */
@@ -91,13 +102,7 @@ const none: Count = { packets: 0, bytes: 0 };
 
 /** Every client that sent anything, by address. */
 export function clientsOf({ sent, received, opened }: PassedCounts, tally: Tally): readonly ClientCount[] {
-  const refused = new Map<string, Record<string, number>>();
-  for (const [key, { packets }] of sumsOf(tally).clients) {
-    const [address = '', reason = ''] = key.split(' ');
-    const reasons = refused.get(address) ?? {};
-    reasons[reason] = packets;
-    refused.set(address, reasons);
-  }
+  const refused = sumsOf(tally).clients;
   const addresses = new Set([...sent.keys(), ...received.keys(), ...refused.keys()]);
   return [...addresses]
     .map((address) => ({

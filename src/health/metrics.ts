@@ -1,7 +1,8 @@
 import type { Status } from './status.ts';
 
 type Labels = Readonly<Record<string, string>>;
-type Sample = readonly [labels: Labels, value: number];
+/** Labels, or their text without the braces. */
+type Sample = readonly [labels: Labels | string, value: number];
 
 /**
  * The text format of Prometheus 0.0.4. Labels are bounded: clients by the size of the kernel's sets, reasons by the
@@ -9,8 +10,11 @@ type Sample = readonly [labels: Labels, value: number];
  */
 export function renderMetrics(status: Status): string {
   const { health, tunnels, traffic, clients, connections } = status;
-  const of = (address: string, name: string | undefined): Labels => ({ client: address, name: name ?? '' });
-  const labelled = clients.map((client) => ({ client, labels: of(client.address, client.name) }));
+  // Once for each client, who stands in six families.
+  const labelled = clients.map((client) => ({
+    client,
+    labels: renderLabels({ client: client.address, name: client.name ?? '' }),
+  }));
   return [
     gauge('underbridge_info', 'Version, and what the rules are loaded by.', [
       [{ version: status.version, firewall: health.firewall }, 1],
@@ -111,7 +115,7 @@ export function renderMetrics(status: Status): string {
       'underbridge_client_refused_packets_total',
       'Refused packets of a client, by rule.',
       labelled.flatMap(({ client, labels }) =>
-        Object.entries(client.refused).map(([reason, packets]): Sample => [{ ...labels, reason }, packets]),
+        Object.entries(client.refused).map(([reason, packets]): Sample => [`${labels},reason="${reason}"`, packets]),
       ),
     ),
     ...(status.doctor === undefined
@@ -142,14 +146,17 @@ function counter(name: string, help: string, samples: readonly Sample[]): string
 
 function renderFamily(name: string, type: string, help: string, samples: readonly Sample[]): string {
   if (samples.length === 0) return '';
-  const lines = samples.map(([labels, value]) => `${name}${renderLabels(labels)} ${value}\n`);
+  const lines = samples.map(([labels, value]) => {
+    const text = typeof labels === 'string' ? labels : renderLabels(labels);
+    return text === '' ? `${name} ${value}\n` : `${name}{${text}} ${value}\n`;
+  });
   return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines.join('')}`;
 }
 
 function renderLabels(labels: Labels): string {
-  let text = '';
-  for (const name in labels) text += `${text === '' ? '' : ','}${name}="${escapeLabel(labels[name] ?? '')}"`;
-  return text === '' ? '' : `{${text}}`;
+  return Object.entries(labels)
+    .map(([name, value]) => `${name}="${escapeLabel(value)}"`)
+    .join(',');
 }
 
 function escapeLabel(text: string): string {

@@ -3,9 +3,12 @@ import type { IfName } from '../net/address.ts';
 import { passedTable, renderPassedTable } from '../plan/counting.ts';
 import { filterTable } from '../plan/lockdown.ts';
 import { run } from './exec.ts';
-import { findAttribute, type NetlinkSocket, netlinkNetfilter, openNetlink, parseMessages } from './netlink.ts';
+import { type NetlinkSocket, netlinkNetfilter, openNetlink } from './netlink.ts';
 
-/** Reads what the kernel has counted, by netlink: a program and its JSON would take twenty times as long. */
+/**
+ * Reads what the kernel has counted, by netlink: a program and its JSON would take twenty times as long. Answers are
+ * walked by offsets, because two hundred clients have a thousand counters, and there is no JIT.
+ */
 export interface Counters {
   /** Undefined when there is no such table. */
   readonly readPassed: () => PassedCounts | undefined;
@@ -25,7 +28,15 @@ export function openCounters(): Counters {
       const rules = readRules(socket, passedTable);
       const total = (id: string) => rules.get(id) ?? { packets: 0, bytes: 0 };
       if (rules.size === 0) return undefined;
-      const read = (set: string) => readSet(socket, passedTable, set, addressOf);
+      const read = (set: string) => {
+        const counts = new Map<string, Count>();
+        visitSet(socket, {
+          table: passedTable,
+          set,
+          visit: (key, counter) => counts.set(addressIn(key), countIn(counter)),
+        });
+        return counts;
+      };
       return {
         sent: read('sent'),
         received: read('received'),
@@ -36,17 +47,24 @@ export function openCounters(): Counters {
     readRefused: () => {
       const generation = readHandle(socket, filterTable);
       if (generation === undefined) return undefined;
-      const listed = readRules(socket, filterTable);
       const reasons = new Map<number, string>();
       const rules = new Map<string, Count>();
-      for (const [id, count] of listed) {
+      for (const [id, count] of readRules(socket, filterTable)) {
         const [, number, reason] = /^count-(\d+)-(.*)$/.exec(id) ?? [];
         if (reason !== undefined) reasons.set(Number(number), reason);
         else if (count !== undefined) rules.set(id.replace(/^refuse-/, ''), count);
       }
-      const clients = readSet(socket, filterTable, 'refused', (key) => {
-        const reason = reasons.get(key.readUInt32LE(4));
-        return `${addressOf(key)} ${reason ?? 'unknown'}`;
+      const clients = new Map<string, Record<string, number>>();
+      visitSet(socket, {
+        table: filterTable,
+        set: 'refused',
+        visit: (key, counter) => {
+          const reason = reasons.get(key.view.getUint32(key.from + 4, true)) ?? 'unknown';
+          const address = addressIn(key);
+          const known = clients.get(address);
+          if (known === undefined) clients.set(address, { [reason]: packetsIn(counter) });
+          else known[reason] = packetsIn(counter);
+        },
       });
       // Loaded anew meanwhile: numbers may have another meaning.
       return readHandle(socket, filterTable) === generation ? { generation, rules, clients } : undefined;
@@ -54,117 +72,149 @@ export function openCounters(): Counters {
   };
 }
 
-function addressOf(key: Buffer): string {
-  return `${key[0]}.${key[1]}.${key[2]}.${key[3]}`;
+function addressIn({ view, from }: Span): string {
+  return `${view.getUint8(from)}.${view.getUint8(from + 1)}.${view.getUint8(from + 2)}.${view.getUint8(from + 3)}`;
 }
 
 // Numbers from Linux include/uapi/linux/netlink.h and netfilter/nf_tables.h.
 const request = 1;
 const dump = 0x300;
-const messages = { getTable: 1, newRule: 6, getRule: 7, newSetElement: 12, getSetElement: 13 } as const;
+const subsystem = 10 << 8;
+const messages = { getTable: 1, getRule: 7, getSetElement: 13 } as const;
 const errorMessage = 2;
 const doneMessage = 3;
 const inetFamily = 1;
+const headerBytes = 16;
 const nfgenmsgBytes = 4;
 const attributes = {
   table: { name: 1, handle: 4 },
   rule: { table: 1, expressions: 4, userData: 7 },
   elements: { table: 1, set: 2, list: 3 },
   element: { key: 1, expression: 7, expressions: 11 },
+  data: { value: 1 },
   expression: { name: 1, data: 2 },
   counter: { bytes: 1, packets: 2 },
 } as const;
 
+/** A part of a netlink datagram: attributes, one after the other. */
+interface Span {
+  readonly view: DataView;
+  readonly from: number;
+  readonly to: number;
+}
+
 /** A number that no other load of this table has. */
 function readHandle(socket: NetlinkSocket, table: string): string | undefined {
   const [answer] = ask(socket, { type: messages.getTable, flags: request, texts: [[attributes.table.name, table]] });
-  return answer === undefined
-    ? undefined
-    : findAttribute({ type: 0, payload: answer }, { after: nfgenmsgBytes, type: attributes.table.handle })?.toString(
-        'hex',
-      );
+  const handle = answer && find(answer, attributes.table.handle);
+  return handle && `${handle.view.getBigUint64(handle.from)}`;
 }
 
 /** A table's rules by their comments, each with its counter if it has one. */
 function readRules(socket: NetlinkSocket, table: string): ReadonlyMap<string, Count | undefined> {
   const { rule } = attributes;
   const found = new Map<string, Count | undefined>();
-  for (const payload of ask(socket, { type: messages.getRule, flags: request | dump, texts: [[rule.table, table]] })) {
-    const message = { type: 0, payload };
-    const comment = commentOf(findAttribute(message, { after: nfgenmsgBytes, type: rule.userData }));
-    const expressions = findAttribute(message, { after: nfgenmsgBytes, type: rule.expressions });
-    if (comment !== undefined && expressions !== undefined) found.set(comment, counterIn(expressions));
+  for (const answer of ask(socket, { type: messages.getRule, flags: request | dump, texts: [[rule.table, table]] })) {
+    const userData = find(answer, rule.userData);
+    const expressions = find(answer, rule.expressions);
+    const comment = userData && commentIn(userData);
+    const counter = expressions && firstCounter(expressions);
+    if (comment !== undefined) found.set(comment, counter && countIn(counter));
   }
   return found;
 }
 
 /** libnftnl's user data: type, length, value; type 0 is the comment, which ends with NUL. */
-function commentOf(userData: Buffer | undefined): string | undefined {
-  if (userData === undefined || userData[0] !== 0) return undefined;
-  return userData.toString('utf8', 2, 1 + (userData[1] ?? 1));
+function commentIn({ view, from }: Span): string | undefined {
+  if (view.getUint8(from) !== 0) return undefined;
+  return Buffer.from(view.buffer).toString('utf8', from + 2, from + 1 + view.getUint8(from + 1));
 }
 
-function readSet(
+/** Shows the key of each element, and its counter. */
+function visitSet(
   socket: NetlinkSocket,
-  table: string,
-  set: string,
-  nameOf: (key: Buffer) => string,
-): ReadonlyMap<string, Count> {
-  const { elements, element } = attributes;
-  const found = new Map<string, Count>();
+  {
+    table,
+    set,
+    visit,
+  }: { readonly table: string; readonly set: string; readonly visit: (key: Span, counter: Span) => void },
+): void {
+  const { elements, element, data } = attributes;
   const texts = [
     [elements.table, table],
     [elements.set, set],
   ] as const;
-  for (const payload of ask(socket, { type: messages.getSetElement, flags: request | dump, texts })) {
-    const list = findAttribute({ type: 0, payload }, { after: nfgenmsgBytes, type: elements.list });
+  for (const answer of ask(socket, { type: messages.getSetElement, flags: request | dump, texts })) {
+    const list = find(answer, elements.list);
     if (list === undefined) continue;
-    eachAttribute(list, (_, body) => {
-      const key = attribute(attribute(body, element.key), 1);
-      const single = attribute(body, element.expression);
-      const count = single === undefined ? counterIn(attribute(body, element.expressions)) : counterOf(single);
-      if (key !== undefined && count !== undefined) found.set(nameOf(key), count);
-    });
+    for (let at = list.from; at + 4 <= list.to; at = next(list.view, at)) {
+      const body = inside(list.view, at);
+      const key = find(body, element.key);
+      const value = key && find(key, data.value);
+      // One expression stands alone; since Linux 5.11 there may be a list.
+      const single = find(body, element.expression);
+      const several = single === undefined ? find(body, element.expressions) : undefined;
+      const counter = single === undefined ? several && firstCounter(several) : asCounter(single);
+      if (value !== undefined && counter !== undefined) visit(value, counter);
+    }
   }
-  return found;
 }
 
 /** The first counter of a list of expressions. */
-function counterIn(list: Buffer | undefined): Count | undefined {
-  let found: Count | undefined;
-  if (list !== undefined) eachAttribute(list, (_, body) => (found ??= counterOf(body)));
-  return found;
+function firstCounter({ view, from, to }: Span): Span | undefined {
+  for (let at = from; at + 4 <= to; at = next(view, at)) {
+    const counter = asCounter(inside(view, at));
+    if (counter !== undefined) return counter;
+  }
+  return undefined;
 }
 
-function counterOf(expression: Buffer): Count | undefined {
-  const { name, data } = attributes.expression;
-  if (attribute(expression, name)?.toString('latin1', 0, 7) !== 'counter') return undefined;
-  const counter = attribute(expression, data);
-  const bytes = attribute(counter, attributes.counter.bytes);
-  const packets = attribute(counter, attributes.counter.packets);
-  if (bytes === undefined || packets === undefined) return undefined;
-  return { bytes: bigEndian(bytes), packets: bigEndian(packets) };
+/** The first letters of an expression's name, as one number: `coun`, and `ter` with its end. */
+const counterName = [0x636f756e, 0x74657200] as const;
+
+/** What an expression counts, if it is a counter. */
+function asCounter(expression: Span): Span | undefined {
+  const name = find(expression, attributes.expression.name);
+  if (name === undefined || name.to - name.from !== 8) return undefined;
+  const { view, from } = name;
+  const isCounter = view.getUint32(from) === counterName[0] && view.getUint32(from + 4) === counterName[1];
+  return isCounter ? find(expression, attributes.expression.data) : undefined;
+}
+
+function countIn(counter: Span): Count {
+  const bytes = find(counter, attributes.counter.bytes);
+  return { packets: packetsIn(counter), bytes: bytes === undefined ? 0 : numberAt(bytes) };
+}
+
+function packetsIn(counter: Span): number {
+  const packets = find(counter, attributes.counter.packets);
+  return packets === undefined ? 0 : numberAt(packets);
 }
 
 /** Exact up to 2^53. */
-function bigEndian(value: Buffer): number {
-  return value.readUInt32BE(0) * 0x1_0000_0000 + value.readUInt32BE(4);
+function numberAt({ view, from }: Span): number {
+  return view.getUint32(from) * 0x1_0000_0000 + view.getUint32(from + 4);
 }
 
-function eachAttribute(buffer: Buffer, visit: (type: number, value: Buffer) => void): void {
-  for (let at = 0; at + 4 <= buffer.length; ) {
-    const length = buffer.readUInt16LE(at);
-    if (length < 4) return;
-    visit(buffer.readUInt16LE(at + 2) & 0x3fff, buffer.subarray(at + 4, at + length));
-    at += (length + 3) & ~3;
+/** struct nlattr: the value of the first attribute of a type. */
+function find({ view, from, to }: Span, type: number): Span | undefined {
+  for (let at = from; at + 4 <= to; at = next(view, at)) {
+    // The two highest bits of the type are flags.
+    if ((view.getUint16(at + 2, true) & 0x3fff) === type) return inside(view, at);
   }
+  return undefined;
 }
 
-function attribute(buffer: Buffer | undefined, type: number): Buffer | undefined {
-  return buffer === undefined ? undefined : findAttribute({ type: 0, payload: buffer }, { after: 0, type });
+function inside(view: DataView, at: number): Span {
+  return { view, from: at + 4, to: at + view.getUint16(at, true) };
 }
 
-/** Sends one request, and gives the payloads of all answers; none when the kernel refuses. */
+/** Never where it was, whatever the length says. */
+function next(view: DataView, at: number): number {
+  return at + Math.max(4, (view.getUint16(at, true) + 3) & ~3);
+}
+
+/** Sends one request, and gives the attributes of each answer; none when the kernel refuses. */
 function ask(
   socket: NetlinkSocket,
   {
@@ -172,26 +222,30 @@ function ask(
     flags,
     texts,
   }: { readonly type: number; readonly flags: number; readonly texts: readonly (readonly [number, string])[] },
-): readonly Buffer[] {
+): readonly Span[] {
   const parts = texts.map(([id, text]) => renderText(id, text));
-  const head = Buffer.alloc(20);
+  const head = Buffer.alloc(headerBytes + nfgenmsgBytes);
   const length = parts.reduce((sum, part) => sum + part.length, head.length);
   head.writeUInt32LE(length, 0);
-  head.writeUInt16LE((10 << 8) | type, 4);
+  head.writeUInt16LE(subsystem | type, 4);
   head.writeUInt16LE(flags, 6);
-  head[16] = inetFamily;
+  head[headerBytes] = inetFamily;
   if (!socket.send(Buffer.concat([head, ...parts]))) return [];
-  const answers: Buffer[] = [];
+  const answers: Span[] = [];
   for (;;) {
     // The kernel makes each part of a dump while it is asked for it, so there is never anything to wait for.
     const received = socket.receive();
     if (received === 'nothing' || received === 'overrun') return answers;
-    for (const message of parseMessages(received)) {
-      if (message.type === doneMessage || message.type === errorMessage) return answers;
-      // The buffer is used again for the next datagram.
-      answers.push(Buffer.from(message.payload));
-      if ((flags & dump) === 0) return answers;
+    // Kept, while its buffer is used again.
+    const view = new DataView(new Uint8Array(received).buffer);
+    for (let at = 0; at + headerBytes <= view.byteLength; ) {
+      const bytes = view.getUint32(at, true);
+      const kind = view.getUint16(at + 4, true);
+      if (bytes < headerBytes || kind === doneMessage || kind === errorMessage) return answers;
+      answers.push({ view, from: at + headerBytes + nfgenmsgBytes, to: at + bytes });
+      at += (bytes + 3) & ~3;
     }
+    if ((flags & dump) === 0) return answers;
   }
 }
 

@@ -18,7 +18,7 @@ function read(generation: string, packets: number): RefusedCounts {
       ['in-lan-reset', count(packets)],
       ['early-ipv6', count(0)],
     ]),
-    clients: new Map([['172.22.0.9 in-lan-reset', count(packets)]]),
+    clients: new Map([['172.22.0.9', { 'in-lan-reset': packets }]]),
   };
 }
 
