@@ -2,8 +2,8 @@
 import { type PartName, renderParts } from '../health/page.ts';
 import type { Status } from '../health/status.ts';
 
-/** Without a message for so long the page may be old; while the router runs there is one every 2 s. */
-const silentMs = 6_000;
+/** Without a message for so long the page may be old; while the router runs there is one every 5 s. */
+const silentMs = 12_000;
 
 const shown = new Map<string, string>();
 let status: Status | undefined;

@@ -38,8 +38,6 @@ export interface Observed {
 
 /** Counters that were read so lately are new enough. */
 const freshMs = 500;
-/** While somebody watches. */
-const tellMs = 2_000;
 /** Many changes at a time make one message. */
 const gatherMs = 50;
 const examineMs = 600_000;
@@ -153,7 +151,6 @@ export function observeRouter({
 
   /** What is otherwise than it was told last; that is the same for everybody who watches. */
   const tell = () => {
-    tellTimer = setTimeout(tell, tellMs);
     const now = partsOf(status());
     const news = [...now].filter(([name, json]) => told.get(name) !== json);
     told = now;
@@ -177,6 +174,7 @@ export function observeRouter({
       stepTimer = setInterval(() => {
         read();
         past = addStep(past, passed, Date.now());
+        if (tellers.size > 0) tell();
       }, stepSeconds * 1000);
       read();
     },
@@ -184,10 +182,7 @@ export function observeRouter({
     watch: (teller) => {
       // Those who watch already get what is new by now with their next message.
       const parts = partsOf(status());
-      if (tellers.size === 0) {
-        told = parts;
-        tellTimer = setTimeout(tell, tellMs);
-      }
+      if (tellers.size === 0) told = parts;
       tellers.add(teller);
       teller(joinParts([...parts]));
       return () => {
