@@ -3,6 +3,7 @@ import { ensurePackages } from './lab/packages.ts';
 
 await ensurePackages([
   'ca-certificates',
+  'chromium',
   'conntrack',
   'curl',
   'dnsmasq-base',
@@ -18,6 +19,7 @@ await ensurePackages([
   'openssl',
   'openvpn',
   'procps',
+  'prometheus',
   'strace',
   'tcpdump',
   'tinyproxy-bin',

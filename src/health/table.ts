@@ -18,7 +18,8 @@ const mostClients = 20;
 const mostEvents = 5;
 
 /** A status for a terminal: the verdict, the way out, clients by what they moved, what was refused, the latest events. */
-export function renderTable(status: Status, colours: Colours): string {
+export function renderTable(seen: Status, colours: Colours): string {
+  const status = withoutControls(seen);
   const paint: Paint = (colour, text) => (colours === 'plain' ? text : `\x1b[${codes[colour]}m${text}\x1b[0m`);
   const { verdict, health, traffic, at } = status;
   const sections = [
@@ -56,7 +57,7 @@ export function renderTable(status: Status, colours: Colours): string {
   ];
   return sections
     .filter((lines) => lines.length > 0)
-    .map((lines) => `${lines.map((line) => escapeUnpainted(line)).join('\n')}\n`)
+    .map((lines) => `${lines.join('\n')}\n`)
     .join('\n');
 }
 
@@ -92,10 +93,7 @@ function columns(
   return [paint('soft', line(heads)), ...rows.map(line)];
 }
 
-/** Names come from elsewhere: none can reach the terminal as a control sequence; only our own colours do. */
-function escapeUnpainted(line: string): string {
-  return line
-    .split(/(\x1b\[\d+m)/)
-    .map((part, index) => (index % 2 === 1 ? part : escapeInvisible(part)))
-    .join('');
+/** Names and reasons come from elsewhere: none can reach the terminal as a control sequence. */
+function withoutControls(status: Status): Status {
+  return JSON.parse(JSON.stringify(status), (_, value) => (typeof value === 'string' ? escapeInvisible(value) : value));
 }

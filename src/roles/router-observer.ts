@@ -106,7 +106,8 @@ export function observeRouter({
   const status = (): Status => {
     if (performance.now() - readAtMs > freshMs) read();
     const clients = clientsOf(passed, tally);
-    names.lookUp(clients.map(({ address }) => address));
+    // An address that something came back for is somebody's; a forged one would only be told to Docker's resolver.
+    names.lookUp(clients.flatMap(({ address, receivedPackets }) => (receivedPackets > 0 ? address : [])));
     const { sent, received } = passed.total;
     return projectStatus({
       atMs: Date.now(),
