@@ -83,6 +83,17 @@ for (const { on, isolated, composeIs } of places) {
       assert.equal(JSON.parse(stdout).health.healthy, true);
     });
 
+    test('names clients as Docker does, and counts what they moved', async () => {
+      const seen = async () =>
+        JSON.parse((await world.exec('router', 'underbridge', 'status', '--json')).stdout).clients;
+      let named: readonly { readonly name?: string; readonly sentBytes: number }[] = [];
+      for (let tries = 0; tries < 20 && named.length === 0; tries += 1) {
+        const clients: typeof named = await seen();
+        named = clients.filter(({ name, sentBytes }) => /client/.test(name ?? '') && sentBytes > 0);
+      }
+      assert.ok(named.length > 0, JSON.stringify(await seen()));
+    });
+
     test('runs OpenVPN as its own user without any capability', async () => {
       const status = readFileSync(`/proc/${await world.pidOf('router', 'openvpn')}/status`, 'utf8');
       assert.match(status, /^Uid:\s+975\s+975\s+975/m);
