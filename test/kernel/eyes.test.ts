@@ -119,7 +119,8 @@ test('tells events: all at first, then what is new, and a dead server at once', 
   const fromMs = performance.now();
   await server.stop();
   await stream.says('"verdict":{"kind":"blocked"');
-  assert.ok(performance.now() - fromMs < 1_000);
+  // The kernel says so when the next packet goes out: at the next question of the probe.
+  assert.ok(performance.now() - fromMs < 4_000);
   // What is refused in the very moment of a load is not counted.
   const isCounted = async () => (clientIn(await status(), addresses.other).refused['refuse-tcp'] ?? 0) > 0;
   while (!(await isCounted())) await askTcp(world.other, addresses.web, ports.web);
@@ -230,7 +231,7 @@ test('does none of it for a wrong token, another method or another path, and wri
   assert.match(router.output(), /INFO: control \{"action":"pause","from":"127\.0\.0\.1"\}/);
 });
 
-test('answers in time: /healthz in 2 ms, a scrape of 200 clients that were refused four ways in 20 ms', async () => {
+test('answers in time: /healthz in 2 ms, a scrape of 200 clients that were refused four ways in 20 ms', async (t) => {
   const counter = (each: number) => `counter packets ${each} bytes ${each * 1_400}`;
   const all = Array.from({ length: 200 }, (_, index) => `172.22.0.${index + 2}`);
   const sets = ['sent', 'received', 'opened'].map((set) => {
@@ -244,11 +245,16 @@ test('answers in time: /healthz in 2 ms, a scrape of 200 clients that were refus
   await execa(...world.router.argv('nft', '-f', '-'), { input: sets.join('') + refusals });
   const best = async (path: string) => {
     const answers = [];
-    for (let round = 0; round < 8; round += 1) answers.push(await request(path));
+    for (let round = 0; round < 4; round += 1) {
+      // Counters that were just read are not read again.
+      await sleep(550);
+      answers.push(await request(path));
+    }
     return answers.reduce((one, other) => (one.ms <= other.ms ? one : other));
   };
   const [health, scrape] = [await best('/healthz'), await best('/metrics')];
   assert.ok((scrape.body.match(/^underbridge_client_refused_packets_total/gm)?.length ?? 0) >= 800);
+  t.diagnostic(`/healthz ${health.ms} ms, /metrics ${scrape.ms} ms`);
   assert.ok(health.ms <= 2 && scrape.ms <= 20, `/healthz ${health.ms} ms, /metrics ${scrape.ms} ms`);
 });
 

@@ -109,7 +109,7 @@ test('shows a killed VPN and its return by itself, and leaves focus where it is'
   const fromMs = performance.now();
   await server.stop();
   await untilWord(page, 'Blocked');
-  assert.ok(performance.now() - fromMs < 2_000);
+  assert.ok(performance.now() - fromMs < 4_000);
   assert.match(
     await page.locator('#verdict').innerText(),
     /Clients are refused, and nothing leaves\.\n+What to do: see /,
