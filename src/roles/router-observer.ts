@@ -19,7 +19,7 @@ export interface RouterObserver {
   readonly log: Log;
   /** To be called just before a ruleset is loaded, whose counters begin at 0. */
   readonly gather: () => void;
-  /** To be called when clients are served. @throws UnderbridgeError UB_KERNEL */
+  /** To be called when clients are served: counting begins a second later. */
   readonly start: () => void;
   readonly status: () => Status;
   /** Tells of every change, as JSON: first of the whole status, then of those fields that are new. Gives what ends it. */
@@ -36,6 +36,8 @@ export interface Observed {
   readonly lan: () => IfName;
 }
 
+/** The first tunnel is connecting, and comes first. */
+const beginMs = 1_000;
 /** Counters that were read so lately are new enough. */
 const freshMs = 500;
 /** Many changes at a time make one message. */
@@ -146,6 +148,16 @@ export function observeRouter({
     }
   };
 
+  const begin = () => {
+    counters = openCounters();
+    stepTimer = setInterval(() => {
+      read();
+      past = addStep(past, passed, Date.now());
+      if (tellers.size > 0) tell();
+    }, stepSeconds * 1000);
+    read();
+  };
+
   const tellers = new Set<(json: string) => void>();
   let told = new Map<string, string>();
   let tellTimer: NodeJS.Timeout | undefined;
@@ -171,13 +183,7 @@ export function observeRouter({
     log: timeline.log,
     gather,
     start: () => {
-      counters = openCounters();
-      stepTimer = setInterval(() => {
-        read();
-        past = addStep(past, passed, Date.now());
-        if (tellers.size > 0) tell();
-      }, stepSeconds * 1000);
-      read();
+      stepTimer = setTimeout(begin, beginMs);
     },
     status,
     watch: (teller) => {

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { openBrowser } from './lab/browser.ts';
 import { askTcp, startFlow } from './lab/client.ts';
+import { untilCounting } from './lab/counting.ts';
 import { addresses, makeWorld, ports, type RunningRouter, type RunningServer, type World } from './lab/world.ts';
 
 // Root, network namespaces and a real Chromium. UPDATE_GOLDEN=1 takes the pictures of the README.
@@ -30,6 +31,7 @@ before(async () => {
     CONTROL_TOKEN_FILE: join(world.folder, 'token'),
   });
   const [opened] = await Promise.all([openBrowser(world.router), router.untilHealthy()]);
+  await untilCounting(world);
   browser = opened.browser;
   closeBrowser = opened.close;
   await askTcp(world.client, addresses.gateway, 22);
