@@ -279,7 +279,10 @@ test('refuses a client more connections than its limit at once, and no other cli
   assert.match(await askTcp(world.client, addresses.web, ports.web), /^ECONNREFUSED \d{1,3}$/);
   assert.notEqual((await world.client.attempt('ping', '-c1', '-W1', addresses.gateway)).exitCode, 0);
   assert.equal(await askTcp(world.other, addresses.web, ports.web), tunnel);
-  assert.match(await nft('list', 'chain', 'inet', 'underbridge', 'excess'), /counter packets [1-9].*"excess-rest"/);
+  assert.match(
+    await nft('list', 'chain', 'inet', 'underbridge', 'excess-rest'),
+    /counter packets [1-9].*"refuse-excess-rest"/,
+  );
   assert.equal(await repairs(), await repairsAfterLook(), 'what it counts is no change of somebody else');
 });
 
