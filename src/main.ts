@@ -8,7 +8,7 @@ import { runDoctor } from './roles/doctor-command.ts';
 import { renderPlan } from './roles/plan-command.ts';
 import { startRouter } from './roles/router.ts';
 import { setUpRouter } from './roles/router-setup.ts';
-import { askHealth } from './system/http.ts';
+import { runStatus } from './roles/status-command.ts';
 import { createLog } from './system/log.ts';
 
 const usage = `Usage: underbridge [COMMAND]
@@ -21,7 +21,8 @@ Commands:
              docker run --rm -v /var/run/docker.sock:/var/run/docker.sock:ro underbridge doctor [CONTAINER]
            Exit 0: nothing found; 1: something leaks or breaks; 2: nothing could be looked at; 3: only warnings.
            With --json for programs.
-  status   print the health report of the running router; exit 0 when it is healthy
+  status   show the running router: tunnels, clients, what was refused; exit 0 when it is healthy. With --json for
+           programs, with --watch again every 2 s
   host     keep the machine's own rules in step with Docker: a role of its own, see \`underbridge host --help\`
   version  print the version
 `;
@@ -33,7 +34,10 @@ async function main(): Promise<number> {
   if (typeof given === 'string') return misuse(given);
   const { positionals, values } = given;
   const command = values.version ? 'version' : values.help ? 'help' : (positionals[0] ?? 'router');
-  if (values.json && command !== 'doctor') return misuse('--json is an option of doctor');
+  if (values.json && command !== 'doctor' && command !== 'status') {
+    return misuse('--json is an option of doctor and status');
+  }
+  if (values.watch && command !== 'status') return misuse('--watch is an option of status');
   switch (command) {
     case 'router':
       return runRouter();
@@ -42,7 +46,12 @@ async function main(): Promise<number> {
     case 'doctor':
       return examine({ container: positionals[1], isJson: values.json ?? false });
     case 'status':
-      return runStatus();
+      return runStatus({
+        form: values.json ? 'json' : 'table',
+        isWatching: values.watch ?? false,
+        healthAddress: process.env.HEALTH_ADDR || '127.0.0.1:9797',
+        terminal: process.stdout.isTTY && !process.env.NO_COLOR ? 'coloured' : 'plain',
+      });
     case 'version':
       process.stdout.write(`${UNDERBRIDGE_VERSION}\n`);
       return 0;
@@ -59,7 +68,12 @@ function parseCommandLine() {
   try {
     return parseArgs({
       allowPositionals: true,
-      options: { help: { type: 'boolean', short: 'h' }, version: { type: 'boolean' }, json: { type: 'boolean' } },
+      options: {
+        help: { type: 'boolean', short: 'h' },
+        version: { type: 'boolean' },
+        json: { type: 'boolean' },
+        watch: { type: 'boolean' },
+      },
     });
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
@@ -97,7 +111,7 @@ async function runRouter(): Promise<number> {
     for (const { line, option, reason } of profile.ignored)
       log.debug('profile option left out', { profile: profile.name, line, option, reason });
   }
-  const router = await startRouter({ setup: setup.value, log });
+  const router = await startRouter({ setup: setup.value, version: UNDERBRIDGE_VERSION, log });
   try {
     log.info('stop requested', { signal: await Promise.race([stopSignal, router.failed]) });
     return 0;
@@ -130,18 +144,6 @@ async function examine({
     // Not 1, which says that something was found.
     return 2;
   }
-}
-
-async function runStatus(): Promise<number> {
-  // The router's own parser would complain about settings that do not matter here.
-  const [host = '127.0.0.1', port = '9797'] = (process.env.HEALTH_ADDR || '127.0.0.1:9797').split(':');
-  const answer = await askHealth({ host: host === '0.0.0.0' ? '127.0.0.1' : host, port: Number(port) });
-  if (answer === undefined) {
-    process.stderr.write(`underbridge: no router answers at ${host}:${port}; run this in the router's container\n`);
-    return 1;
-  }
-  process.stdout.write(`${JSON.stringify(JSON.parse(answer.body), null, 2)}\n`);
-  return answer.status === 200 ? 0 : 1;
 }
 
 function refuse(faults: readonly Fault[], heading: string): number {

@@ -4,6 +4,7 @@ import { ensurePackages } from './lab/packages.ts';
 
 await ensurePackages([
   'ca-certificates',
+  'chromium',
   'conntrack',
   'curl',
   'dnsmasq-base',
@@ -19,6 +20,7 @@ await ensurePackages([
   'openssl',
   'openvpn',
   'procps',
+  'prometheus',
   'strace',
   'tcpdump',
   'tinyproxy-bin',

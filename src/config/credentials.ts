@@ -86,6 +86,18 @@ export function parseTotpFile(bytes: Uint8Array, name: string): Parsed<TotpSecre
   return text === undefined ? faulty(notUtf8(name)) : parseTotp(text.trim(), name);
 }
 
+/** Parses the file with the token of control: one word, long enough that nobody guesses it. */
+export function parseTokenFile(bytes: Uint8Array): Parsed<string> {
+  const name = 'CONTROL_TOKEN_FILE';
+  const token = decodeUtf8(bytes)?.trim();
+  if (token !== undefined && /^[\x21-\x7e]{16,256}$/.test(token)) return ok(token);
+  return faulty({
+    name,
+    problem: 'is not one word of 16 to 256 letters, digits and signs',
+    hint: 'make one: openssl rand -hex 32',
+  });
+}
+
 function checkSecret(name: string, secret: string): readonly Fault[] {
   const faults: Fault[] = [];
   if (secret === '') faults.push({ name, problem: 'is empty', hint: 'write the value that the VPN provider gave' });

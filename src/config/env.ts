@@ -76,6 +76,7 @@ function assemble(
     ...(totp !== undefined && { totp }),
     ...(values.UPLINK_GATEWAY !== undefined && { uplinkGateway: values.UPLINK_GATEWAY }),
     healthAddress: values.HEALTH_ADDR,
+    ...(values.CONTROL_TOKEN_FILE !== undefined && { controlTokenFile: values.CONTROL_TOKEN_FILE }),
     probe: values.HEALTH_PROBE,
     ...(values.MSS !== undefined && { mssBytes: values.MSS }),
     ...(values.CONNECTION_LIMIT > 0 && { connectionLimit: values.CONNECTION_LIMIT }),

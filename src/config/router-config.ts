@@ -65,6 +65,8 @@ export interface RouterConfig {
   /** Next hop of the uplink; absent: found out. */
   readonly uplinkGateway?: Ipv4;
   readonly healthAddress: { readonly host: Ipv4; readonly port: Port };
+  /** File with the token that control asks for; absent: there is no control. */
+  readonly controlTokenFile?: string;
   readonly probe: ProbeTarget;
   /** TCP maximum segment size for clients in bytes; absent: clamped to the path MTU. */
   readonly mssBytes?: number;

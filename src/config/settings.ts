@@ -190,6 +190,12 @@ export function settingsFor(isolated: Ipv4Cidr | undefined) {
       unset: { kind: 'value', text: '127.0.0.1:9797' },
       parse: parseHealthAddress,
     }),
+    CONTROL_TOKEN_FILE: optional({
+      desc: 'File with a token, 16 characters or more, that lets its bearer reconnect, pause or reload by the health endpoint.',
+      example: '/run/secrets/control_token',
+      unset: { kind: 'words', markdown: 'no control' },
+      parse: (text) => parseSecretPath(text, 'CONTROL_TOKEN_FILE'),
+    }),
     HEALTH_PROBE: required({
       desc: 'What proves that the tunnel carries traffic: `dns` asks the resolver, `ADDRESS:PORT` connects over TCP.',
       example: '1.1.1.1:443',

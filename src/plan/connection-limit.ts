@@ -1,7 +1,9 @@
-import type { Chain, Rule } from '../ruleset/model.ts';
+import type { Chain, PacketSet, Rule } from '../ruleset/model.ts';
 import type { Context } from './context.ts';
 
 const set = 'connections';
+/** As large as the largest isolated network that Docker makes. */
+const mostClients = 65_535;
 const chain = 'excess';
 
 function limitOf({ config, facts }: Pick<Context, 'config' | 'facts'>): number | undefined {
@@ -23,7 +25,10 @@ export function planLimit(context: Context, place: Pick<Rule, 'id' | 'when'>): r
 }
 
 /** What the rules of {@link planLimit} need beside them in their table. */
-export function planExcess(context: Context): { readonly sets: readonly string[]; readonly chains: readonly Chain[] } {
+export function planExcess(context: Context): {
+  readonly sets: readonly PacketSet[];
+  readonly chains: readonly Chain[];
+} {
   if (limitOf(context) === undefined) return { sets: [], chains: [] };
   const rules: readonly Rule[] = [
     {
@@ -34,5 +39,5 @@ export function planExcess(context: Context): { readonly sets: readonly string[]
     },
     { id: 'excess-rest', why: 'The same for what is not TCP.', when: [], verdict: { kind: 'reject' } },
   ];
-  return { sets: [set], chains: [{ name: chain, rules }] };
+  return { sets: [{ name: set, key: 'source', mostElements: mostClients }], chains: [{ name: chain, rules }] };
 }

@@ -1,8 +1,9 @@
-import type { IfName } from '../net/address.ts';
-import type { Ruleset } from '../ruleset/model.ts';
+import { type IfName, renderSubnet } from '../net/address.ts';
+import type { Ruleset, Table } from '../ruleset/model.ts';
 import type { Policy } from '../tunnel/policy.ts';
 import { planExcess } from './connection-limit.ts';
 import { type Context, linksOf } from './context.ts';
+import { countRefusals } from './counting.ts';
 import { planForwardChains, planNat } from './forwarding-rules.ts';
 import { planArp, planEgress } from './frame-rules.ts';
 import { planEarly, planInput, planLast, planOutput, planRefuse } from './host-rules.ts';
@@ -29,40 +30,48 @@ function planTun(name: IfName, policy: Policy): PlannedTun {
 }
 
 function planRuleset(context: Context): Ruleset {
-  const { extras } = context.facts;
-  const excess = planExcess(context);
+  const { config, facts } = context;
+  const filter = planFilter(context);
+  // iptables has no counters for each address.
+  const isCounting = facts.firewall === 'nft';
+  const clients = { lan: facts.lan.name, subnet: renderSubnet(config.gateway) };
   return {
     tables: [
-      {
-        family: 'inet',
-        name: filterTable,
-        sets: excess.sets,
-        maps: [],
-        chains: [
-          {
-            name: 'early',
-            hook: { type: 'filter', at: 'prerouting', priority: 'raw', policy: 'accept' },
-            rules: planEarly(context),
-          },
-          {
-            name: 'refuse',
-            hook: { type: 'filter', at: 'prerouting', priority: 'filter', policy: 'accept' },
-            rules: planRefuse(context),
-          },
-          { name: 'input', hook: closed('input'), rules: planInput(context) },
-          ...planForwardChains(context),
-          ...excess.chains,
-          { name: 'output', hook: closed('output'), rules: planOutput(context) },
-          {
-            name: 'last',
-            hook: { type: 'filter', at: 'postrouting', priority: 'last', policy: 'accept' },
-            rules: planLast(context),
-          },
-        ],
-      },
+      isCounting ? countRefusals(filter, clients) : filter,
       planNat(context),
-      ...(extras.includes('egress-hook') ? [planEgress(context)] : []),
-      ...(extras.includes('arp-table') ? [planArp(context)] : []),
+      ...(facts.extras.includes('egress-hook') ? [planEgress(context)] : []),
+      ...(facts.extras.includes('arp-table') ? [planArp(context)] : []),
+    ],
+  };
+}
+
+function planFilter(context: Context): Table {
+  const excess = planExcess(context);
+  return {
+    family: 'inet',
+    name: filterTable,
+    sets: excess.sets,
+    maps: [],
+    chains: [
+      {
+        name: 'early',
+        hook: { type: 'filter', at: 'prerouting', priority: 'raw', policy: 'accept' },
+        rules: planEarly(context),
+      },
+      {
+        name: 'refuse',
+        hook: { type: 'filter', at: 'prerouting', priority: 'filter', policy: 'accept' },
+        rules: planRefuse(context),
+      },
+      { name: 'input', hook: closed('input'), rules: planInput(context) },
+      ...planForwardChains(context),
+      ...excess.chains,
+      { name: 'output', hook: closed('output'), rules: planOutput(context) },
+      {
+        name: 'last',
+        hook: { type: 'filter', at: 'postrouting', priority: 'last', policy: 'accept' },
+        rules: planLast(context),
+      },
     ],
   };
 }

@@ -51,12 +51,15 @@ export interface RouterKernel {
 export function openRouterKernel({
   setup,
   log,
+  beforeLoad,
   onHeld,
   onRefused,
   onBroken,
 }: {
   readonly setup: RouterSetup;
   readonly log: Log;
+  /** The counters of the ruleset begin at 0 after that. */
+  readonly beforeLoad: () => void;
   readonly onHeld: (policy: Policy) => void;
   readonly onRefused: (policy: Policy, reason: string) => void;
   /** Something happened that cannot: the queue stands still. */
@@ -120,6 +123,7 @@ export function openRouterKernel({
     const isClosing = held?.kind === 'forward' && policy.kind !== 'forward';
     const known = facts;
     let plan = planRouter({ config, facts, policy });
+    beforeLoad();
     const loading = applyFirewall(plan);
     if (isClosing) await loading;
     // Both end before anything follows: a load that is left alone could land on top of a later one.

@@ -22,7 +22,7 @@ import { loopback } from '../plan/lockdown.ts';
 import { planRouter } from '../plan/router.ts';
 import { sampleEndpoint, sampleFacts, sampleTunnel } from '../plan/sample.ts';
 import type { Ruleset } from '../ruleset/model.ts';
-import { configFolder, readProfiles, readSecrets, type SecretSources } from '../system/files.ts';
+import { configFolder, readControlToken, readProfiles, readSecrets, type SecretSources } from '../system/files.ts';
 import { checkFirewall } from '../system/firewall.ts';
 import { changeNetwork, type ObservedNetwork } from '../system/iproute.ts';
 import type { Log } from '../system/log.ts';
@@ -50,6 +50,8 @@ export interface RouterSetup {
   readonly profiles: readonly [ProfileSetup, ...ProfileSetup[]];
   readonly facts: RouterFacts;
   readonly network: ObservedNetwork;
+  /** What lets its bearer control the router; absent: nobody may. */
+  readonly controlToken?: string;
   /** The gateway address is on our interface already: we were here before. */
   readonly isClaimed: boolean;
 }
@@ -87,6 +89,8 @@ export async function setUpRouter({
   const { config, warnings } = parsed.value;
   const complete = profiles.kind === 'ok' ? withSecrets(profiles.value, config) : profiles;
   if (complete.kind === 'faults' && complete !== profiles) faults.push(...complete.faults);
+  const controlToken = readControlToken(config.controlTokenFile);
+  if (controlToken.kind === 'faults') faults.push(...controlToken.faults);
   const interfaces = observeInterfaces(config, network);
   if (interfaces.kind === 'faults') {
     return faulty(...faults, ...interfaces.faults, ...missing);
@@ -101,13 +105,14 @@ export async function setUpRouter({
   );
   if (config.hasStandby && profiles.kind === 'ok' && profiles.value.length < 2) faults.push(noSecondProfile);
   if (gateway === undefined) faults.push(silentGateway(interfaces.value));
-  if (faults.length > 0 || gateway === undefined || complete.kind === 'faults') {
+  if (faults.length > 0 || gateway === undefined || complete.kind === 'faults' || controlToken.kind === 'faults') {
     return faulty(...faults);
   }
   return ok({
     config,
     warnings,
     profiles: complete.value,
+    ...(controlToken.value === undefined ? {} : { controlToken: controlToken.value }),
     facts: {
       lan,
       uplink: { ...uplink, gateway },

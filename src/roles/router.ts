@@ -3,16 +3,19 @@ import { UnderbridgeError } from '../errors.ts';
 import { type HealthReport, reportHealth, reportTunnel } from '../health/report.ts';
 import type { IfName } from '../net/address.ts';
 import type { OneOrMore } from '../one-or-more.ts';
-import { tunNamesOf } from '../plan/context.ts';
+import { isLoopback, tunNamesOf } from '../plan/context.ts';
 import { describeHardening } from '../plan/hardening.ts';
 import { removeOtherFirewalls } from '../system/firewall.ts';
-import { serveHealth } from '../system/http.ts';
+import { serveHttp } from '../system/http.ts';
 import type { Log } from '../system/log.ts';
 import { makeRunFolder } from '../system/openvpn.ts';
 import { openTunDevice } from '../system/prerequisites.ts';
 import type { Policy, TunnelPolicy } from '../tunnel/policy.ts';
 import { chooseCarrier } from '../tunnel/selection.ts';
+import { createControl, createControlAnswers } from './router-control.ts';
+import { createAnswers } from './router-http.ts';
 import { openRouterKernel } from './router-kernel.ts';
+import { observeRouter } from './router-observer.ts';
 import type { RouterSetup } from './router-setup.ts';
 import { ensureTun, openTunnel, type RouterTunnel } from './router-tunnel.ts';
 
@@ -36,7 +39,15 @@ export interface Router {
  * events.
  * @throws UnderbridgeError UB_ADDRESS_TAKEN, UB_APPLY, UB_EXEC when it cannot start.
  */
-export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log }): Promise<Router> {
+export async function startRouter({
+  setup,
+  version,
+  log: quietLog,
+}: {
+  readonly setup: RouterSetup;
+  readonly version: string;
+  readonly log: Log;
+}): Promise<Router> {
   const { config } = setup;
   const { promise: failed, reject: giveUp } = Promise.withResolvers<never>();
   const { promise: firstPolicy, resolve: announceFirstPolicy } = Promise.withResolvers<void>();
@@ -46,15 +57,25 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
   /** Which tunnel clients leave by. */
   let carrier = 0;
   const startMs = performance.now();
+  let isStopping = false;
   /** The last that each tunnel asked for, and the last of those that the kernel has confirmed. */
   const wanted: TunnelPolicy[] = [];
   const confirmed: (TunnelPolicy | undefined)[] = [];
   /** What each tunnel asked for, when the kernel was asked for the whole. */
   const partsOf = new WeakMap<Policy, readonly TunnelPolicy[]>();
 
+  const observer = observeRouter({
+    setup,
+    version,
+    log: quietLog,
+    observed: { health: () => health(), isPaused: () => control.isPaused(), lan: () => kernel.facts().lan.name },
+  });
+  const { log } = observer;
+
   const kernel = openRouterKernel({
     setup,
     log,
+    beforeLoad: observer.gather,
     onHeld: (policy) => {
       announceFirstPolicy();
       for (const [index, part] of (partsOf.get(policy) ?? []).entries()) {
@@ -97,15 +118,15 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
     return true;
   };
 
-  const open = (tunName: IfName, index: number, profileIndexes: OneOrMore<number>): RouterTunnel => {
+  const open = (current: RouterSetup, tunName: IfName, index: number): RouterTunnel => {
     wanted[index] = { kind: 'lockdown' };
     let hasMoved = false;
     let wasCarrier = true;
     return openTunnel({
-      setup,
+      setup: current,
       log,
       tunName,
-      profileIndexes,
+      profileIndexes: profilesFor(current, index, tunNames.length),
       owner: {
         facts: kernel.facts,
         runFolder: () => runFolder,
@@ -144,7 +165,24 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
   };
 
   const tunNames = tunNamesOf(setup.facts);
-  const tunnels = tunNames.map((tunName, index) => open(tunName, index, profilesFor(setup, index, tunNames.length)));
+  const tunnels = tunNames.map((tunName, index) => open(setup, tunName, index));
+  const endTunnels = async () => {
+    for (const tunnel of tunnels) tunnel.dispatch({ kind: 'stop' });
+    await Promise.all([kernel.idle(), ...tunnels.map((tunnel) => tunnel.ended())]);
+  };
+  const control = createControl({
+    setup,
+    end: async () => {
+      await endTunnels();
+      kernel.forgetFlows();
+    },
+    begin: (next) => {
+      if (isStopping) return;
+      carrier = 0;
+      for (const [index, tunName] of tunNames.entries()) tunnels[index] = open(next, tunName, index);
+      for (const tunnel of tunnels) tunnel.dispatch({ kind: 'start' });
+    },
+  });
 
   const hardening = describeHardening(setup);
   const health = () => {
@@ -178,7 +216,20 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
     }
   };
 
-  const listen = () => serveHealth({ ...config.healthAddress, report: health });
+  const { controlToken: token } = setup;
+  const answer = createAnswers({
+    health,
+    observer,
+    ...(token === undefined ? {} : { control: createControlAnswers({ token, control, log }) }),
+  });
+  const onProblem = (problem: unknown) => log.error('a request was not answered', { reason: `${problem}` });
+  const listen = () => serveHttp({ ...config.healthAddress, answer, onProblem });
+  if (!isLoopback(config.healthAddress.host)) {
+    log.warn('the health endpoint is open to clients and to the uplink: they see every client, server and forward', {
+      address: `${config.healthAddress.host}:${config.healthAddress.port}`,
+      hint: 'leave HEALTH_ADDR out, or let nothing but the router be on the uplink',
+    });
+  }
   // An address that is ours only after the claim cannot be listened on before it.
   const isLate = config.healthAddress.host === config.gateway.address && !setup.isClaimed;
   let server = isLate ? undefined : await listen();
@@ -193,6 +244,7 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
     await kernel.serve(firstPolicy);
     server ??= await listen();
     leftoverTimer = setTimeout(() => void removeLeftovers(), leftoverMs);
+    observer.start();
   };
   for (const tunnel of tunnels) tunnel.dispatch({ kind: 'start' });
   void serve().catch((error) => giveUp(error instanceof UnderbridgeError ? error : unexpected(error)));
@@ -200,12 +252,14 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
     health,
     failed,
     stop: async () => {
-      for (const tunnel of tunnels) tunnel.dispatch({ kind: 'stop' });
+      isStopping = true;
+      const ended = endTunnels();
       clearTimeout(leftoverTimer);
       kernel.stop();
       server?.close();
+      observer.stop();
       // A tool that hangs must not keep the container from ending: its namespace ends with it.
-      await Promise.race([Promise.all([kernel.idle(), ...tunnels.map((tunnel) => tunnel.ended())]), sleep(stopMs)]);
+      await Promise.race([ended, sleep(stopMs)]);
     },
   };
 }

@@ -19,9 +19,9 @@ export type Family = 'inet' | 'ip' | 'netdev' | 'arp';
 export interface Table {
   readonly family: Family;
   readonly name: string;
-  /** Names of sets of IPv4 addresses that rules fill as packets come. */
-  readonly sets?: readonly string[];
   readonly maps: readonly DnatMap[];
+  /** Sets that packets themselves fill. */
+  readonly sets?: readonly PacketSet[];
   readonly chains: readonly Chain[];
 }
 
@@ -36,6 +36,13 @@ export interface DnatEntry {
   readonly outsidePort: Port;
   readonly target: Ipv4;
   readonly targetPort: Port;
+}
+
+/** Source addresses, alone or each with a mark; what comes when it is full gets no element. */
+export interface PacketSet {
+  readonly name: string;
+  readonly key: 'source' | 'source-and-mark';
+  readonly mostElements: number;
 }
 
 /** A base chain has a hook; a chain without one is only jumped to. */
@@ -62,6 +69,11 @@ export interface Rule {
   readonly when: readonly Match[];
   /** Changes the packet, and goes on. */
   readonly clampMss?: 'path-mtu' | number;
+  /**
+   * Counts the packet by its source under a number, and goes on. Never beside a verdict: where the set is full the rest
+   * of a rule is left out (NFT_BREAK, Linux net/netfilter/nft_dynset.c).
+   */
+  readonly count?: { readonly set: string; readonly mark: number };
   readonly verdict?: Verdict;
 }
 

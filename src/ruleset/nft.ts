@@ -9,6 +9,7 @@ import type {
   Hook,
   IcmpType,
   Match,
+  PacketSet,
   PortSpan,
   Rule,
   Ruleset,
@@ -36,9 +37,9 @@ export function renderTable(table: Table): string {
   return `table ${table.family} ${table.name} {\n${parts.join('\n')}}\n`;
 }
 
-/** As large as the largest isolated network that Docker makes. */
-function renderSet(name: string): string {
-  return `\tset ${name} {\n\t\ttype ipv4_addr\n\t\tsize 65535\n\t\tflags dynamic\n\t}\n`;
+function renderSet({ name, key, mostElements }: PacketSet): string {
+  const type = key === 'source' ? 'ipv4_addr' : 'ipv4_addr . mark';
+  return `\tset ${name} {\n\t\ttype ${type}\n\t\tsize ${mostElements}\n\t\tflags dynamic\n\t}\n`;
 }
 
 function renderMap(map: DnatMap): string {
@@ -72,6 +73,10 @@ function renderRule(rule: Rule): string {
   if (rule.clampMss !== undefined) {
     const size = rule.clampMss === 'path-mtu' ? 'rt mtu' : `${rule.clampMss}`;
     words.push(`tcp flags & (syn | rst) == syn tcp option maxseg size set ${size}`);
+  }
+  if (rule.count !== undefined) {
+    const mark = `0x${rule.count.mark.toString(16).padStart(8, '0')}`;
+    words.push(`meta mark set ${mark} update @${rule.count.set} { ip saddr . meta mark counter }`);
   }
   if (rule.verdict !== undefined) words.push(renderVerdict(rule.verdict));
   words.push(`comment "${rule.id}"`);

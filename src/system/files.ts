@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, extname, isAbsolute, join, sep } from 'node:path';
-import { parseCredentialsFile, parseSecretFile, parseTotpFile } from '../config/credentials.ts';
+import { parseCredentialsFile, parseSecretFile, parseTokenFile, parseTotpFile } from '../config/credentials.ts';
 import type { CredentialSource, RouterConfig, ValueOrFile } from '../config/router-config.ts';
 import { type Fault, faulty, ok, type Parsed } from '../errors.ts';
 import { type FileRead, type Profile, parseProfile } from '../openvpn/profile.ts';
@@ -190,6 +190,13 @@ function readTotp(source: RouterConfig['totp']): Parsed<OpenvpnSecrets['totp']> 
   return read.kind === 'text'
     ? parseTotpFile(read.bytes, 'TOTP_SECRET_FILE')
     : faulty(unreadableSecret('TOTP_SECRET_FILE', source.path, read));
+}
+
+/** Reads the token of control; undefined where there is to be no control. */
+export function readControlToken(path: string | undefined): Parsed<string | undefined> {
+  if (path === undefined) return ok(undefined);
+  const read = readBytes(path);
+  return read.kind === 'text' ? parseTokenFile(read.bytes) : faulty(unreadableSecret('CONTROL_TOKEN_FILE', path, read));
 }
 
 type Credentials = NonNullable<OpenvpnSecrets['credentials']>;

@@ -81,9 +81,9 @@ for (const { on, program, files } of runs) {
         'exec 3<>/dev/tcp/ifconfig.me/80; printf "GET /ip HTTP/1.0\\r\\nHost: ifconfig.me\\r\\n\\r\\n" >&3; cat <&3';
       const asked = await run('exec', '-T', 'example', 'bash', '-c', ask);
       assert.equal(asked.stdout.split('\n').at(-1), vpnExit, asked.stdout + asked.stderr);
-      const status = await run('exec', '-T', 'router', 'underbridge', 'status');
+      const status = await run('exec', '-T', 'router', 'underbridge', 'status', '--json');
       assert.equal(status.code, 0, status.stderr);
-      assert.equal(JSON.parse(status.stdout).state, 'up');
+      assert.equal(JSON.parse(status.stdout).health.state, 'up');
       const plan = await run('run', '--rm', '-T', 'router', 'plan');
       assert.match(plan.stdout, /^# forward through tun0 /m, plan.stderr);
       assert.equal((await world.countLine()).client, 0);

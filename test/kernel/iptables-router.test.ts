@@ -64,7 +64,8 @@ for (const firewall of ['iptables-legacy', 'iptables-nft'] as const) {
 
     it('says so, and leaves no table of nft behind', async () => {
       assert.equal((await router.health()).firewall, firewall);
-      assert.doesNotMatch(await world.router.run('nft', 'list', 'tables'), /underbridge/);
+      // But the one that only counts.
+      assert.doesNotMatch(await world.router.run('nft', 'list', 'tables'), /underbridge(?!_passed)/);
     });
 
     it('carries clients, enforces DNS and forwards ports', async () => {

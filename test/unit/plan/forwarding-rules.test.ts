@@ -6,7 +6,7 @@ import { planRouter } from '../../../src/plan/router.ts';
 import type { Ruleset } from '../../../src/ruleset/model.ts';
 import { endpoint, ipv4, tunnelLink } from '../tunnel/endpoints.ts';
 import { anyContext, anyForwardPolicy } from './any-context.ts';
-import { ruleOf, rulesOf } from './rule-paths.ts';
+import { refusalOf, ruleOf, rulesOf } from './rule-paths.ts';
 import { context, forward } from './scenarios.ts';
 
 function rulesetOf(settings: Partial<PlanConfig>, pushedDns: readonly string[] = []): Ruleset {
@@ -120,7 +120,7 @@ describe('DNS', () => {
       for (const id of refusals) {
         const rule = ruleOf(ruleset, id);
         assert.deepEqual(rule?.when.at(-1), { kind: 'destination', addresses: resolvers, negate: true });
-        assert.deepEqual(rule.verdict, { kind: 'reject' });
+        assert.deepEqual(refusalOf(ruleset, id), { kind: 'reject' });
       }
       const ids = rulesOf(ruleset).map(({ id }) => id);
       for (const id of refusals) assert.ok(ids.indexOf(id) < ids.indexOf('outbound-established'));

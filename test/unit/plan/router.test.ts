@@ -10,7 +10,7 @@ import { renderNft } from '../../../src/ruleset/nft.ts';
 import { renderRoute, renderRule } from '../../../src/system/iproute.ts';
 import { endpoint } from '../tunnel/endpoints.ts';
 import { anyClosedPolicy, anyContext, anyForwardPolicy } from './any-context.ts';
-import { acceptsAt, namesOn, pathsAt, rulesOf } from './rule-paths.ts';
+import { acceptsAt, namesOn, pathsAt, refusalOf, rulesOf } from './rule-paths.ts';
 import { config, context, facts, policies } from './scenarios.ts';
 
 const anyPlan = anyContext(fc.oneof(anyClosedPolicy, anyForwardPolicy)).map((given) => ({
@@ -58,8 +58,8 @@ describe('while there is no tunnel', () => {
       const { ruleset } = planRouter(context({ policy: policies.lockdown, seen: { canRejectBeforeRouting } }));
       const refusals = rulesOf(ruleset).filter(({ verdict }) => verdict?.kind.startsWith('reject'));
       const ids = refusals.map(({ id }) => id);
-      assert.equal(ids.includes('refuse-tcp'), canRejectBeforeRouting);
-      assert.ok(ids.includes('forward-refuse'));
+      assert.equal(ids.includes('refuse-refuse-tcp'), canRejectBeforeRouting);
+      assert.ok(ids.includes('refuse-forward-refuse'));
     }
   });
 });
@@ -110,7 +110,7 @@ describe('while there is a tunnel', () => {
     const { ruleset } = planRouter(context());
     const [first] = pathsAt(ruleset, 'forward');
     assert.deepEqual(first?.rule.when, [{ kind: 'state', states: ['invalid'] }]);
-    assert.deepEqual(first.rule.verdict, { kind: 'drop' });
+    assert.deepEqual(refusalOf(ruleset, first.rule.id), { kind: 'drop' });
   });
 
   it('the tunnel has the address and MTU that the server gave', () => {

@@ -1,4 +1,4 @@
-import type { Chain, Hook, Match, Rule, Ruleset } from '../../../src/ruleset/model.ts';
+import type { Chain, Hook, Match, Rule, Ruleset, Verdict } from '../../../src/ruleset/model.ts';
 
 /** A rule with all that a packet has to match on the way to it, its own matches last. */
 export interface RulePath {
@@ -17,6 +17,11 @@ export function rulesOf(ruleset: Ruleset): readonly Rule[] {
 /** The rule with this id, if the ruleset has it. */
 export function ruleOf(ruleset: Ruleset, id: string): Rule | undefined {
   return rulesOf(ruleset).find((rule) => rule.id === id);
+}
+
+/** What a rule that counts whom it refuses does in the end. */
+export function refusalOf(ruleset: Ruleset, id: string): Verdict | undefined {
+  return ruleOf(ruleset, `refuse-${id}`)?.verdict;
 }
 
 /** Every rule that a packet at this hook can meet, by whatever jumps. */

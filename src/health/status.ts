@@ -1,0 +1,202 @@
+import type { PortForward, PortRange } from '../config/router-config.ts';
+import type { ClientCount, Refusal } from './counts.ts';
+import type { HealthReport, TunnelReport } from './report.ts';
+
+/** Grows with every change that could break a reader; new fields do not. */
+export const statusSchema = 1;
+
+/** Everything that there is to see of a router at one moment: what /status, /metrics, /events and the page show. */
+export interface Status {
+  readonly schema: typeof statusSchema;
+  /** Times are ISO 8601 in UTC. */
+  readonly at: string;
+  readonly version: string;
+  readonly startedAt: string;
+  readonly verdict: Verdict;
+  readonly health: HealthReport;
+  /** Gateway address with prefix length. */
+  readonly gateway: string;
+  /** Every tunnel, the first one first. */
+  readonly tunnels: readonly TunnelReport[];
+  readonly forwards: readonly ForwardReport[];
+  /** Packets of clients through the tunnel since the router started. */
+  readonly traffic: Traffic;
+  /** Tracked connections of the whole container, and how many the kernel takes; absent where it does not say. */
+  readonly connections?: { readonly open: number; readonly limit: number };
+  /** By address. Clients are known from their first packet on. */
+  readonly clients: readonly ClientReport[];
+  readonly refused: readonly Refusal[];
+  /** The last hour. */
+  readonly history: Series;
+  /** The last hour of each client by address, sent and received together. */
+  readonly clientHistory: ClientSeries;
+  /** The latest, oldest first. */
+  readonly events: readonly Event[];
+  /** When somebody else changed what is the router's own in the kernel; the latest, oldest first. */
+  readonly repairs: readonly Event[];
+  /** What doctor found when it last looked from inside; it looks when somebody looks at the page. */
+  readonly doctor?: { readonly at: string; readonly findings: readonly Finding[] };
+  /** Whether CONTROL_TOKEN_FILE is set. */
+  readonly hasControl: boolean;
+}
+
+/** Whether clients are safe, in a word and a sentence. */
+export interface Verdict {
+  readonly kind: 'protected' | 'unproven' | 'blocked' | 'paused' | 'stopping';
+  readonly text: string;
+  /** What to do about it. */
+  readonly hint?: string;
+}
+
+export interface Traffic {
+  readonly sentBytes: number;
+  readonly sentPackets: number;
+  readonly receivedBytes: number;
+  readonly receivedPackets: number;
+}
+
+/** Sent is what the client sent into the tunnel, received what came back for it. */
+export interface ClientReport extends Traffic {
+  readonly address: string;
+  /** As Docker's resolver names it. */
+  readonly name?: string;
+  /** Opening packets of connections that were let through, in both directions. */
+  readonly openings: number;
+  /** Packets by reason, which is the name of the rule. */
+  readonly refused: Readonly<Record<string, number>>;
+}
+
+export interface ForwardReport {
+  readonly transports: readonly string[];
+  /** A port or a range, `5000-5010`. */
+  readonly outside: string;
+  readonly target: string;
+  readonly inside: string;
+}
+
+/** Bytes in each step of time, oldest first; the last step ended at `endsAt`. */
+export interface Series {
+  readonly stepSeconds: number;
+  readonly endsAt: string;
+  readonly sent: readonly number[];
+  readonly received: readonly number[];
+}
+
+export interface ClientSeries {
+  readonly stepSeconds: number;
+  readonly endsAt: string;
+  readonly bytes: Readonly<Record<string, readonly number[]>>;
+}
+
+/** A line of the log from `info` on. */
+export interface Event {
+  readonly at: string;
+  readonly level: 'info' | 'warn' | 'error';
+  readonly message: string;
+  /** The fields of the line as text, `cause=server-silent`. */
+  readonly details: readonly string[];
+}
+
+/** One thing that doctor found; its clauses have no full stops. */
+export interface Finding {
+  readonly code: string;
+  readonly severity: 'leak' | 'break' | 'warning';
+  readonly what: string;
+  readonly why: string;
+  readonly remedy: string;
+}
+
+/** What a status is made of. */
+export interface Seen {
+  readonly atMs: number;
+  readonly startedMs: number;
+  readonly version: string;
+  readonly health: HealthReport;
+  readonly gateway: string;
+  /** The tunnels' own reports; with one tunnel `health` says it all. */
+  readonly tunName: string;
+  readonly isPaused: boolean;
+  readonly forwards: readonly PortForward[];
+  readonly traffic: Traffic;
+  readonly connections?: Status['connections'] | undefined;
+  readonly clients: readonly ClientCount[];
+  /** Names by address. */
+  readonly names: ReadonlyMap<string, string>;
+  readonly refused: readonly Refusal[];
+  readonly history: Series;
+  readonly clientHistory: ClientSeries;
+  readonly events: readonly Event[];
+  readonly doctor?: Status['doctor'] | undefined;
+  readonly hasControl: boolean;
+}
+
+/** Message of the event that tells of somebody else's change. */
+export const driftMessage = 'the kernel was changed by somebody else';
+
+/** Projects what was seen into what is shown. Pure. */
+export function projectStatus(seen: Seen): Status {
+  const { health, names, connections, doctor } = seen;
+  return {
+    schema: statusSchema,
+    at: isoTime(seen.atMs),
+    version: seen.version,
+    startedAt: isoTime(seen.startedMs),
+    verdict: judge(health, seen.isPaused),
+    health,
+    gateway: seen.gateway,
+    tunnels: health.tunnels ?? [onlyTunnel(health, seen.tunName)],
+    forwards: seen.forwards.map(({ transports, outside, target, inside }) => ({
+      transports,
+      outside: renderRange(outside),
+      target,
+      inside: renderRange(inside),
+    })),
+    traffic: seen.traffic,
+    ...(connections === undefined ? {} : { connections }),
+    clients: seen.clients.map((client) => {
+      const name = names.get(client.address);
+      return name === undefined ? client : { ...client, name };
+    }),
+    refused: seen.refused,
+    history: seen.history,
+    clientHistory: seen.clientHistory,
+    events: seen.events,
+    repairs: seen.events.filter(({ message }) => message === driftMessage),
+    ...(doctor === undefined ? {} : { doctor }),
+    hasControl: seen.hasControl,
+  };
+}
+
+/** Whatever the verdict, nothing of a client leaves beside the tunnel. */
+function judge(health: HealthReport, isPaused: boolean): Verdict {
+  if (isPaused) return { kind: 'paused', text: 'Paused by hand: clients are refused, and nothing leaves.' };
+  if (health.healthy) return { kind: 'protected', text: 'Clients leave through the tunnel, and only there.' };
+  const { state, cause } = health;
+  if (state === 'stopping')
+    return { kind: 'stopping', text: 'The router stops: clients are refused, and nothing leaves.' };
+  if (state === 'up') {
+    return {
+      kind: 'unproven',
+      text: 'The tunnel is up, but nothing has come back through it yet. Nothing leaves beside it.',
+    };
+  }
+  const why = cause === undefined ? 'the next server is being tried' : cause.text;
+  return {
+    kind: 'blocked',
+    text: `No tunnel: ${why}. Clients are refused, and nothing leaves.`,
+    ...(cause === undefined ? {} : { hint: cause.hint }),
+  };
+}
+
+function onlyTunnel(health: HealthReport, tunName: string): TunnelReport {
+  const { ready: _, repairs: __, firewall: ___, exitInterface: ____, tunnels: _____, ...report } = health;
+  return { interface: tunName, isCarrying: true, ...report };
+}
+
+function renderRange({ first, last }: PortRange): string {
+  return first === last ? `${first}` : `${first}-${last}`;
+}
+
+function isoTime(ms: number): string {
+  return new Date(ms).toISOString();
+}

@@ -1,0 +1,86 @@
+import type { IfName } from '../net/address.ts';
+import type { Chain, Match, Rule, Table } from '../ruleset/model.ts';
+
+/** Refused packets by client and reason. A reason takes an element for each client, and a hostile one forges others. */
+const refusedSet = { name: 'refused', key: 'source-and-mark', mostElements: 4096 } as const;
+
+/** The clients of a bigger network that come later are not counted one by one. */
+const mostClients = 1024;
+
+export const passedTable = 'underbridge_passed';
+
+/**
+ * Lets every rule that refuses clients jump to a chain of its own, which counts the client and then does what the rule
+ * did. A packet that is not refused meets nothing more than before; what is refused stays refused, whether it was
+ * counted or not. The counting rule's id is `count-NUMBER-REASON`, by which a listing tells what a number means.
+ */
+export function countRefusals(table: Table, { lan, subnet }: { readonly lan: IfName; readonly subnet: string }): Table {
+  const chains: Chain[] = [];
+  let reasons = 0;
+  const honest: readonly Match[] = [
+    { kind: 'in', names: [lan] },
+    { kind: 'source', subnet },
+  ];
+  for (const chain of table.chains) {
+    const rules = chain.rules.map((rule): Rule => {
+      const { verdict, ...matching } = rule;
+      if (verdict === undefined || !mayRefuseClients(rule, lan)) return rule;
+      reasons += 1;
+      chains.push({
+        name: rule.id,
+        rules: [
+          {
+            id: `count-${reasons}-${rule.id}`,
+            why: 'Counted for each client, by reason.',
+            when: honest,
+            count: { set: refusedSet.name, mark: reasons },
+          },
+          {
+            id: `refuse-${rule.id}`,
+            why: 'Refused, whether it was counted or not.',
+            // The kernel takes a reset only beside a match of TCP.
+            when: verdict.kind === 'reject-reset' ? [{ kind: 'transport', transports: ['tcp'] }] : [],
+            verdict,
+          },
+        ],
+      });
+      return { ...matching, verdict: { kind: 'jump', chain: rule.id } };
+    });
+    chains.push({ ...chain, rules });
+  }
+  return { ...table, sets: [...(table.sets ?? []), refusedSet], chains };
+}
+
+function mayRefuseClients({ verdict, when }: Rule, lan: IfName): boolean {
+  const refuses = verdict?.kind === 'drop' || verdict?.kind === 'reject' || verdict?.kind === 'reject-reset';
+  const isElsewhere = when.some(
+    (match) =>
+      (match.kind === 'in' && !match.names.includes(lan)) ||
+      match.kind === 'out' ||
+      match.kind === 'family' ||
+      // Forged: whoever sent it, it is not who it says.
+      (match.kind === 'source' && match.negate === true),
+  );
+  return refuses && !isElsewhere;
+}
+
+/**
+ * The text that loads a table which only counts what the firewall has let through, for each client and altogether. It
+ * holds no verdict, so it can let nothing pass and stop nothing; it stays when the ruleset is loaded anew.
+ */
+export function renderPassedTable(lan: IfName): string {
+  const set = (name: string) => `  set ${name} { type ipv4_addr; size ${mostClients}; flags dynamic; }\n`;
+  // Behind the firewall's chains, which have priority 0.
+  return `table inet ${passedTable}
+delete table inet ${passedTable}
+table inet ${passedTable} {
+${set('sent')}${set('received')}${set('opened')}  chain forward {
+    type filter hook forward priority 10; policy accept;
+    iifname "${lan}" counter update @sent { ip saddr counter } comment "sent"
+    oifname "${lan}" counter update @received { ip daddr counter } comment "received"
+    ct state new iifname "${lan}" update @opened { ip saddr counter } comment "opened"
+    ct state new oifname "${lan}" update @opened { ip daddr counter } comment "accepted"
+  }
+}
+`;
+}

@@ -1,0 +1,221 @@
+import { UnderbridgeError } from '../errors.ts';
+import { addToTally, clientsOf, emptyTally, type PassedCounts, refusalsOf } from '../health/counts.ts';
+import { addStep, clientSeriesOf, seriesOf, startPast, stepSeconds } from '../health/history.ts';
+import type { HealthReport } from '../health/report.ts';
+import { projectStatus, type Status } from '../health/status.ts';
+import type { IfName } from '../net/address.ts';
+import { renderCidr } from '../net/address.ts';
+import { observeConnections } from '../system/connections.ts';
+import { type Counters, loadPassedTable, openCounters } from '../system/counters.ts';
+import type { Log } from '../system/log.ts';
+import { openNames } from '../system/names.ts';
+import { keepTimeline } from '../system/timeline.ts';
+import { runDoctor } from './doctor-command.ts';
+import type { RouterSetup } from './router-setup.ts';
+
+/** Looks at the router from outside: what it counts, says and is asked for. Decides nothing. */
+export interface RouterObserver {
+  /** The router's log; the observer remembers its lines. */
+  readonly log: Log;
+  /** To be called just before a ruleset is loaded, whose counters begin at 0. */
+  readonly gather: () => void;
+  /** To be called when clients are served: counting begins a second later. */
+  readonly start: () => void;
+  readonly status: () => Status;
+  /** Tells of every change, as JSON: first of the whole status, then of those fields that are new. Gives what ends it. */
+  readonly watch: (tell: (json: string) => void) => () => void;
+  /** Has doctor look, unless it did so lately. */
+  readonly examine: () => void;
+  readonly stop: () => void;
+}
+
+/** What the observer has to be told, because the router alone knows. */
+export interface Observed {
+  readonly health: () => HealthReport;
+  readonly isPaused: () => boolean;
+  readonly lan: () => IfName;
+}
+
+/** The first tunnel is connecting, and comes first. */
+const beginMs = 1_000;
+/** Counters that were read so lately are new enough. */
+const freshMs = 500;
+/** Many changes at a time make one message. */
+const gatherMs = 50;
+const examineMs = 600_000;
+/** The page comes first. */
+const examineSoonMs = 1_000;
+
+const nothing = { packets: 0, bytes: 0 };
+const noCounts: PassedCounts = {
+  sent: new Map(),
+  received: new Map(),
+  opened: new Map(),
+  total: { sent: nothing, received: nothing },
+};
+
+/** Begins to remember the log; the rest begins with `start`. */
+export function observeRouter({
+  setup: { config, facts },
+  version,
+  log,
+  observed,
+}: {
+  readonly setup: RouterSetup;
+  readonly version: string;
+  readonly log: Log;
+  readonly observed: Observed;
+}): RouterObserver {
+  const startedMs = Date.now();
+  /** From the first served client on: what comes before that costs no time of the start. */
+  let counters: Counters | undefined;
+  let passed = noCounts;
+  let tally = emptyTally;
+  let past = startPast(startedMs);
+  let readAtMs = 0;
+  let isLoading = false;
+  let stepTimer: NodeJS.Timeout | undefined;
+  let doctor: Status['doctor'];
+  let examinedMs = -examineMs;
+
+  const gather = () => {
+    const refused = facts.firewall === 'nft' ? counters?.readRefused() : undefined;
+    if (refused !== undefined) tally = addToTally(tally, refused);
+  };
+
+  const read = () => {
+    readAtMs = performance.now();
+    gather();
+    const counts = counters?.readPassed();
+    if (counts === undefined) void load();
+    else passed = counts;
+  };
+
+  /** At the start, and when somebody flushed it. */
+  const load = async () => {
+    if (isLoading || counters === undefined) return;
+    isLoading = true;
+    try {
+      await loadPassedTable(observed.lan());
+    } catch (error) {
+      if (!(error instanceof UnderbridgeError)) throw error;
+      timeline.log.debug('clients are not counted', { reason: error.message });
+    } finally {
+      isLoading = false;
+    }
+  };
+
+  const status = (): Status => {
+    if (performance.now() - readAtMs > freshMs) read();
+    const clients = clientsOf(passed, tally);
+    // An address that something came back for is somebody's; a forged one would only be told to Docker's resolver.
+    names.lookUp(clients.flatMap(({ address, receivedPackets }) => (receivedPackets > 0 ? address : [])));
+    const { sent, received } = passed.total;
+    return projectStatus({
+      atMs: Date.now(),
+      startedMs,
+      version,
+      health: observed.health(),
+      gateway: renderCidr(config.gateway),
+      tunName: facts.tunName,
+      isPaused: observed.isPaused(),
+      forwards: config.forwards,
+      traffic: {
+        sentBytes: sent.bytes,
+        sentPackets: sent.packets,
+        receivedBytes: received.bytes,
+        receivedPackets: received.packets,
+      },
+      connections: observeConnections(),
+      clients,
+      names: names.known,
+      refused: refusalsOf(tally),
+      history: seriesOf(past),
+      clientHistory: clientSeriesOf(past),
+      events: timeline.events(),
+      doctor,
+      hasControl: config.controlTokenFile !== undefined,
+    });
+  };
+
+  const look = async () => {
+    try {
+      const { findings } = await runDoctor({ env: process.env });
+      doctor = { at: new Date().toISOString(), findings };
+      tellSoon();
+    } catch (error) {
+      timeline.log.debug('doctor could not look', { reason: `${error}` });
+    }
+  };
+
+  const begin = () => {
+    counters = openCounters();
+    stepTimer = setInterval(() => {
+      read();
+      past = addStep(past, passed, Date.now());
+      if (tellers.size > 0) tell();
+    }, stepSeconds * 1000);
+    read();
+  };
+
+  const tellers = new Set<(json: string) => void>();
+  let told = new Map<string, string>();
+  let tellTimer: NodeJS.Timeout | undefined;
+
+  /** What is otherwise than it was told last; that is the same for everybody who watches. */
+  const tell = () => {
+    const now = partsOf(status());
+    const news = [...now].filter(([name, json]) => told.get(name) !== json);
+    told = now;
+    const json = joinParts(news);
+    for (const teller of tellers) teller(json);
+  };
+  const tellSoon = () => {
+    if (tellers.size === 0) return;
+    clearTimeout(tellTimer);
+    tellTimer = setTimeout(tell, gatherMs);
+  };
+
+  const timeline = keepTimeline(log, tellSoon);
+  const names = openNames(tellSoon);
+
+  return {
+    log: timeline.log,
+    gather,
+    start: () => {
+      stepTimer = setTimeout(begin, beginMs);
+    },
+    status,
+    watch: (teller) => {
+      // Those who watch already get what is new by now with their next message.
+      const parts = partsOf(status());
+      if (tellers.size === 0) told = parts;
+      tellers.add(teller);
+      teller(joinParts([...parts]));
+      return () => {
+        tellers.delete(teller);
+        if (tellers.size === 0) clearTimeout(tellTimer);
+      };
+    },
+    examine: () => {
+      const nowMs = performance.now();
+      if (nowMs - examinedMs < examineMs) return;
+      examinedMs = nowMs;
+      setTimeout(() => void look(), examineSoonMs);
+    },
+    stop: () => {
+      clearInterval(stepTimer);
+      clearTimeout(tellTimer);
+      tellers.clear();
+    },
+  };
+}
+
+/** Each field of a status as JSON. */
+function partsOf(status: Status): Map<string, string> {
+  return new Map(Object.entries(status).map(([name, value]) => [name, JSON.stringify(value)]));
+}
+
+function joinParts(parts: readonly (readonly [string, string])[]): string {
+  return `{${parts.map(([name, json]) => `${JSON.stringify(name)}:${json}`).join(',')}}`;
+}
