@@ -20,12 +20,7 @@ import { removeAll } from '../apart.ts';
 const here = import.meta.dirname;
 const bundle = join(here, '../../../dist/boot.cjs');
 /** As rootfs/usr/lib/underbridge/run starts it. */
-const nodeFlags = [
-  '--disable-warning=ExperimentalWarning',
-  '--lite-mode',
-  '--max-semi-space-size=1',
-  '--max-old-space-size=96',
-];
+const nodeFlags = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=1', '--max-old-space-size=96'];
 
 /** Lines to somebody outside, named by the machine's device. */
 export const lines = {
