@@ -10,6 +10,7 @@ import { serveHttp } from '../system/http.ts';
 import type { Log } from '../system/log.ts';
 import { makeRunFolder } from '../system/openvpn.ts';
 import { openTunDevice } from '../system/prerequisites.ts';
+import { isProven } from '../tunnel/machine.ts';
 import type { Policy, TunnelPolicy } from '../tunnel/policy.ts';
 import { chooseCarrier } from '../tunnel/selection.ts';
 import { createControl, createControlAnswers } from './router-control.ts';
@@ -56,7 +57,9 @@ export async function startRouter({
   let leftoverTimer: NodeJS.Timeout | undefined;
   /** Which tunnel clients leave by. */
   let carrier = 0;
-  const startMs = performance.now();
+  /** When the first attempts began; forgotten when a tunnel that worked is lost. */
+  let startMs = performance.now();
+  const hasWorked: boolean[] = [];
   let isStopping = false;
   /** The last that each tunnel asked for, and the last of those that the kernel has confirmed. */
   const wanted: TunnelPolicy[] = [];
@@ -105,6 +108,10 @@ export async function startRouter({
 
   const select = (): boolean => {
     const states = tunnels.map((tunnel) => tunnel.state());
+    for (const [index, state] of states.entries()) {
+      if (isProven(state)) hasWorked[index] = true;
+      else if (hasWorked[index] === true) startMs = Number.NEGATIVE_INFINITY;
+    }
     const next = chooseCarrier({
       tunnels: states,
       carrier,
