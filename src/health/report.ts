@@ -18,6 +18,8 @@ export interface Snapshot {
   readonly repairs: number;
   readonly firewall: Firewall;
   readonly hardening: Hardening;
+  /** `IPV6: tunnel`. */
+  readonly wantsIpv6: boolean;
 }
 
 /** The body of `/healthz` and `/readyz`; never holds a secret. */
@@ -45,6 +47,9 @@ export interface HealthReport {
   /** The interface that clients leave by, while they do. */
   readonly exitInterface?: string;
   readonly tunnelAddress?: string;
+  /** With `IPV6: tunnel`, whether clients' IPv6 is carried now; where the server gave no address it is refused. */
+  readonly ipv6?: 'carried' | 'refused';
+  readonly tunnelIpv6Address?: string;
   /** OpenVPN processes started so far. */
   readonly attempts?: number;
   /** Failed attempts since the tunnel last worked. */
@@ -85,6 +90,7 @@ export function reportHealth({
   repairs,
   firewall,
   hardening,
+  wantsIpv6,
   now,
 }: Snapshot): HealthReport {
   const base = {
@@ -95,6 +101,7 @@ export function reportHealth({
     repairs,
     firewall,
     hardening,
+    ...reportIpv6(tunnel, wantsIpv6),
   };
   if (tunnel.kind === 'stopping') return base;
   const { attempts, failures, lastCause, profiles, profileIndex } = tunnel.course;
@@ -124,6 +131,13 @@ export function reportHealth({
         ...(tunnel.isForwarding ? { exitInterface: tunnel.tun.name, tunnelAddress: tunnel.tun.address } : {}),
       };
   }
+}
+
+/** Only where clients were promised it. */
+function reportIpv6(tunnel: TunnelState, wantsIpv6: boolean): Pick<HealthReport, 'ipv6' | 'tunnelIpv6Address'> {
+  if (!wantsIpv6) return {};
+  const address = tunnel.kind === 'up' && tunnel.isForwarding ? tunnel.tun.ipv6?.address : undefined;
+  return address === undefined ? { ipv6: 'refused' } : { ipv6: 'carried', tunnelIpv6Address: address };
 }
 
 function explained(cause: Cause): Cause & { readonly hint: string } {

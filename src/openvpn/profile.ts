@@ -54,7 +54,7 @@ export function parseProfile(input: {
     filtersPass: true,
     remoteOrder: 'listed',
     remotes: {
-      defaults: { port: 1194 as Port, transport: 'udp' },
+      defaults: { port: 1194 as Port, protocol: { transport: 'udp' } },
       inherited: [],
       listed: [],
       blocks: [],
@@ -122,8 +122,10 @@ export function firstHop({
   host,
   port,
   transport,
-}: ProfileRemote): Pick<ProfileRemote, 'host' | 'port' | 'transport'> {
-  return proxy === undefined ? { host, port, transport } : { host: proxy.host, port: proxy.port, transport: 'tcp' };
+  family,
+}: ProfileRemote): Pick<ProfileRemote, 'host' | 'port' | 'transport' | 'family'> {
+  if (proxy !== undefined) return { host: proxy.host, port: proxy.port, transport: 'tcp' };
+  return { host, port, transport, ...(family === undefined ? {} : { family }) };
 }
 
 /**
@@ -250,6 +252,7 @@ const ACCEPTED_PUSHES: readonly string[] = [
   'rcvbuf ',
   'socket-flags TCP_NODELAY',
   'dhcp-option DNS ',
+  'dhcp-option DNS6 ',
 ];
 
 /** True when the profile itself turns compression on; a stub is framing only. */

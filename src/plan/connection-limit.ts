@@ -1,29 +1,35 @@
-import type { Chain, Rule } from '../ruleset/model.ts';
+import type { AddressSet, Chain, Rule } from '../ruleset/model.ts';
 import type { Context } from './context.ts';
 
-const set = 'connections';
+const ipv4Set: AddressSet = { name: 'connections', family: 'ipv4' };
+const ipv6Set: AddressSet = { name: 'ipv6_connections', family: 'ipv6' };
 const chain = 'excess';
 
 function limitOf({ config, facts }: Pick<Context, 'config' | 'facts'>): number | undefined {
   return facts.extras.includes('connection-limit') ? config.connectionLimit : undefined;
 }
 
+function setsOf({ config }: Pick<Context, 'config'>): readonly AddressSet[] {
+  return config.ipv6 === undefined ? [ipv4Set] : [ipv4Set, ipv6Set];
+}
+
 /** Counts a new connection of a client, and sends it away when there are too many. Known flows do not come here. */
 export function planLimit(context: Context, place: Pick<Rule, 'id' | 'when'>): readonly Rule[] {
   const most = limitOf(context);
   if (most === undefined) return [];
-  return [
-    {
-      id: place.id,
-      why: 'One client cannot fill the table of connections, which all of them share.',
-      when: [...place.when, { kind: 'state', states: ['new'] }, { kind: 'connections-over', most, set }],
-      verdict: { kind: 'jump', chain },
-    },
-  ];
+  return setsOf(context).map((set) => ({
+    id: set.family === 'ipv4' ? place.id : `${place.id}-ipv6`,
+    why: 'One client cannot fill the table of connections, which all of them share.',
+    when: [...place.when, { kind: 'state', states: ['new'] }, { kind: 'connections-over', most, set }],
+    verdict: { kind: 'jump', chain },
+  }));
 }
 
 /** What the rules of {@link planLimit} need beside them in their table. */
-export function planExcess(context: Context): { readonly sets: readonly string[]; readonly chains: readonly Chain[] } {
+export function planExcess(context: Context): {
+  readonly sets: readonly AddressSet[];
+  readonly chains: readonly Chain[];
+} {
   if (limitOf(context) === undefined) return { sets: [], chains: [] };
   const rules: readonly Rule[] = [
     {
@@ -34,5 +40,5 @@ export function planExcess(context: Context): { readonly sets: readonly string[]
     },
     { id: 'excess-rest', why: 'The same for what is not TCP.', when: [], verdict: { kind: 'reject' } },
   ];
-  return { sets: [set], chains: [{ name: chain, rules }] };
+  return { sets: setsOf(context), chains: [{ name: chain, rules }] };
 }

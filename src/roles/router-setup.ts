@@ -1,4 +1,3 @@
-import { isIPv6 } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { defaultCredentialsPath } from '../config/credential-source.ts';
 import { type Environment, parseRouterConfig } from '../config/env.ts';
@@ -7,9 +6,13 @@ import type { CredentialSource, FirewallChoice, RouterConfig } from '../config/r
 import { type Fault, faulty, ok, type Parsed } from '../errors.ts';
 import {
   contains,
+  familyOf,
   type IfName,
+  type IpFamily,
   type Ipv4,
   type Ipv4Cidr,
+  type Ipv6Cidr,
+  parseIp,
   parseIpv4,
   renderCidr,
   renderSubnet,
@@ -24,6 +27,7 @@ import type { OneOrMore, Ruleset } from '../ruleset/model.ts';
 import { configFolder, readProfiles, readSecrets } from '../system/files.ts';
 import { checkFirewall } from '../system/firewall.ts';
 import { changeNetwork, type ObservedNetwork } from '../system/iproute.ts';
+import { findIpv6Obstacles } from '../system/ipv6.ts';
 import { observeNeighbour, solicit } from '../system/neighbour.ts';
 import { type OpenvpnSecrets, openvpnUid } from '../system/openvpn.ts';
 import { findMissing } from '../system/prerequisites.ts';
@@ -90,14 +94,17 @@ export async function setUpRouter({
   const { lan, uplink, gateways } = interfaces.value;
   // Asking takes NET_ADMIN; without it, silence means nothing.
   const gateway = mayChange ? await findGateway(interfaces.value) : gateways[0];
+  const { firewall } = rules;
+  const families = { ipv4: uplink.cidr !== undefined, ipv6: uplink.ipv6 !== undefined && firewall === 'nft' };
   faults.push(
     ...missing,
     ...rules.faults,
-    ...(profiles.kind === 'ok' ? profiles.value.flatMap((profile) => remoteFaults(profile, config)) : []),
+    ...(profiles.kind === 'ok' ? profiles.value.flatMap((profile) => remoteFaults(profile, config, families)) : []),
+    ...(config.ipv6 === undefined ? [] : ipv6Faults({ firewall, purpose })),
   );
   if (config.hasStandby && profiles.kind === 'ok' && profiles.value.length < 2) faults.push(noSecondProfile);
-  if (gateway === undefined) faults.push(silentGateway(interfaces.value));
-  if (faults.length > 0 || gateway === undefined || complete.kind === 'faults') {
+  if (gateway === undefined && families.ipv4) faults.push(silentGateway(interfaces.value));
+  if (faults.length > 0 || complete.kind === 'faults') {
     return faulty(...faults);
   }
   return ok({
@@ -106,11 +113,11 @@ export async function setUpRouter({
     profiles: complete.value,
     facts: {
       lan,
-      uplink: { ...uplink, gateway },
+      uplink: uplinkFacts({ uplink, gateway, firewall }),
       tunName,
       ...(config.hasStandby ? { standbyTunName } : {}),
       openvpnUid,
-      firewall: rules.firewall,
+      firewall,
       extras: rules.extras,
       canRejectBeforeRouting: rules.canRejectBeforeRouting,
     },
@@ -146,7 +153,7 @@ function isSame(one: Fault, other: Fault): boolean {
 }
 
 /** True when one of our interfaces has the address. */
-export function holdsAddress({ links }: ObservedNetwork, { address }: Ipv4Cidr): boolean {
+export function holdsAddress({ links }: ObservedNetwork, { address }: Ipv4Cidr | Ipv6Cidr): boolean {
   return links.some(({ addr_info }) => addr_info.some(({ local }) => local === address));
 }
 
@@ -171,13 +178,47 @@ export async function refreshFacts({
   const interfaces = observeInterfaces(config, network);
   if (interfaces.kind === 'faults') return facts;
   const { lan, uplink, gateways } = interfaces.value;
+  const { firewall } = facts;
+  const next = uplinkFacts({ uplink, gateway: facts.uplink.ipv4?.gateway ?? gateways[0], firewall });
   const isSame =
-    lan.name === facts.lan.name &&
-    uplink.name === facts.uplink.name &&
-    renderCidr(uplink.cidr) === renderCidr(facts.uplink.cidr);
+    lan.name === facts.lan.name && uplink.name === facts.uplink.name && renderOwn(next) === renderOwn(facts.uplink);
   if (isSame) return facts;
   const gateway = (await findGateway(interfaces.value)) ?? gateways[0];
-  return { ...facts, lan, uplink: { ...uplink, gateway } };
+  return { ...facts, lan, uplink: uplinkFacts({ uplink, gateway, firewall }) };
+}
+
+/** What the uplink has. The rules of iptables know no IPv6 there. */
+function uplinkFacts({
+  uplink: { name, cidr, ipv6 },
+  gateway,
+  firewall,
+}: {
+  readonly uplink: RouterInterfaces['uplink'];
+  readonly gateway: Ipv4 | undefined;
+  readonly firewall: Firewall;
+}): RouterFacts['uplink'] {
+  return {
+    name,
+    ...(cidr === undefined || gateway === undefined ? {} : { ipv4: { cidr, gateway } }),
+    ...(ipv6 === undefined || firewall !== 'nft' ? {} : { ipv6 }),
+  };
+}
+
+/** An uplink's own addresses, and the next hop that nobody has to be asked for. */
+function renderOwn({ ipv4, ipv6 }: RouterFacts['uplink']): string {
+  const cidrs = [...(ipv4 === undefined ? [] : [ipv4.cidr]), ...(ipv6?.cidrs ?? [])];
+  return [...cidrs.map(renderCidr), ipv6?.gateway ?? ''].join(' ');
+}
+
+/** What keeps clients' IPv6 from the tunnel. */
+function ipv6Faults({ firewall, purpose }: { firewall: Firewall; purpose: 'run' | 'plan' }): readonly Fault[] {
+  const byNft: Fault = {
+    name: 'IPV6',
+    value: 'tunnel',
+    problem: `the rules are loaded by ${firewall}, and only nft can carry clients' IPv6`,
+    hint: 'set IPV6=off, or FIREWALL=nft where the kernel has nf_tables',
+  };
+  return [...(firewall === 'nft' ? [] : [byNft]), ...(purpose === 'run' ? findIpv6Obstacles() : [])];
 }
 
 /** What can still be told while a setting is faulty, so that the user does not learn of it one start later. */
@@ -210,22 +251,30 @@ function mentions(parsed: Parsed<unknown>, name: string): boolean {
 
 /** The two networks of this container, as they are now. */
 export function observeInterfaces(
-  config: Pick<RouterConfig, 'gateway'> & { readonly uplinkGateway?: Ipv4 | undefined },
+  config: Pick<RouterConfig, 'gateway' | 'ipv6' | 'uplinkGateway6'> & { readonly uplinkGateway?: Ipv4 | undefined },
   network: ObservedNetwork,
 ): Parsed<RouterInterfaces> {
   return findInterfaces({
     gateway: config.gateway,
+    ipv6: config.ipv6,
     uplinkGateway: config.uplinkGateway,
+    uplinkGateway6: config.uplinkGateway6,
     interfaces: network.links
       .filter(({ ifname, link_type }) => link_type === 'ether' && ifname !== tunName)
       .map(({ ifname, addr_info }) => ({
         name: ifname,
-        ipv4: addr_info
-          .filter(({ family }) => family === 'inet')
-          .map(({ local, prefixlen }) => `${local}/${prefixlen}`),
+        ipv4: cidrsOf(addr_info, 'inet'),
+        ipv6: cidrsOf(addr_info, 'inet6'),
       })),
     defaults: observeDefaults(network),
   });
+}
+
+/** Link-local addresses of IPv6 are left out: every link has one. */
+function cidrsOf(addresses: ObservedNetwork['links'][number]['addr_info'], family: string): readonly string[] {
+  return addresses
+    .filter((address) => address.family === family && (family === 'inet' || address.scope === 'global'))
+    .map(({ local, prefixlen }) => `${local}/${prefixlen}`);
 }
 
 /** Default routes of the main table. */
@@ -315,7 +364,7 @@ const pollMs = 10;
 
 /** The first likely next hop that answers ARP; a single one is taken as it is. */
 async function findGateway({ uplink, gateways }: RouterInterfaces): Promise<Ipv4 | undefined> {
-  if (gateways.length === 1) return gateways[0];
+  if (gateways.length <= 1) return gateways[0];
   await solicit({ device: uplink.name, addresses: gateways });
   for (let waitedMs = 0; waitedMs < gatewayWaitMs; waitedMs += pollMs) {
     for (const address of gateways) {
@@ -335,11 +384,21 @@ function silentGateway({ uplink, gateways }: RouterInterfaces): Fault {
 }
 
 /** Servers of the profile that the router cannot reach. */
-export function remoteFaults(profile: Profile, config: Pick<RouterConfig, 'gateway'>): readonly Fault[] {
+export function remoteFaults(
+  profile: Profile,
+  config: Pick<RouterConfig, 'gateway'>,
+  /** What the uplink has addresses of. */
+  families: Readonly<Record<IpFamily, boolean>>,
+): readonly Fault[] {
+  const isOutOfReach = ({ host }: Pick<ProfileRemote, 'host'>) => {
+    const address = parseIp(host);
+    return address !== undefined && !families[familyOf(address)];
+  };
+  const areAllOutOfReach = profile.remotes.every((remote) => isOutOfReach(firstHop(remote)));
   return profile.remotes.flatMap((remote: ProfileRemote) => {
     const { host } = firstHop(remote);
-    if (profile.remotes.every((each) => isIPv6(firstHop(each).host))) return [ipv6Fault(profile, { ...remote, host })];
-    const address = parseIpv4(host);
+    if (areAllOutOfReach) return [familyFault(profile, { ...remote, host })];
+    const address = parseIp(host);
     if (address === undefined || !contains(config.gateway, address)) return [];
     return [
       {
@@ -352,11 +411,15 @@ export function remoteFaults(profile: Profile, config: Pick<RouterConfig, 'gatew
   });
 }
 
-function ipv6Fault(profile: Profile, { line, host }: ProfileRemote): Fault {
+function familyFault(profile: Profile, { line, host }: ProfileRemote): Fault {
+  const [its, other] = familyOf(host) === 'ipv6' ? ['IPv6', 'IPv4'] : ['IPv4', 'IPv6'];
   return {
     name: `${profile.name}:${line}`,
     value: host,
-    problem: 'the VPN server has only an IPv6 address, which is not supported yet',
-    hint: 'use a profile with a name or an IPv4 address',
+    problem: `the VPN server has only an ${its} address, and the uplink none that the router can use`,
+    hint:
+      its === 'IPv6'
+        ? 'give the uplink a network with IPv6 (which FIREWALL=iptables-… does not use), or name a server by IPv4'
+        : `give the uplink a network with ${its}, or name a server by ${other}`,
   };
 }

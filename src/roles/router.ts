@@ -103,7 +103,9 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
             if (place === index) return [];
             // Its server, too: an address of ours is local, and that tunnel would lose its way there.
             const server = 'endpoint' in state ? [state.endpoint.address] : [];
-            return state.kind === 'up' ? [state.tun.address, ...server] : server;
+            if (state.kind !== 'up') return server;
+            const { address, ipv6 } = state.tun;
+            return [address, ...(ipv6 === undefined ? [] : [ipv6.address]), ...server];
           }),
         onChange: () => {
           wasCarrier = carrier === index;
@@ -144,6 +146,7 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
       repairs: kernel.repairs(),
       firewall: kernel.facts().firewall,
       hardening,
+      wantsIpv6: config.ipv6 !== undefined,
       now,
     }));
     const report = reportHealth(snapshots[carrier] ?? assertSome(snapshots[0]));
@@ -163,7 +166,7 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
   // What the kernel tracked before the locks was not translated, and would stay so. Before the first attempt: in the
   // middle of a handshake the server's packets would no longer count as answers.
   kernel.forgetFlows();
-  await Promise.all([...tunNames.map(ensureTun), kernel.idle()]);
+  await Promise.all([...tunNames.map((name) => ensureTun(name, config)), kernel.idle()]);
   // The address comes last: locks confirmed, nobody else there.
   const serve = async () => {
     await kernel.serve(firstPolicy);

@@ -72,6 +72,8 @@ const routeGroups = Object.values({
   ipv4Address: 5,
   ipv4Route: 7,
   ipv4Rule: 8,
+  ipv6Address: 9,
+  ipv6Route: 11,
   ipv6Rule: 19,
   ipv4Netconf: 24,
 });

@@ -1,5 +1,5 @@
 import { UnderbridgeError } from '../errors.ts';
-import { planIpv6Rules, tableIds } from '../plan/lockdown.ts';
+import { tableIds } from '../plan/lockdown.ts';
 import type { Plan, PlannedTun, Route, RoutingRule } from '../plan/plan.ts';
 import { run } from './exec.ts';
 import { findFirewallDrift } from './firewall.ts';
@@ -26,11 +26,12 @@ export async function applyRouting({
   readonly before: ObservedNetwork;
 }): Promise<void> {
   const plan = possiblePlan(wanted, before);
-  const [inFirewall, after] = await Promise.all([
+  const [inFirewall, after, inIpv6] = await Promise.all([
     findFirewallDrift(plan),
     changeNetwork([...planTunChanges(plan, before), ...planRoutingChanges(plan, before)]),
+    applyIpv6Rules(plan),
   ]);
-  const wrong = [...inFirewall, ...findNetworkDrift(wanted, after)];
+  const wrong = [...inFirewall, ...findNetworkDrift(wanted, after), ...inIpv6];
   if (wrong.length > 0) {
     throw new UnderbridgeError({
       code: 'UB_APPLY',
@@ -49,10 +50,22 @@ export function findNetworkDrift(wanted: Plan, seen: ObservedNetwork): readonly 
   ];
 }
 
-/** The changes that bring the routing rules of IPv6, the same in every state, back to what was loaded at boot. */
-export async function findIpv6Drift(): Promise<readonly string[]> {
+/** The changes that bring the routing rules of IPv6 back to what is planned. */
+export async function findIpv6Drift({ ipv6Rules }: Pick<Plan, 'ipv6Rules'>): Promise<readonly string[]> {
   const rules = await changeIpv6Rules([]);
-  return rules === undefined ? [] : planIpv6Rules().flatMap((rule) => planRuleChanges(rule, { rules }));
+  return rules === undefined ? [] : ipv6Rules.flatMap((rule) => planRuleChanges(rule, { rules }));
+}
+
+/**
+ * Only where clients have IPv6 there are more rules than the boot's, which need no look at each apply. Gives what is
+ * otherwise than planned afterwards.
+ */
+async function applyIpv6Rules(plan: Plan): Promise<readonly string[]> {
+  if (plan.ipv6Rules.every(({ from }) => from.kind !== 'interface')) return [];
+  const changes = await findIpv6Drift(plan);
+  if (changes.length === 0) return [];
+  await changeIpv6Rules(changes);
+  return (await findIpv6Drift(plan)).map((change) => `IPv6 needs: ${change}`);
 }
 
 /**
@@ -110,13 +123,19 @@ function planTunChanges({ tun, standbyTun }: Plan, seen: ObservedNetwork): reado
 
 function planOneTun({ name, link: wanted }: PlannedTun, seen: ObservedNetwork): readonly string[] {
   const link = seen.links.find((candidate) => candidate.ifname === name);
-  const addresses = link?.addr_info.filter(({ family }) => family === 'inet') ?? [];
-  const stale = addresses.filter(({ local, prefixlen }) => local !== wanted?.address || prefixlen !== 32);
-  const removals = stale.map(({ local, prefixlen }) => `addr del ${local}/${prefixlen} dev ${name}`);
+  // Link-local ones are the kernel's own.
+  const addresses = (link?.addr_info ?? [])
+    .filter(({ scope }) => scope === 'global')
+    .map(({ local, prefixlen }) => `${local}/${prefixlen}`);
+  const wantedAddresses =
+    wanted === undefined
+      ? []
+      : [`${wanted.address}/32`, ...(wanted.ipv6 === undefined ? [] : [`${wanted.ipv6.address}/128`])];
+  const removals = difference(addresses, wantedAddresses).map((address) => `addr del ${address} dev ${name}`);
   if (wanted === undefined) return removals;
   return [
     // Before the old one goes: with a device's last address its routes go, too.
-    ...(addresses.length > stale.length ? [] : [`addr add ${wanted.address}/32 dev ${name}`]),
+    ...difference(wantedAddresses, addresses).map((address) => `addr add ${address} dev ${name}`),
     ...removals,
     ...(link?.mtu === wanted.mtuBytes ? [] : [`link set ${name} mtu ${wanted.mtuBytes}`]),
     ...(link?.flags.includes('UP') ? [] : [`link set ${name} up`]),
