@@ -82,7 +82,14 @@ const rtmsgBytes = 12;
 const routeTable = 15;
 const ourRouteTables: ReadonlySet<number> = new Set(Object.values(tableIds));
 
+const addressTypes: ReadonlySet<number> = new Set([20, 21]);
+const afInet6 = 10;
+const linkScope = 253;
+
 function isOurRouting(message: NetlinkMessage): boolean {
+  // struct ifaddrmsg: family, prefix length, flags, scope. Each link has such an address, and it comes by itself.
+  const [family, , , scope] = message.payload;
+  if (addressTypes.has(message.type) && family === afInet6 && scope === linkScope) return false;
   if (!routeTypes.has(message.type)) return true;
   const table = findAttribute(message, { after: rtmsgBytes, type: routeTable });
   return table === undefined || ourRouteTables.has(table.readUInt32LE());
