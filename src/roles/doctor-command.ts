@@ -10,14 +10,8 @@ import { configFolder, readProfiles } from '../system/files.ts';
 import { observeForwarding } from '../system/forwarding.ts';
 import { changeNetwork } from '../system/iproute.ts';
 import { findMissing } from '../system/prerequisites.ts';
-import {
-  type CheckedRules,
-  checkRules,
-  observeDefaults,
-  observeInterfaces,
-  remoteFaults,
-  withSecrets,
-} from './router-setup.ts';
+import { remoteFaults } from './reach-faults.ts';
+import { type CheckedRules, checkRules, observeDefaults, observeInterfaces, withSecrets } from './router-setup.ts';
 
 /**
  * Looks for what leaks or breaks. A container that is named, or any where IP_ADDR is not set, is looked at through

@@ -4,20 +4,8 @@ import { type Environment, parseRouterConfig } from '../config/env.ts';
 import { parseGateway } from '../config/gateway.ts';
 import type { CredentialSource, FirewallChoice, RouterConfig } from '../config/router-config.ts';
 import { type Fault, faulty, ok, type Parsed } from '../errors.ts';
-import {
-  contains,
-  familyOf,
-  type IfName,
-  type IpFamily,
-  type Ipv4,
-  type Ipv4Cidr,
-  type Ipv6Cidr,
-  parseIp,
-  parseIpv4,
-  renderCidr,
-  renderSubnet,
-} from '../net/address.ts';
-import { firstHop, type Profile, type ProfileRemote } from '../openvpn/profile.ts';
+import { type IfName, type Ipv4, type Ipv4Cidr, type Ipv6Cidr, parseIpv4, renderCidr } from '../net/address.ts';
+import type { Profile } from '../openvpn/profile.ts';
 import { type Extra, extras, type Firewall, type RouterFacts } from '../plan/facts.ts';
 import { findInterfaces, type RouterInterfaces, type SeenDefault } from '../plan/interfaces.ts';
 import { loopback } from '../plan/lockdown.ts';
@@ -27,10 +15,10 @@ import type { OneOrMore, Ruleset } from '../ruleset/model.ts';
 import { configFolder, readProfiles, readSecrets } from '../system/files.ts';
 import { checkFirewall } from '../system/firewall.ts';
 import { changeNetwork, type ObservedNetwork } from '../system/iproute.ts';
-import { findIpv6Obstacles } from '../system/ipv6.ts';
 import { observeNeighbour, solicit } from '../system/neighbour.ts';
 import { type OpenvpnSecrets, openvpnUid } from '../system/openvpn.ts';
 import { findMissing } from '../system/prerequisites.ts';
+import { ipv6Faults, remoteFaults } from './reach-faults.ts';
 
 /** The tunnel's interface; persistent, so that rules and routes can name it before OpenVPN runs. */
 export const tunName = 'tun0' as IfName;
@@ -210,17 +198,6 @@ function renderOwn({ ipv4, ipv6 }: RouterFacts['uplink']): string {
   return [...cidrs.map(renderCidr), ipv6?.gateway ?? ''].join(' ');
 }
 
-/** What keeps clients' IPv6 from the tunnel. */
-function ipv6Faults({ firewall, purpose }: { firewall: Firewall; purpose: 'run' | 'plan' }): readonly Fault[] {
-  const byNft: Fault = {
-    name: 'IPV6',
-    value: 'tunnel',
-    problem: `the rules are loaded by ${firewall}, and only nft can carry clients' IPv6`,
-    hint: 'set IPV6=off, or FIREWALL=nft where the kernel has nf_tables',
-  };
-  return [...(firewall === 'nft' ? [] : [byNft]), ...(purpose === 'run' ? findIpv6Obstacles() : [])];
-}
-
 /** What can still be told while a setting is faulty, so that the user does not learn of it one start later. */
 function furtherFaults({
   env,
@@ -380,46 +357,5 @@ function silentGateway({ uplink, gateways }: RouterInterfaces): Fault {
     name: 'UPLINK_GATEWAY',
     problem: `the uplink ${uplink.name} has no default route, and neither of ${gateways.join(' and ')} answers there`,
     hint: 'set UPLINK_GATEWAY to the gateway address of the uplink network',
-  };
-}
-
-/** Servers of the profile that the router cannot reach. */
-export function remoteFaults(
-  profile: Profile,
-  config: Pick<RouterConfig, 'gateway'>,
-  /** What the uplink has addresses of. */
-  families: Readonly<Record<IpFamily, boolean>>,
-): readonly Fault[] {
-  const isOutOfReach = ({ host }: Pick<ProfileRemote, 'host'>) => {
-    const address = parseIp(host);
-    return address !== undefined && !families[familyOf(address)];
-  };
-  const areAllOutOfReach = profile.remotes.every((remote) => isOutOfReach(firstHop(remote)));
-  return profile.remotes.flatMap((remote: ProfileRemote) => {
-    const { host } = firstHop(remote);
-    if (areAllOutOfReach) return [familyFault(profile, { ...remote, host })];
-    const address = parseIp(host);
-    if (address === undefined || !contains(config.gateway, address)) return [];
-    return [
-      {
-        name: `${profile.name}:${remote.line}`,
-        value: host,
-        problem: `the VPN server is inside the isolated network ${renderSubnet(config.gateway)}`,
-        hint: 'use an address that the uplink reaches, or another subnet for the isolated network',
-      },
-    ];
-  });
-}
-
-function familyFault(profile: Profile, { line, host }: ProfileRemote): Fault {
-  const [its, other] = familyOf(host) === 'ipv6' ? ['IPv6', 'IPv4'] : ['IPv4', 'IPv6'];
-  return {
-    name: `${profile.name}:${line}`,
-    value: host,
-    problem: `the VPN server has only an ${its} address, and the uplink none that the router can use`,
-    hint:
-      its === 'IPv6'
-        ? 'give the uplink a network with IPv6 (which FIREWALL=iptables-… does not use), or name a server by IPv4'
-        : `give the uplink a network with ${its}, or name a server by ${other}`,
   };
 }
