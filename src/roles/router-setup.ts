@@ -325,7 +325,10 @@ function rulesOf({
   const uplink = { ...sample.uplink, name: loopback };
   const facts = { ...sample, uplink, extras, canRejectBeforeRouting: isRefusing };
   const forward = { kind: 'forward', endpoint: sampleEndpoint, tun: sampleTunnel(tunName) } as const;
-  return planRouter({ config, facts, policy: isRefusing ? { kind: 'lockdown' } : forward }).ruleset;
+  // By iptables clients' IPv6 is not carried, which is a fault of its own.
+  const { ipv6, ...ipv4 } = config;
+  const carried = ipv6 === undefined || firewall !== 'nft' ? ipv4 : config;
+  return planRouter({ config: carried, facts, policy: isRefusing ? { kind: 'lockdown' } : forward }).ruleset;
 }
 
 function firewallFault(problem: string): Fault {

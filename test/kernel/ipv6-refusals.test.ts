@@ -46,7 +46,7 @@ test('rules that iptables loads', async () => {
 
 test('an isolated network without that subnet, or no gateway address at all', async () => {
   assert.match(await refusal(['IPV6=tunnel', 'IP6_ADDR=fd00:99::1/64']), /has no subnet fd00:99::\/64/);
-  assert.match(await refusal(['IPV6=tunnel']), /IP6_ADDR is not set, and IPV6=tunnel needs it/);
+  assert.match(await refusal(['IPV6=tunnel']), /IP6_ADDR: is not set, and IPV6=tunnel needs it/);
   assert.match(await refusal(wanted.slice(1)), /is set, and IPV6 is off/);
 });
 
