@@ -1,4 +1,5 @@
-// Gives the machine what the tests use: packages, and the bundle that is tested.
+// Gives the machine what the tests use: packages, and OpenVPN 2.7 in a tree of its own.
+import { ensureNewOpenvpn } from './lab/openvpn.ts';
 import { ensurePackages } from './lab/packages.ts';
 
 await ensurePackages([
@@ -22,3 +23,4 @@ await ensurePackages([
   'tcpdump',
   'tinyproxy-bin',
 ]);
+await ensureNewOpenvpn();

@@ -1,4 +1,5 @@
 import { type Fault, ok, type Parsed } from '../errors.ts';
+import type { TotpSecret } from '../node-openvpn-mgmt/src/index.ts';
 import type { CredentialSource, ValueOrFile } from './router-config.ts';
 
 /** Where the seed mounts user name and password, and where Docker mounts a secret of that name. */
@@ -15,8 +16,8 @@ export interface GivenCredentials {
 
 /** Decides where the credentials come from. Two answers to one question are a fault, never a silent choice. */
 export function parseCredentialSource(given: GivenCredentials): Parsed<CredentialSource> {
-  const username = parseHalf(given, 'OPENVPN_USERNAME');
-  const password = parseHalf(given, 'OPENVPN_PASSWORD');
+  const username = parseValueOrFile('OPENVPN_USERNAME', given.OPENVPN_USERNAME, given.OPENVPN_USERNAME_FILE);
+  const password = parseValueOrFile('OPENVPN_PASSWORD', given.OPENVPN_PASSWORD, given.OPENVPN_PASSWORD_FILE);
   const faults: Fault[] = [...username.faults, ...password.faults];
   if (username.source === undefined && password.source === undefined) {
     const path = given.OPENVPN_CREDENTIALS_FILE;
@@ -37,19 +38,29 @@ export function parseCredentialSource(given: GivenCredentials): Parsed<Credentia
   return ok({ kind: 'pair', username: username.source, password: password.source });
 }
 
-type HalfName = 'OPENVPN_USERNAME' | 'OPENVPN_PASSWORD';
-
-interface Half {
-  /** The setting that gave it. */
-  readonly name: keyof GivenCredentials;
-  readonly source: ValueOrFile | undefined;
-  readonly faults: readonly Fault[];
+/** Where the secret of one-time codes comes from; undefined where there is none. */
+export function parseTotpSource(
+  value: TotpSecret | undefined,
+  path: string | undefined,
+): Parsed<ValueOrFile<TotpSecret> | undefined> {
+  const { source, faults } = parseValueOrFile('TOTP_SECRET', value, path);
+  return faults.length > 0 ? { kind: 'faults', faults } : ok(source);
 }
 
-function parseHalf(given: GivenCredentials, name: HalfName): Half {
+type HalfName = 'OPENVPN_USERNAME' | 'OPENVPN_PASSWORD';
+
+/** A setting that has a second form, which names a file. */
+function parseValueOrFile<T, Name extends HalfName | 'TOTP_SECRET'>(
+  name: Name,
+  value: T | undefined,
+  path: string | undefined,
+): {
+  /** The setting that gave it. */
+  readonly name: Name | `${Name}_FILE`;
+  readonly source: ValueOrFile<T> | undefined;
+  readonly faults: readonly Fault[];
+} {
   const fileName = `${name}_FILE` as const;
-  const value = given[name];
-  const path = given[fileName];
   if (value === undefined) {
     return { name: fileName, source: path === undefined ? undefined : { kind: 'file', path }, faults: [] };
   }

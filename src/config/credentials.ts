@@ -1,4 +1,5 @@
 import { type Fault, faulty, ok, type Parsed } from '../errors.ts';
+import { ManagementError, parseTotpSecret, type TotpSecret } from '../node-openvpn-mgmt/src/index.ts';
 
 /** User name and password for the VPN server, exactly as given. */
 export interface Credentials {
@@ -66,6 +67,23 @@ export function parseSecret(text: string, name: SecretName): Parsed<string> {
   const secret = text.replace(/\r?\n$/, '');
   const faults = checkSecret(name, secret);
   return faults.length > 0 ? { kind: 'faults', faults } : ok(secret);
+}
+
+/** Parses the secret of one-time codes, in base32 as providers show it. No fault quotes it. */
+export function parseTotp(text: string, name: string): Parsed<TotpSecret> {
+  try {
+    return ok(parseTotpSecret(text));
+  } catch (error) {
+    if (!(error instanceof ManagementError)) throw error;
+    const hint = 'give the secret that was shown for the authenticator app, letters and digits alone';
+    return faulty({ name, problem: error.message, hint });
+  }
+}
+
+/** Parses a file that holds the secret of one-time codes and nothing else. */
+export function parseTotpFile(bytes: Uint8Array, name: string): Parsed<TotpSecret> {
+  const text = decodeUtf8(bytes);
+  return text === undefined ? faulty(notUtf8(name)) : parseTotp(text.trim(), name);
 }
 
 function checkSecret(name: string, secret: string): readonly Fault[] {

@@ -1,10 +1,10 @@
 import { type CleanedEnv, customCleanEnv, EnvMissingError } from 'envalid';
 import { type Fault, ok, type Parsed } from '../errors.ts';
-import { parseCredentialSource } from './credential-source.ts';
+import { parseCredentialSource, parseTotpSource } from './credential-source.ts';
 import { parseGateway } from './gateway.ts';
 import { parseIpv6Gateway } from './ipv6.ts';
 import { findMisspellings } from './misspelling.ts';
-import type { CredentialSource, RouterConfig } from './router-config.ts';
+import type { RouterConfig } from './router-config.ts';
 import { SettingError, settingsFor } from './settings.ts';
 
 /** What the environment says, and what it seems to have meant to say. */
@@ -55,14 +55,17 @@ export function parseRouterConfig(env: Environment): Parsed<ParsedEnvironment> {
     OPENVPN_PASSWORD: values.OPENVPN_PASSWORD ?? given.OPENVPN_PASSWORD,
     OPENVPN_PASSWORD_FILE: given.OPENVPN_PASSWORD_FILE,
   });
+  const totp = parseTotpSource(values.TOTP_SECRET, given.TOTP_SECRET_FILE);
   const faults = settingNamesOf(settings).flatMap((name) => settingFaults.get(name) ?? []);
   const warnings = findMisspellings(
     Object.keys(env).filter((name) => isGiven(env[name])),
     settingNamesOf(settings),
   );
-  if (credentials.kind === 'faults') return { kind: 'faults', faults: faults.concat(credentials.faults, warnings) };
-  if (faults.length > 0) return { kind: 'faults', faults: faults.concat(warnings) };
-  return ok({ config: assemble(values, credentials.value), warnings });
+  for (const source of [credentials, totp]) if (source.kind === 'faults') faults.push(...source.faults);
+  if (faults.length > 0 || credentials.kind === 'faults' || totp.kind === 'faults') {
+    return { kind: 'faults', faults: faults.concat(warnings) };
+  }
+  return ok({ config: assemble(values, { credentials: credentials.value, totp: totp.value }), warnings });
 }
 
 const noIpv6Gateway: Fault = {
@@ -77,7 +80,10 @@ const ipv6IsOff: Fault = {
   hint: 'set IPV6=tunnel, or leave it out',
 };
 
-function assemble(values: CleanedEnv<Settings>, credentials: CredentialSource): RouterConfig {
+function assemble(
+  values: CleanedEnv<Settings>,
+  { credentials, totp }: Pick<RouterConfig, 'credentials'> & { readonly totp: RouterConfig['totp'] | undefined },
+): RouterConfig {
   return {
     gateway: values.IP_ADDR,
     ...(values.IPV6 === 'tunnel' && values.IP6_ADDR !== undefined && { ipv6: { gateway: values.IP6_ADDR } }),
@@ -88,6 +94,7 @@ function assemble(values: CleanedEnv<Settings>, credentials: CredentialSource): 
     dns: values.DNS,
     forwards: values.PORT_FWD ?? [],
     credentials,
+    ...(totp !== undefined && { totp }),
     ...(values.UPLINK_GATEWAY !== undefined && { uplinkGateway: values.UPLINK_GATEWAY }),
     ...(values.UPLINK_GATEWAY6 !== undefined && { uplinkGateway6: values.UPLINK_GATEWAY6 }),
     healthAddress: values.HEALTH_ADDR,

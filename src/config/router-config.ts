@@ -1,4 +1,5 @@
 import type { Ip, Ipv4, Ipv4Cidr, Ipv6, Ipv6Cidr, Port } from '../net/address.ts';
+import type { TotpSecret } from '../node-openvpn-mgmt/src/index.ts';
 
 /** Transport protocols that can be forwarded. */
 export type Transport = 'tcp' | 'udp';
@@ -61,6 +62,8 @@ export interface RouterConfig {
   readonly dns: DnsPolicy;
   readonly forwards: readonly PortForward[];
   readonly credentials: CredentialSource;
+  /** What one-time codes are made of; absent: nothing answers a server that asks for one. */
+  readonly totp?: ValueOrFile<TotpSecret>;
   /** Next hop of the uplink; absent: found out. */
   readonly uplinkGateway?: Ipv4;
   /** The same over IPv6. */
@@ -84,6 +87,6 @@ export type CredentialSource =
   | { readonly kind: 'file'; readonly path: string; readonly required: boolean }
   | { readonly kind: 'pair'; readonly username: ValueOrFile; readonly password: ValueOrFile };
 
-export type ValueOrFile =
-  | { readonly kind: 'value'; readonly value: string }
+export type ValueOrFile<T = string> =
+  | { readonly kind: 'value'; readonly value: T }
   | { readonly kind: 'file'; readonly path: string };

@@ -50,6 +50,8 @@ export function parseTimeZone(text: string): Parsed<string> {
 function canonicalZone(text: string): string | undefined {
   // Intl takes +02:00, but the C library that OpenVPN logs with does not, and in POSIX the sign means the opposite.
   if (/^[+-]/.test(text)) return undefined;
+  // Asking Intl for the default would cost every start 10 ms.
+  if (text === 'UTC') return text;
   try {
     return new Intl.DateTimeFormat('en', { timeZone: text }).resolvedOptions().timeZone;
   } catch (error) {

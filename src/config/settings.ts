@@ -2,7 +2,7 @@ import { EnvError, makeExactValidator, type OptionalValidatorSpec, type Required
 import type { Fault, Parsed } from '../errors.ts';
 import type { Ipv4Cidr } from '../net/address.ts';
 import { defaultCredentialsPath } from './credential-source.ts';
-import { parseSecret } from './credentials.ts';
+import { parseSecret, parseTotp } from './credentials.ts';
 import { parseDns } from './dns.ts';
 import { parseGateway } from './gateway.ts';
 import { parseHealthAddress, parseHealthProbe } from './health.ts';
@@ -181,6 +181,20 @@ export function settingsFor(isolated: Ipv4Cidr | undefined, ipv6?: IsolatedIpv6)
       example: '/run/secrets/vpn_password',
       unset: { kind: 'words', markdown: 'none' },
       parse: (text) => parseSecretPath(text, 'OPENVPN_PASSWORD_FILE'),
+    }),
+    TOTP_SECRET: optional({
+      desc:
+        'Secret of the authenticator app, in base32, for a server that asks for one-time codes. ' +
+        '`docker inspect` shows it: a file is better.',
+      example: 'JBSWY3DPEHPK3PXP',
+      unset: { kind: 'words', markdown: 'none' },
+      parse: (text) => parseTotp(text, 'TOTP_SECRET'),
+    }),
+    TOTP_SECRET_FILE: optional({
+      desc: 'File with that secret alone, in place of `TOTP_SECRET`.',
+      example: '/run/secrets/vpn_totp',
+      unset: { kind: 'words', markdown: 'none' },
+      parse: (text) => parseSecretPath(text, 'TOTP_SECRET_FILE'),
     }),
     UPLINK_GATEWAY: optional({
       desc: 'Next hop towards the VPN server.',

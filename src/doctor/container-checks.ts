@@ -7,6 +7,8 @@ import { faultFindings, settingFindings } from './fault-findings.ts';
 import type { Finding } from './finding.ts';
 import { forwardsAtBoot } from './router-checks.ts';
 
+type SeenProfile = Pick<Profile, 'name' | 'options' | 'remotes'>;
+
 /** What can be seen from inside the router's container. What a fault keeps from being known is absent. */
 export interface ContainerWorld {
   readonly faults: {
@@ -21,7 +23,8 @@ export interface ContainerWorld {
   /** Variables that look like settings and are none. */
   readonly misspellings: readonly Fault[];
   readonly settings?: Pick<RouterConfig, 'gateway' | 'uplinkGateway' | 'mssBytes'>;
-  readonly profile?: Pick<Profile, 'name' | 'options' | 'remotes'>;
+  /** Of CONFIG, in its order; none when one of them is at fault. */
+  readonly profiles: readonly SeenProfile[];
   readonly uplink?: { readonly name: IfName; readonly mtuBytes: number };
   /** Default routes of the main table. */
   readonly defaults: readonly SeenDefault[];
@@ -72,17 +75,17 @@ function checkFaults({ faults, misspellings }: ContainerWorld): readonly Finding
 /** Options that make the client look whether the certificate is one of a server, or which one it is. */
 const serverChecks: readonly string[] = ['remote-cert-tls', 'ns-cert-type', 'verify-x509-name', 'peer-fingerprint'];
 
-function checkServerCheck({ profile }: ContainerWorld): readonly Finding[] {
-  if (profile === undefined || profile.options.some(({ name }) => serverChecks.includes(name))) return [];
-  return [
-    {
+function checkServerCheck({ profiles }: ContainerWorld): readonly Finding[] {
+  const isChecked = ({ options }: SeenProfile) => options.some(({ name }) => serverChecks.includes(name));
+  return profiles
+    .filter((profile) => !isChecked(profile))
+    .map(({ name }) => ({
       code: 'UB_DOCTOR_SERVER_CHECK',
       severity: 'warning',
-      what: `the profile ${profile.name} takes any certificate of its authority for the server's`,
+      what: `the profile ${name} takes any certificate of its authority for the server's`,
       why: 'another customer of the provider can pose as the VPN server',
-      remedy: `add the line \`remote-cert-tls server\` to ${profile.name}`,
-    },
-  ];
+      remedy: `add the line \`remote-cert-tls server\` to ${name}`,
+    }));
 }
 
 function checkDefaultRoute({ settings, uplink, defaults }: ContainerWorld): readonly Finding[] {
@@ -110,12 +113,13 @@ const fittedBytes = 1_492;
 const wrappingBytes = 40 + 140;
 const leastMssBytes = 536;
 
-function checkMtu({ settings, uplink, profile }: ContainerWorld): readonly Finding[] {
-  if (settings === undefined || uplink === undefined || profile === undefined) return [];
+function checkMtu({ settings, uplink, profiles }: ContainerWorld): readonly Finding[] {
+  if (settings === undefined || uplink === undefined) return [];
   if (uplink.mtuBytes >= fittedBytes || settings.mssBytes !== undefined) return [];
   const isTold = ({ options }: Pick<Profile, 'options'>) => options.some(({ name }) => name === 'mssfix');
-  const udp = profile.remotes.filter(({ transport }) => transport === 'udp');
-  if (isTold(profile) || udp.every(isTold)) return [];
+  const fits = (profile: SeenProfile) =>
+    isTold(profile) || profile.remotes.every((remote) => remote.transport !== 'udp' || isTold(remote));
+  if (profiles.every(fits)) return [];
   return [
     {
       code: 'UB_DOCTOR_MTU',

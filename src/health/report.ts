@@ -1,3 +1,4 @@
+import type { Fault } from '../errors.ts';
 import type { Firewall } from '../plan/facts.ts';
 import type { Hardening } from '../plan/hardening.ts';
 import { type Cause, hintOf } from '../tunnel/cause.ts';
@@ -20,6 +21,7 @@ export interface Snapshot {
   readonly hardening: Hardening;
   /** `IPV6: tunnel`. */
   readonly wantsIpv6: boolean;
+  readonly networkFault?: Fault | undefined;
 }
 
 /** The body of `/healthz` and `/readyz`; never holds a secret. */
@@ -36,6 +38,8 @@ export interface HealthReport {
   readonly firewall: Firewall;
   /** Each layer of defence behind the two locks. */
   readonly hardening: Hardening;
+  /** What is wrong with the networks of the container, since it started. */
+  readonly networks?: { readonly text: string; readonly hint: string };
   /** Why there is no tunnel, or why the last attempt failed; absent once a tunnel is proven. */
   readonly cause?: Cause & { readonly hint: string };
   /** The profile that is used, tried or waited for. */
@@ -62,7 +66,10 @@ export interface HealthReport {
 
 /** One tunnel of several. */
 export interface TunnelReport
-  extends Omit<HealthReport, 'ready' | 'repairs' | 'firewall' | 'hardening' | 'tunnels' | 'exitInterface'> {
+  extends Omit<
+    HealthReport,
+    'ready' | 'repairs' | 'firewall' | 'hardening' | 'networks' | 'tunnels' | 'exitInterface'
+  > {
   readonly interface: string;
   /** Clients leave by it. */
   readonly isCarrying: boolean;
@@ -91,6 +98,7 @@ export function reportHealth({
   firewall,
   hardening,
   wantsIpv6,
+  networkFault: fault,
   now,
 }: Snapshot): HealthReport {
   const base = {
@@ -102,6 +110,7 @@ export function reportHealth({
     firewall,
     hardening,
     ...reportIpv6(tunnel, wantsIpv6),
+    ...(fault === undefined ? {} : { networks: { text: `${fault.name}: ${fault.problem}`, hint: fault.hint } }),
   };
   if (tunnel.kind === 'stopping') return base;
   const { attempts, failures, lastCause, profiles, profileIndex } = tunnel.course;
@@ -146,7 +155,14 @@ function explained(cause: Cause): Cause & { readonly hint: string } {
 
 /** The report of one tunnel among several. */
 export function reportTunnel(snapshot: Snapshot, place: Pick<TunnelReport, 'interface' | 'isCarrying'>): TunnelReport {
-  const { ready: _, repairs: __, exitInterface: ___, firewall: ____, ...report } = reportHealth(snapshot);
+  const {
+    ready: _,
+    repairs: __,
+    exitInterface: ___,
+    firewall: ____,
+    networks: _____,
+    ...report
+  } = reportHealth(snapshot);
   return { ...place, ...report };
 }
 

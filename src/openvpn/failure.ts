@@ -133,6 +133,17 @@ export function explainUnanswered(realm: string, { profile }: FailureContext): C
     : cause('auth-failed', `OpenVPN asks for a password (${realm}) that was not given`);
 }
 
+/** The server asks for a one-time code, and there is no secret to make it of. */
+export function explainMissingCode(question: string, { server }: FailureContext): Cause {
+  return cause('code-missing', `${server} asks for a one-time code ("${question}"), and no TOTP secret was given`);
+}
+
+/** The server got a one-time code and did not take the login. */
+export function explainRefusedCode(said: string | undefined, { server }: FailureContext): Cause {
+  const reason = said === undefined || said === '' ? '' : `: ${said}`;
+  return cause('code-refused', `${server} did not take the password with its one-time code${reason}`);
+}
+
 function cause(code: CauseCode, text: string): Cause {
   return { code, text };
 }

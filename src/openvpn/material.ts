@@ -1,4 +1,4 @@
-import { parseSecret } from '../config/credentials.ts';
+import { parseSecret, parseTotpFile } from '../config/credentials.ts';
 import { assertNever } from '../errors.ts';
 import { wrapBase64 } from './option-body.ts';
 import type { OptionLine } from './option-lexer.ts';
@@ -71,6 +71,21 @@ export function readPair(draft: Draft, option: OptionLine): { username: string; 
     isSound(draft, { ...option, line: lineOf(2) }, { secret: password, what: 'password' }),
   ];
   return sound.every(Boolean) ? { username, password } : undefined;
+}
+
+/** Reads the secret of one-time codes from the file beside the profile, where there is one. */
+export function readTotp(draft: Draft): void {
+  const name = `${draft.file.replace(/\.[^.]*$/, '')}.totp`;
+  const read = draft.readFile(name);
+  if (read.kind === 'missing') return;
+  if (read.kind !== 'text') {
+    const reason = read.kind === 'outside' ? 'it leads out of the folder of the profile' : read.reason;
+    draft.faults.push({ name, problem: `the file cannot be read: ${reason}`, hint: 'make the file readable' });
+    return;
+  }
+  const parsed = parseTotpFile(read.bytes, name);
+  if (parsed.kind === 'ok') draft.totp = parsed.value;
+  else draft.faults.push(...parsed.faults);
 }
 
 /** Reads the file that `askpass` names. */

@@ -26,6 +26,7 @@ export interface Draft {
   remoteOrder: Profile['remoteOrder'];
   readonly remotes: RemotesDraft;
   credentials?: NonNullable<Profile['credentials']>;
+  totp?: NonNullable<Profile['totp']>;
   keyPassphrase?: string;
   /** The last line that was no option at all, to report a run of such lines once. */
   lastStrayLine?: number;

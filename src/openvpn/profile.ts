@@ -1,6 +1,7 @@
 import ipaddr from 'ipaddr.js';
 import { type Fault, faulty, ok, type Parsed, UnderbridgeError } from '../errors.ts';
 import type { Port } from '../net/address.ts';
+import { readTotp } from './material.ts';
 import { findBodyFlaw } from './option-body.ts';
 import { lexOptions } from './option-lexer.ts';
 import { readOption } from './option-reader.ts';
@@ -62,6 +63,7 @@ export function parseProfile(input: {
     },
   };
   for (const line of lexed.lines) readOption(draft, line);
+  if (draft.seen.has('auth-user-pass')) readTotp(draft);
 
   const remotes = finishRemotes(draft);
   checkProfile(draft);
@@ -79,6 +81,7 @@ export function parseProfile(input: {
     options: [...draft.options, ...cipherOffer(draft)],
     needsCredentials: draft.seen.has('auth-user-pass'),
     ...(draft.credentials === undefined ? {} : { credentials: draft.credentials }),
+    ...(draft.totp === undefined ? {} : { totp: draft.totp }),
     ...(draft.keyPassphrase === undefined ? {} : { keyPassphrase: draft.keyPassphrase }),
     ignored: draft.ignored,
   });

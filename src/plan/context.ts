@@ -1,6 +1,7 @@
 import type { RouterConfig } from '../config/router-config.ts';
 import { contains, type IfName, type Ipv4, type Ipv6, isIpv4, isIpv6 } from '../net/address.ts';
-import type { Match, OneOrMore } from '../ruleset/model.ts';
+import type { OneOrMore } from '../one-or-more.ts';
+import type { Match } from '../ruleset/model.ts';
 import type { Endpoint, Policy, TunnelLink, TunnelPolicy } from '../tunnel/policy.ts';
 import type { RouterFacts, UplinkIpv6 } from './facts.ts';
 
@@ -92,9 +93,4 @@ export function tunNamesOf({ tunName, standbyTunName }: RouterFacts): OneOrMore<
 /** DNS over both transports. */
 export function dnsTraffic(side: 'source' | 'destination'): Match {
   return { kind: 'transport', transports: ['tcp', 'udp'], port: { side, number: 53 } };
-}
-
-/** Narrows a list for matches that need a value. */
-export function isNonEmpty<T>(values: readonly T[]): values is OneOrMore<T> {
-  return values.length > 0;
 }

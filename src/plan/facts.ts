@@ -1,5 +1,6 @@
+import type { Fault } from '../errors.ts';
 import type { IfName, Ipv4, Ipv4Cidr, Ipv6, Ipv6Cidr } from '../net/address.ts';
-import type { OneOrMore } from '../ruleset/model.ts';
+import type { OneOrMore } from '../one-or-more.ts';
 
 /** The programs that can load a ruleset. */
 export type Firewall = 'nft' | 'iptables-nft' | 'iptables-legacy';
@@ -30,6 +31,8 @@ export interface RouterFacts {
   readonly firewall: Firewall;
   /** What the kernel has beyond what is needed. */
   readonly extras: readonly Extra[];
+  /** Why the networks of the container do not fit the settings any more; what else is here is then of before. */
+  readonly networkFault?: Fault;
   /** Linux ≥ 5.9 can reset a TCP connection before routing, so that clients fail at once. */
   readonly canRejectBeforeRouting: boolean;
 }

@@ -1,6 +1,7 @@
 import type { PortForward } from '../config/router-config.ts';
 import { familyOf, type Ip, type IpFamily, type Port, renderSubnet } from '../net/address.ts';
-import type { Chain, DnatEntry, Match, OneOrMore, Rule, Table } from '../ruleset/model.ts';
+import { isNonEmpty, type OneOrMore } from '../one-or-more.ts';
+import type { Chain, DnatEntry, Match, Rule, Table } from '../ruleset/model.ts';
 import type { TunnelLink } from '../tunnel/policy.ts';
 import { planLimit } from './connection-limit.ts';
 import {
@@ -9,7 +10,6 @@ import {
   enforcedIpv6Resolvers,
   enforcedResolvers,
   ipv6Of,
-  isNonEmpty,
   type PlanConfig,
 } from './context.ts';
 import { planForwardRefuseIpv6 } from './ipv6-rules.ts';

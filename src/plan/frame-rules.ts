@@ -1,6 +1,7 @@
 import { familyOf, type IpFamily, renderSubnet } from '../net/address.ts';
+import { isNonEmpty } from '../one-or-more.ts';
 import type { Match, Rule, Table } from '../ruleset/model.ts';
-import { type Context, dnsTraffic, endpointsOf, isLoopback, isNonEmpty, partsOf, uplinkIpv6InUse } from './context.ts';
+import { type Context, dnsTraffic, endpointsOf, isLoopback, partsOf, uplinkIpv6InUse } from './context.ts';
 import { planNeighboursEgress } from './ipv6-rules.ts';
 import { arpTable, egressTable } from './lockdown.ts';
 

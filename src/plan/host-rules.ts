@@ -1,17 +1,9 @@
 import { type Ip, isIpv4, isIpv6, renderSubnet } from '../net/address.ts';
+import { isNonEmpty } from '../one-or-more.ts';
 import type { Match, Rule } from '../ruleset/model.ts';
 import type { ResolverScope } from '../tunnel/policy.ts';
 import { planLimit } from './connection-limit.ts';
-import {
-  type Context,
-  dnsTraffic,
-  endpointsOf,
-  isLoopback,
-  isNonEmpty,
-  linksOf,
-  partsOf,
-  tunNamesOf,
-} from './context.ts';
+import { type Context, dnsTraffic, endpointsOf, isLoopback, linksOf, partsOf, tunNamesOf } from './context.ts';
 import type { RouterFacts } from './facts.ts';
 import { planEarlyIpv6, planInputIpv6, planLastIpv6, planOutputIpv6, planRefuseIpv6 } from './ipv6-rules.ts';
 import { baseRules } from './lockdown.ts';
@@ -248,16 +240,6 @@ export function planOutput(context: Context): readonly Rule[] {
       when: [lan, { kind: 'state', states: ['established', 'related'] }],
       verdict: { kind: 'accept' },
     },
-    {
-      id: 'out-lan-announce',
-      why: 'The datagram whose ARP request tells clients who has the gateway address now.',
-      when: [
-        lan,
-        { kind: 'source', subnet: config.gateway.address },
-        { kind: 'transport', transports: ['udp'], port: { side: 'destination', number: announcePort } },
-      ],
-      verdict: { kind: 'accept' },
-    },
   );
   return rules;
 }
@@ -268,9 +250,6 @@ function resolverMatches(scope: ResolverScope): readonly (readonly Match[])[] {
   const families = [scope.servers.filter(isIpv4), scope.servers.filter(isIpv6)];
   return families.flatMap((addresses) => (isNonEmpty<Ip>(addresses) ? [[{ kind: 'destination', addresses }]] : []));
 }
-
-/** The discard service (RFC 863): what is announced with carries nothing. */
-export const announcePort = 9;
 
 /** The last look at every packet, in its final form. */
 export function planLast(context: Context): readonly Rule[] {

@@ -1,6 +1,7 @@
 import { isIpv6, renderSubnet } from '../net/address.ts';
-import type { Icmpv6Type, Match, OneOrMore, Rule } from '../ruleset/model.ts';
-import { type Context, endpointsOf, ipv6Of, isNonEmpty, linksOf, tunNamesOf, uplinkIpv6InUse } from './context.ts';
+import { isNonEmpty, type OneOrMore } from '../one-or-more.ts';
+import type { Icmpv6Type, Match, Rule } from '../ruleset/model.ts';
+import { type Context, endpointsOf, ipv6Of, linksOf, tunNamesOf, uplinkIpv6InUse } from './context.ts';
 import { loopback } from './lockdown.ts';
 
 /** Finding each other on a link (RFC 4861): without these, IPv6 has no ARP. */

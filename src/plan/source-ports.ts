@@ -1,7 +1,8 @@
 import type { PortForward, Transport } from '../config/router-config.ts';
 import type { IfName } from '../net/address.ts';
-import type { Match, OneOrMore, PortSpan, Rule } from '../ruleset/model.ts';
-import { isNonEmpty, type PlanConfig } from './context.ts';
+import { isNonEmpty, type OneOrMore } from '../one-or-more.ts';
+import type { Match, PortSpan, Rule } from '../ruleset/model.ts';
+import type { PlanConfig } from './context.ts';
 
 /**
  * Masquerade that leaves forwarded ports to their owners. A client that could have the source port 4666 beyond the

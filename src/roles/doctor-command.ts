@@ -11,7 +11,14 @@ import { observeForwarding } from '../system/forwarding.ts';
 import { changeNetwork } from '../system/iproute.ts';
 import { findMissing } from '../system/prerequisites.ts';
 import { remoteFaults } from './reach-faults.ts';
-import { type CheckedRules, checkRules, observeDefaults, observeInterfaces, withSecrets } from './router-setup.ts';
+import {
+  type CheckedRules,
+  checkRules,
+  noSecondProfile,
+  observeDefaults,
+  observeInterfaces,
+  withSecrets,
+} from './router-setup.ts';
 
 /**
  * Looks for what leaks or breaks. A container that is named, or any where IP_ADDR is not set, is looked at through
@@ -52,8 +59,8 @@ async function observeContainer(env: Environment): Promise<ContainerWorld> {
     names: config?.profileNames ?? [env.CONFIG ?? ''].filter((name) => name !== ''),
     folder: configFolder,
   });
-  const secrets =
-    config !== undefined && profiles.kind === 'ok' ? withSecrets(profiles.value, config.credentials) : undefined;
+  const secrets = config !== undefined && profiles.kind === 'ok' ? withSecrets(profiles.value, config) : undefined;
+  const lacksSecond = config?.hasStandby === true && profiles.kind === 'ok' && profiles.value.length < 2;
   const missing = findMissing();
   const isCapability = ({ name }: { readonly name: string }) => name === 'capabilities';
   // Without it the kernel refuses to answer, which says nothing about what it could do.
@@ -66,7 +73,7 @@ async function observeContainer(env: Environment): Promise<ContainerWorld> {
   };
   return {
     faults: {
-      settings: parsed.kind === 'faults' ? parsed.faults : [],
+      settings: [...(parsed.kind === 'faults' ? parsed.faults : []), ...(lacksSecond ? [noSecondProfile] : [])],
       profile:
         profiles.kind === 'faults'
           ? profiles.faults
@@ -81,8 +88,7 @@ async function observeContainer(env: Environment): Promise<ContainerWorld> {
     },
     misspellings: parsed.kind === 'ok' ? parsed.value.warnings : [],
     ...(config === undefined ? {} : { settings: config }),
-    // Of a list the first one; what the others are at fault for stands among the faults.
-    ...(profiles.kind === 'ok' ? { profile: profiles.value[0] } : {}),
+    profiles: profiles.kind === 'ok' ? profiles.value : [],
     ...(uplink === undefined
       ? {}
       : {

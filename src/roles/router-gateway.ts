@@ -8,7 +8,6 @@ import type { ObservedNetwork } from '../system/iproute.ts';
 import { forwardIpv6, forwardsIpv6 } from '../system/ipv6.ts';
 import type { Log } from '../system/log.ts';
 import {
-  announceAddress,
   claimAddress,
   isAloneWith,
   makeHardwareAddress,
@@ -48,10 +47,9 @@ interface Claim extends Pick<RouterSetup, 'config' | 'facts'> {
 export async function claimGateway({ config, facts, log }: Claim): Promise<void> {
   applyForwarding(wantedForwarding(facts));
   if (config.ipv6 !== undefined) forwardIpv6();
-  const at = { device: facts.lan.name, cidr: config.gateway };
-  await claimAddress({ ...at, ipv6: config.ipv6?.gateway });
-  await announceAddress(at);
-  log.info('gateway address claimed', { address: renderCidr(config.gateway), interface: at.device });
+  const device = facts.lan.name;
+  await claimAddress({ device, cidr: config.gateway, ipv6: config.ipv6?.gateway });
+  log.info('gateway address claimed', { address: renderCidr(config.gateway), interface: device });
 }
 
 /**
@@ -109,7 +107,7 @@ export async function warnOfRival({ config: { gateway }, facts, log }: Claim): P
 function wantedForwarding(facts: RouterFacts): readonly DeviceForwarding[] {
   const { lan, uplink } = facts;
   return [
-    { name: lan.name, forwards: true, checksSources: true },
+    { name: lan.name, forwards: true, checksSources: true, announces: true },
     ...tunNamesOf(facts).map((name) => ({ name, forwards: true })),
     { name: uplink.name, forwards: false },
   ];

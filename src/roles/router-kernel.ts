@@ -6,7 +6,7 @@ import type { RouterFacts } from '../plan/facts.ts';
 import { planRouter } from '../plan/router.ts';
 import { applyFirewall, findFirewallDrift, watchedTables } from '../system/firewall.ts';
 import { changeIpv6Rules, changeNetwork, type ObservedNetwork } from '../system/iproute.ts';
-import { applyRouting, findIpv6Drift, findNetworkDrift, forgetFlows } from '../system/kernel.ts';
+import { changeRouting, confirmPlan, findIpv6Drift, findNetworkDrift, forgetFlows } from '../system/kernel.ts';
 import { watchKernel } from '../system/kernel-watch.ts';
 import type { Log } from '../system/log.ts';
 import { type Policy, renderPolicy } from '../tunnel/policy.ts';
@@ -31,6 +31,9 @@ const rest = { leastMs: 250, times: 3, mostMs: 1_000 } as const;
  * kernel tells nothing it is all there is.
  */
 const fullLookEveryMs = { told: 60_000, untold: 1_500 } as const;
+
+/** An apply that fails is tried again. */
+const applyTries = 3;
 
 /** What of the router is in the kernel: one policy at a time, put right when somebody else changes it. */
 export interface RouterKernel {
@@ -69,7 +72,7 @@ export function openRouterKernel({
   const { config } = setup;
   const watch = watchKernel(watchedTables(setup.facts.firewall));
   const fullLookMs = setup.facts.firewall === 'iptables-legacy' ? fullLookEveryMs.untold : fullLookEveryMs.told;
-  let { facts } = setup;
+  let { facts, network } = setup;
   let isServing = setup.isClaimed;
   let wanted: Policy = { kind: 'lockdown' };
   let held: Policy | undefined;
@@ -90,10 +93,10 @@ export function openRouterKernel({
   /** True when the kernel holds the policy, and the gateway's interface what it needs. */
   const hold = async (policy: Policy): Promise<boolean> => {
     try {
-      // Claimed meanwhile, the address is not in what was seen before, and would be claimed again.
+      // Claimed meanwhile, the address may not be in what was seen, and would be claimed again.
       const wasServing = isServing;
-      const before = await applyRepeatedly(policy);
-      if (wasServing) await restoreGateway({ config, facts, log, network: before });
+      await applyRepeatedly(policy);
+      if (wasServing) await restoreGateway({ config, facts, log, network });
       held = policy;
       return true;
     } catch (error) {
@@ -105,7 +108,7 @@ export function openRouterKernel({
   };
 
   /** Somebody may flush the rules between the apply and its read-back; that is no reason to give up. */
-  const applyRepeatedly = async (policy: Policy): Promise<ObservedNetwork> => {
+  const applyRepeatedly = async (policy: Policy): Promise<void> => {
     for (let tried = 1; ; tried += 1) {
       try {
         return await applyOnce(policy);
@@ -116,23 +119,32 @@ export function openRouterKernel({
     }
   };
 
-  /** The firewall is loaded while the network is looked at: only a network that came back otherwise makes it wrong. */
-  const applyOnce = async (policy: Policy): Promise<ObservedNetwork> => {
+  /**
+   * Firewall and routes side by side, but for a tunnel that is lost: a client's packet that finds the routes gone is
+   * swallowed, and the firewall answers it.
+   */
+  const applyOnce = async (policy: Policy): Promise<void> => {
+    const isClosing = held?.kind === 'forward' && policy.kind !== 'forward';
     const known = facts;
-    const loading = applyFirewall(planRouter({ config, facts, policy }));
+    let plan = planRouter({ config, facts, policy });
+    const loading = applyFirewall(plan);
+    if (isClosing) await loading;
     // Both end before anything follows: a load that is left alone could land on top of a later one.
-    const [seen, loaded] = await Promise.allSettled([changeNetwork([]), loading]);
-    if (seen.status === 'rejected') throw seen.reason;
+    const [loaded, changed] = await Promise.allSettled([loading, changeRouting(plan, network)]);
     if (loaded.status === 'rejected') throw loaded.reason;
-    const before = seen.value;
-    facts = await refreshFacts({ facts, config, network: before });
-    const plan = planRouter({ config, facts, policy });
-    if (facts !== known) await applyFirewall(plan);
+    if (changed.status === 'rejected') throw changed.reason;
+    network = changed.value;
+    facts = await refreshFacts({ facts, config, network, log });
+    if (facts !== known) {
+      plan = planRouter({ config, facts, policy });
+      await applyFirewall(plan);
+    }
+    // What was seen last may have been outdated.
+    if (findNetworkDrift(plan, network).length > 0) network = await changeRouting(plan, network);
     // Our own events end here. Those of the network stay: a cheap look more, and nobody's change gets lost in them.
     watch.forget('firewall');
-    await applyRouting({ plan, before });
-    uplinkIndex = indexOf(before, facts.uplink.name);
-    return before;
+    await confirmPlan(plan, network);
+    uplinkIndex = indexOf(network, facts.uplink.name);
   };
 
   // One that is outdated before its turn is left out. A lockdown never is: the flows that are forgotten after it must
@@ -166,9 +178,9 @@ export function openRouterKernel({
     const program = watch.firewallChanger();
     watch.forget('firewall');
     watch.forget('network');
-    const network = await changeNetwork([]);
+    network = await changeNetwork([]);
     const known = facts;
-    facts = await refreshFacts({ facts, config, network });
+    facts = await refreshFacts({ facts, config, network, log });
     const plan = planRouter({ config, facts, policy });
     const ipv6 = await findIpv6Drift(plan);
     const isUplinkNew = indexOf(network, facts.uplink.name) !== uplinkIndex;
@@ -245,5 +257,3 @@ function indexOf({ links }: ObservedNetwork, name: IfName): number | undefined {
 function locksDown(policy: Policy): boolean {
   return partsOf(policy).some(({ kind }) => kind === 'lockdown');
 }
-
-const applyTries = 3;

@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { contains, familyOf, type Ip, type IpFamily, parseIp } from '../net/address.ts';
+import type { OneOrMore } from '../one-or-more.ts';
 import { firstHop, type Profile } from '../openvpn/profile.ts';
 import type { RouterFacts } from '../plan/facts.ts';
 import { resolveHost } from '../system/resolve.ts';
-import type { EndpointSource, ListedProfile, OneOrMore } from '../tunnel/failover.ts';
+import type { EndpointSource, ListedProfile } from '../tunnel/failover.ts';
 import type { Endpoint, ResolverScope } from '../tunnel/policy.ts';
 import type { ProfileSetup, RouterSetup } from './router-setup.ts';
 
@@ -28,7 +29,7 @@ export function uplinkFamilies({ uplink }: Pick<RouterFacts, 'uplink'>): readonl
 /** Addresses as they stand in the profile, or names that have to be looked up before every round. */
 function endpointSource(profile: Profile, profileIndex: number, families: readonly IpFamily[]): EndpointSource {
   if (profile.remotes.some((remote) => parseIp(firstHop(remote).host) === undefined)) {
-    return { kind: 'names', scope: resolverScope(readFileSync('/etc/resolv.conf', 'utf8')) };
+    return { kind: 'names', scope: observeResolverScope() };
   }
   const endpoints = literalEndpoints(profile, profileIndex);
   // Where the uplink has lost a family the attempt fails for want of a way, which says more than nothing to try.
@@ -49,7 +50,8 @@ function literalEndpoints(profile: Profile, profileIndex: number): readonly Endp
 }
 
 /** Docker's resolver on loopback hides which servers it asks; up to Docker 27 it asks from this namespace. */
-function resolverScope(resolvConf: string): ResolverScope {
+export function observeResolverScope(): ResolverScope {
+  const resolvConf = readFileSync('/etc/resolv.conf', 'utf8');
   const servers = [...resolvConf.matchAll(/^\s*nameserver\s+(\S+)/gm)].flatMap(
     ([, server = '']) => parseIp(server) ?? [],
   );

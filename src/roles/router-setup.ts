@@ -2,21 +2,24 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { defaultCredentialsPath } from '../config/credential-source.ts';
 import { type Environment, parseRouterConfig } from '../config/env.ts';
 import { parseGateway } from '../config/gateway.ts';
-import type { CredentialSource, FirewallChoice, RouterConfig } from '../config/router-config.ts';
+import type { FirewallChoice, RouterConfig } from '../config/router-config.ts';
 import { type Fault, faulty, ok, type Parsed } from '../errors.ts';
 import { type IfName, type Ipv4, type Ipv4Cidr, type Ipv6Cidr, parseIpv4, renderCidr } from '../net/address.ts';
+import type { OneOrMore } from '../one-or-more.ts';
 import type { Profile } from '../openvpn/profile.ts';
 import { type Extra, extras, type Firewall, type RouterFacts } from '../plan/facts.ts';
 import { findInterfaces, type RouterInterfaces, type SeenDefault } from '../plan/interfaces.ts';
 import { loopback } from '../plan/lockdown.ts';
 import { planRouter } from '../plan/router.ts';
 import { sampleEndpoint, sampleFacts, sampleTunnel } from '../plan/sample.ts';
-import type { OneOrMore, Ruleset } from '../ruleset/model.ts';
-import { configFolder, readProfiles, readSecrets } from '../system/files.ts';
+import type { Ruleset } from '../ruleset/model.ts';
+import { configFolder, readProfiles, readSecrets, type SecretSources } from '../system/files.ts';
 import { checkFirewall } from '../system/firewall.ts';
 import { changeNetwork, type ObservedNetwork } from '../system/iproute.ts';
+import type { Log } from '../system/log.ts';
 import { observeNeighbour, solicit } from '../system/neighbour.ts';
-import { type OpenvpnSecrets, openvpnUid } from '../system/openvpn.ts';
+import { openvpnUid } from '../system/openvpn.ts';
+import type { OpenvpnSecrets } from '../system/openvpn-login.ts';
 import { findMissing } from '../system/prerequisites.ts';
 import { ipv6Faults, remoteFaults } from './reach-faults.ts';
 
@@ -38,6 +41,7 @@ export interface RouterSetup {
   /** In failover order. */
   readonly profiles: readonly [ProfileSetup, ...ProfileSetup[]];
   readonly facts: RouterFacts;
+  readonly network: ObservedNetwork;
   /** The gateway address is on our interface already: we were here before. */
   readonly isClaimed: boolean;
 }
@@ -73,7 +77,7 @@ export async function setUpRouter({
     return faulty(...faults, ...furtherFaults({ env, network, profiles }), ...missing);
   }
   const { config, warnings } = parsed.value;
-  const complete = profiles.kind === 'ok' ? withSecrets(profiles.value, config.credentials) : profiles;
+  const complete = profiles.kind === 'ok' ? withSecrets(profiles.value, config) : profiles;
   if (complete.kind === 'faults' && complete !== profiles) faults.push(...complete.faults);
   const interfaces = observeInterfaces(config, network);
   if (interfaces.kind === 'faults') {
@@ -109,11 +113,12 @@ export async function setUpRouter({
       extras: rules.extras,
       canRejectBeforeRouting: rules.canRejectBeforeRouting,
     },
+    network,
     isClaimed: holdsAddress(network, config.gateway),
   });
 }
 
-const noSecondProfile: Fault = {
+export const noSecondProfile: Fault = {
   name: 'STANDBY',
   value: 'on',
   problem: 'there is only one profile, and the second tunnel needs another one',
@@ -123,10 +128,10 @@ const noSecondProfile: Fault = {
 /** Each profile with its secrets, or every fault, each once: profiles share the credentials of the settings. */
 export function withSecrets(
   [first, ...others]: readonly [Profile, ...Profile[]],
-  source: CredentialSource,
+  sources: SecretSources,
 ): Parsed<RouterSetup['profiles']> {
   const profiles = others.length > 0 ? 'several' : 'one';
-  const read = (profile: Profile) => ({ profile, secrets: readSecrets({ source, profile, profiles }) });
+  const read = (profile: Profile) => ({ profile, secrets: readSecrets({ sources, profile, profiles }) });
   const all = [read(first), ...others.map(read)];
   const faults = all.flatMap(({ secrets }) => (secrets.kind === 'faults' ? secrets.faults : []));
   const [one, ...more] = all.flatMap(({ profile, secrets }) =>
@@ -151,28 +156,43 @@ export function hasDevice({ links }: ObservedNetwork, name: IfName): boolean {
 }
 
 /**
- * The facts as they are now: Docker may have taken a network away and given it back with another name or address. While
- * one is missing the old facts stand, and an attempt fails for want of a route.
+ * The facts as they are now: Docker may have taken a network away and given it back with another name or address, or
+ * another gateway. While they do not fit the settings the old facts stand, an attempt fails for want of a route, and the
+ * log and the health report say why.
  */
 export async function refreshFacts({
   facts,
   config,
   network,
+  log,
 }: {
   readonly facts: RouterFacts;
   readonly config: RouterConfig;
   readonly network: ObservedNetwork;
+  readonly log: Log;
 }): Promise<RouterFacts> {
   const interfaces = observeInterfaces(config, network);
-  if (interfaces.kind === 'faults') return facts;
+  if (interfaces.kind === 'faults') {
+    const [fault] = interfaces.faults;
+    if (fault === undefined || fault.problem === facts.networkFault?.problem) return facts;
+    const { name, ...rest } = fault;
+    log.warn('the networks of this container do not fit', { setting: name, ...rest });
+    return { ...facts, networkFault: fault };
+  }
   const { lan, uplink, gateways } = interfaces.value;
   const { firewall } = facts;
   const next = uplinkFacts({ uplink, gateway: facts.uplink.ipv4?.gateway ?? gateways[0], firewall });
+  // Without a default route there are several that could be the gateway, and the one that was found is one of them.
   const isSame =
-    lan.name === facts.lan.name && uplink.name === facts.uplink.name && renderOwn(next) === renderOwn(facts.uplink);
+    facts.networkFault === undefined &&
+    (gateways.length > 1 || gateways[0] === facts.uplink.ipv4?.gateway) &&
+    lan.name === facts.lan.name &&
+    uplink.name === facts.uplink.name &&
+    renderOwn(next) === renderOwn(facts.uplink);
   if (isSame) return facts;
   const gateway = (await findGateway(interfaces.value)) ?? gateways[0];
-  return { ...facts, lan, uplink: uplinkFacts({ uplink, gateway, firewall }) };
+  const { networkFault: _, ...known } = facts;
+  return { ...known, lan, uplink: uplinkFacts({ uplink, gateway, firewall }) };
 }
 
 /** What the uplink has. The rules of iptables know no IPv6 there. */
@@ -215,7 +235,7 @@ function furtherFaults({
   // Credentials by settings may be what is faulty; the file where everybody looks for them is not.
   const source = { kind: 'file', path: defaultCredentialsPath, required: false } as const;
   const isFile = !Object.keys(env).some((name) => name.startsWith('OPENVPN_') && env[name] !== '');
-  const secrets = profiles.kind === 'ok' && isFile ? withSecrets(profiles.value, source) : undefined;
+  const secrets = profiles.kind === 'ok' && isFile ? withSecrets(profiles.value, { credentials: source }) : undefined;
   return [
     ...(gateway.kind === 'ok' && interfaces.kind === 'faults' ? interfaces.faults : []),
     ...(secrets?.kind === 'faults' ? secrets.faults : []),

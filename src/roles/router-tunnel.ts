@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { assertNever } from '../errors.ts';
 import { contains, type IfName, type Ip } from '../net/address.ts';
+import type { OneOrMore } from '../one-or-more.ts';
 import { renderArguments, renderProfile } from '../openvpn/profile.ts';
 import { enforcedIpv6Resolvers, enforcedResolvers, ipv6Of, probeAddresses } from '../plan/context.ts';
 import type { RouterFacts } from '../plan/facts.ts';
@@ -11,17 +12,17 @@ import type { Log } from '../system/log.ts';
 import { type OpenvpnProcess, openvpnUid, startOpenvpn } from '../system/openvpn.ts';
 import { startProbe, type Target } from '../system/probe.ts';
 import { hintOf } from '../tunnel/cause.ts';
-import type { OneOrMore } from '../tunnel/failover.ts';
+import type { Course } from '../tunnel/course.ts';
 import {
-  type Course,
   initialState,
+  isProven,
   step,
   type TunnelEffect,
   type TunnelEvent,
   type TunnelState,
 } from '../tunnel/machine.ts';
 import { type Endpoint, renderEndpoint, type TunnelLink, type TunnelPolicy } from '../tunnel/policy.ts';
-import { listProfiles, resolveRemotes } from './router-remotes.ts';
+import { listProfiles, observeResolverScope, resolveRemotes } from './router-remotes.ts';
 import type { RouterSetup } from './router-setup.ts';
 
 /** One tunnel on a device of its own: its machine, its OpenVPN, its probe and its timer. */
@@ -87,7 +88,7 @@ export function openTunnel({
   const execute = (effect: TunnelEffect): void => {
     switch (effect.kind) {
       case 'apply':
-        return owner.apply(effect.policy);
+        return owner.apply(current(effect.policy));
       case 'forget-flows':
         return owner.forgetFlows();
       case 'resolve':
@@ -204,8 +205,9 @@ export function openTunnel({
   };
 }
 
-function isProven(state: TunnelState): boolean {
-  return state.kind === 'up' && state.isProven;
+/** The machine knows the resolvers of its start; a network that came back may have brought others. */
+function current(policy: TunnelPolicy): TunnelPolicy {
+  return policy.kind === 'resolve' ? { ...policy, scope: observeResolverScope() } : policy;
 }
 
 function logTransition(log: Log, state: TunnelState): void {
@@ -248,8 +250,9 @@ function profileNameOf({ profiles, profileIndex }: Course): string {
 
 /** The tunnel's device, persistent and owned by OpenVPN's user. */
 export async function ensureTun(tunName: IfName, { ipv6 }: Pick<RouterSetup['config'], 'ipv6'>): Promise<void> {
-  if (existsSync(`/sys/class/net/${tunName}`)) return;
-  await changeNetwork([`tuntap add dev ${tunName} mode tun user ${openvpnUid}`]);
+  if (!existsSync(`/sys/class/net/${tunName}`)) {
+    await changeNetwork([`tuntap add dev ${tunName} mode tun user ${openvpnUid}`]);
+  }
   if (ipv6 !== undefined) enableIpv6(tunName);
   applyForwarding([{ name: tunName, forwards: true }]);
 }

@@ -2,13 +2,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { UnderbridgeError } from '../errors.ts';
 import { type HealthReport, reportHealth, reportTunnel } from '../health/report.ts';
 import type { IfName } from '../net/address.ts';
+import type { OneOrMore } from '../one-or-more.ts';
 import { tunNamesOf } from '../plan/context.ts';
 import { describeHardening } from '../plan/hardening.ts';
+import { removeOtherFirewalls } from '../system/firewall.ts';
 import { serveHealth } from '../system/http.ts';
 import type { Log } from '../system/log.ts';
 import { makeRunFolder } from '../system/openvpn.ts';
 import { openTunDevice } from '../system/prerequisites.ts';
-import type { OneOrMore } from '../tunnel/failover.ts';
 import type { Policy, TunnelPolicy } from '../tunnel/policy.ts';
 import { chooseCarrier } from '../tunnel/selection.ts';
 import { openRouterKernel } from './router-kernel.ts';
@@ -17,6 +18,9 @@ import { ensureTun, openTunnel, type RouterTunnel } from './router-tunnel.ts';
 
 /** Docker kills after 10 s; a stop takes 50 ms unless something hangs. */
 const stopMs = 1_500;
+
+/** Looking for them takes four programs, and the first connection goes before; OpenVPN's second packet goes after. */
+const leftoverMs = 900;
 
 /** A running router. */
 export interface Router {
@@ -38,8 +42,10 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
   const { promise: firstPolicy, resolve: announceFirstPolicy } = Promise.withResolvers<void>();
   // The owner awaits it later; until then a rejection is not unhandled.
   failed.catch(() => undefined);
+  let leftoverTimer: NodeJS.Timeout | undefined;
   /** Which tunnel clients leave by. */
   let carrier = 0;
+  const startMs = performance.now();
   /** The last that each tunnel asked for, and the last of those that the kernel has confirmed. */
   const wanted: TunnelPolicy[] = [];
   const confirmed: (TunnelPolicy | undefined)[] = [];
@@ -78,7 +84,13 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
 
   const select = (): boolean => {
     const states = tunnels.map((tunnel) => tunnel.state());
-    const next = chooseCarrier({ tunnels: states, carrier, failback: config.failback, nowMs: performance.now() });
+    const next = chooseCarrier({
+      tunnels: states,
+      carrier,
+      failback: config.failback,
+      startMs,
+      nowMs: performance.now(),
+    });
     if (next === carrier) return false;
     log.info('clients change the tunnel', { from: tunnels[carrier]?.tunName, to: tunnels[next]?.tunName });
     carrier = next;
@@ -147,6 +159,7 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
       firewall: kernel.facts().firewall,
       hardening,
       wantsIpv6: config.ipv6 !== undefined,
+      networkFault: kernel.facts().networkFault,
       now,
     }));
     const report = reportHealth(snapshots[carrier] ?? assertSome(snapshots[0]));
@@ -155,6 +168,17 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
       reportTunnel(snapshot, { interface: tunNames[index] ?? tunNames[0], isCarrying: index === carrier }),
     );
     return { ...report, tunnels: each };
+  };
+
+  /** Rules of another program's run would keep everything shut. */
+  const removeLeftovers = async () => {
+    try {
+      const programs = await removeOtherFirewalls(setup.facts.firewall);
+      if (programs.length > 0) log.warn('rules of an earlier FIREWALL were removed', { programs });
+    } catch (error) {
+      if (!(error instanceof UnderbridgeError)) throw error;
+      log.debug('no rules of an earlier FIREWALL were looked for', { reason: error.message });
+    }
   };
 
   const listen = () => serveHealth({ ...config.healthAddress, report: health });
@@ -171,6 +195,7 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
   const serve = async () => {
     await kernel.serve(firstPolicy);
     server ??= await listen();
+    leftoverTimer = setTimeout(() => void removeLeftovers(), leftoverMs);
   };
   for (const tunnel of tunnels) tunnel.dispatch({ kind: 'start' });
   void serve().catch((error) => giveUp(error instanceof UnderbridgeError ? error : unexpected(error)));
@@ -179,6 +204,7 @@ export async function startRouter({ setup, log }: { setup: RouterSetup; log: Log
     failed,
     stop: async () => {
       for (const tunnel of tunnels) tunnel.dispatch({ kind: 'stop' });
+      clearTimeout(leftoverTimer);
       kernel.stop();
       server?.close();
       // A tool that hangs must not keep the container from ending: its namespace ends with it.

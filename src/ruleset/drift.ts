@@ -30,10 +30,14 @@ function listLines(text: string): readonly string[] {
     .filter((line) => line !== '');
 }
 
-/** One text for one meaning: nft lists the elements of a set in an order of its own, and flags in two notations. */
+/**
+ * One text for one meaning: nft lists the elements of a set in an order of its own, flags in two notations, and numbers of
+ * some fields by sixteen (1.1.3).
+ */
 function normalise(text: string): string {
   return (
     text
+      .replace(/\b0x[\da-f]+\b/g, (number) => `${Number(number)}`)
       // Who has connections, by the packets that came: nobody's change.
       .replace(/(\tset \w+ \{[^{}]*?)\t\telements = \{[^{}]*\}\n/g, '$1')
       .replace(/\{ ([^{}]*?) \}/g, (_, elements: string) => `{ ${sortList(elements, ',')} }`)

@@ -43,6 +43,27 @@ export function renderRestore({
   return wanted.map((table) => renderTable(table, saved.get(table.name))).join('');
 }
 
+/**
+ * The input of `iptables-restore --noflush` that takes away all that is ours: jumps, chains, and the closed policy of the
+ * kernel's chains that they hung on. Empty when there is nothing.
+ */
+export function renderRemoval(saved: ReadonlyMap<string, SavedTable>): string {
+  return [...saved].map(([name, table]) => renderTableRemoval(name, table)).join('');
+}
+
+function renderTableRemoval(name: string, table: SavedTable): string {
+  const chains = [...table.chains.keys()];
+  const own = chains.filter(ours);
+  const hooks = chains.filter((chain) => !ours(chain) && jumpsToOurs(chain, table).length > 0);
+  const lines = [
+    ...hooks.filter((chain) => table.policies.get(chain) === 'DROP').map((chain) => `:${chain} ACCEPT [0:0]`),
+    ...hooks.flatMap((chain) => jumpsToOurs(chain, table).map((rule) => `-D ${chain} ${rule}`)),
+    ...own.map((chain) => `-F ${chain}`),
+    ...own.map((chain) => `-X ${chain}`),
+  ];
+  return lines.length === 0 ? '' : `*${name}\n${lines.join('\n')}\nCOMMIT\n`;
+}
+
 function renderTable(table: IptablesTable, saved: SavedTable | undefined): string {
   const stale = staleChains(table, saved);
   const lines = [

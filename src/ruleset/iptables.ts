@@ -1,18 +1,7 @@
 import { assertNever, UnderbridgeError } from '../errors.ts';
 import type { IpFamily } from '../net/address.ts';
-import type {
-  Chain,
-  ConntrackState,
-  Hook,
-  IcmpType,
-  Match,
-  OneOrMore,
-  PortSpan,
-  Rule,
-  Ruleset,
-  Table,
-  Verdict,
-} from './model.ts';
+import type { OneOrMore } from '../one-or-more.ts';
+import type { Chain, ConntrackState, Hook, IcmpType, Match, PortSpan, Rule, Ruleset, Table, Verdict } from './model.ts';
 
 /**
  * A ruleset for kernels without nf_tables, table by table as iptables names them. Every chain of ours has the prefix

@@ -1,4 +1,5 @@
 import type { IfName, Ip, IpFamily, Port } from '../net/address.ts';
+import type { OneOrMore } from '../one-or-more.ts';
 
 /**
  * A firewall ruleset as plain data, independent of the tool that loads it.
@@ -124,7 +125,6 @@ export type Icmpv6Type =
   | 'nd-neighbor-advert'
   | 'mld2-listener-report';
 export type ConntrackState = 'invalid' | 'established' | 'related' | 'new';
-export type OneOrMore<T> = readonly [T, ...T[]];
 
 export type Verdict =
   | { readonly kind: 'accept' }

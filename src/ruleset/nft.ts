@@ -1,5 +1,6 @@
 import { assertNever } from '../errors.ts';
 import { familyOf, type Ip, type IpFamily, isIpv4, toNumber } from '../net/address.ts';
+import type { OneOrMore } from '../one-or-more.ts';
 import type {
   AddressSet,
   Chain,
@@ -10,7 +11,6 @@ import type {
   IcmpType,
   Icmpv6Type,
   Match,
-  OneOrMore,
   PortSpan,
   Rule,
   Ruleset,

@@ -1,10 +1,10 @@
 import { readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, extname, isAbsolute, join, sep } from 'node:path';
-import { parseCredentialsFile, parseSecretFile } from '../config/credentials.ts';
-import type { CredentialSource, ValueOrFile } from '../config/router-config.ts';
+import { parseCredentialsFile, parseSecretFile, parseTotpFile } from '../config/credentials.ts';
+import type { CredentialSource, RouterConfig, ValueOrFile } from '../config/router-config.ts';
 import { type Fault, faulty, ok, type Parsed } from '../errors.ts';
 import { type FileRead, type Profile, parseProfile } from '../openvpn/profile.ts';
-import type { OpenvpnSecrets } from './openvpn.ts';
+import type { OpenvpnSecrets } from './openvpn-login.ts';
 
 /** Where users mount their profiles. */
 export const configFolder = '/config';
@@ -134,33 +134,62 @@ function readBytes(path: string): FileRead {
   }
 }
 
+/** The settings that say where secrets come from. */
+export type SecretSources = Pick<RouterConfig, 'credentials' | 'totp'>;
+
 /**
  * Reads the credentials: those of the environment first, then what the profile brought along. Their absence is a fault
  * only when the profile needs them.
  */
 export function readSecrets({
-  source,
+  sources,
   profile,
   profiles,
 }: {
-  source: CredentialSource;
+  sources: SecretSources;
   profile: Profile;
-  /** Of several profiles, each one's own credentials come first: they may be of providers that must not meet. */
+  /** Of several profiles, each one's own secrets come first: they may be of providers that must not meet. */
   profiles: 'one' | 'several';
 }): Parsed<OpenvpnSecrets> {
   const passphrase = profile.keyPassphrase === undefined ? {} : { keyPassphrase: profile.keyPassphrase };
+  const { credentials: source } = sources;
   const credentials = source.kind === 'file' ? readCredentialsFile(source) : readPair(source);
   if (credentials.kind === 'faults') return credentials;
-  const [first, second] =
-    profiles === 'several' ? [profile.credentials, credentials.value] : [credentials.value, profile.credentials];
-  const found = first ?? second;
-  if (found !== undefined) return ok({ ...passphrase, credentials: found });
+  const shared = readTotp(sources.totp);
+  if (shared.kind === 'faults') return shared;
   if (!profile.needsCredentials) return ok(passphrase);
-  return faulty({
-    name: 'credentials',
-    problem: `the profile ${profile.name} needs a user name and a password, and none are given`,
-    hint: 'put them on two lines into a file mounted at /run/secrets/openvpn_credentials',
-  });
+  const isOwnFirst = profiles === 'several';
+  const found = isOwnFirst ? (profile.credentials ?? credentials.value) : (credentials.value ?? profile.credentials);
+  if (found === undefined) {
+    return faulty({
+      name: 'credentials',
+      problem: `the profile ${profile.name} needs a user name and a password, and none are given`,
+      hint: 'put them on two lines into a file mounted at /run/secrets/openvpn_credentials',
+    });
+  }
+  // The codes of the settings are for the login of the settings.
+  const mine = isOwnFirst && profile.credentials !== undefined ? undefined : shared.value;
+  const totp = isOwnFirst ? (profile.totp ?? mine) : (mine ?? profile.totp);
+  const question = profile.options.find(({ name }) => name === 'static-challenge');
+  if (question !== undefined && totp === undefined) return faulty(missingTotp(profile, question.line));
+  return ok({ ...passphrase, credentials: found, ...(totp === undefined ? {} : { totp }) });
+}
+
+function missingTotp({ name }: Profile, line: number): Fault {
+  return {
+    name: `${name}:${line}`,
+    problem: 'the server asks for a one-time code at every login, and there is no TOTP secret',
+    hint: `put the secret of your authenticator app into a file, and name it in TOTP_SECRET_FILE, or put it beside the profile as ${name.replace(/\.[^.]*$/, '')}.totp`,
+  };
+}
+
+function readTotp(source: RouterConfig['totp']): Parsed<OpenvpnSecrets['totp']> {
+  if (source === undefined) return ok(undefined);
+  if (source.kind === 'value') return ok(source.value);
+  const read = readBytes(source.path);
+  return read.kind === 'text'
+    ? parseTotpFile(read.bytes, 'TOTP_SECRET_FILE')
+    : faulty(unreadableSecret('TOTP_SECRET_FILE', source.path, read));
 }
 
 type Credentials = NonNullable<OpenvpnSecrets['credentials']>;

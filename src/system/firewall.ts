@@ -5,7 +5,7 @@ import { arpTable, egressTable, filterTable, natTable } from '../plan/lockdown.t
 import type { Plan } from '../plan/plan.ts';
 import { compareTable } from '../ruleset/drift.ts';
 import type { Chain, Ruleset } from '../ruleset/model.ts';
-import { applyByIptables, checkByIptables, findIptablesDrift } from './iptables.ts';
+import { applyByIptables, checkByIptables, findIptablesDrift, type Iptables, removeFromIptables } from './iptables.ts';
 import { applyRuleset, checkRuleset, observeTables } from './nft.ts';
 
 type Rules = Pick<Plan, 'firewall' | 'ruleset'>;
@@ -39,6 +39,21 @@ export function watchedTables(firewall: Firewall): ReadonlySet<string> {
     default:
       return assertNever(firewall);
   }
+}
+
+const backends: readonly Iptables[] = ['iptables-legacy', 'iptables-nft'];
+
+/**
+ * Takes away the rules that a run with another FIREWALL left in this namespace. To be called when those of this one are
+ * confirmed. (Those of nft go with every load by iptables.) @returns the programs whose rules were there
+ * @throws UnderbridgeError UB_EXEC
+ */
+export async function removeOtherFirewalls(firewall: Firewall): Promise<readonly Firewall[]> {
+  const removed: Firewall[] = [];
+  for (const backend of backends) {
+    if (backend !== firewall && (await removeFromIptables(backend))) removed.push(backend);
+  }
+  return removed;
 }
 
 const mostShown = 200;

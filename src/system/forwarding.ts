@@ -14,6 +14,8 @@ export interface DeviceForwarding {
    * firewall alone drops those packets.
    */
   readonly checksSources?: true;
+  /** Whether the kernel tells the neighbours its addresses (gratuitous ARP) when its hardware address is set. */
+  readonly announces?: true;
 }
 
 /**
@@ -45,16 +47,17 @@ export function findForwardingDrift(devices: readonly DeviceForwarding[]): reado
     .map((device) =>
       isOtherwise({ name: device.name, forwards: device.forwards })
         ? `${device.name} ${device.forwards ? 'does not forward' : 'forwards'}`
-        : `${device.name} does not check sources`,
+        : `${device.name} does not check sources, or does not announce its addresses`,
     );
 }
 
 /** A device that is gone does nothing otherwise. */
-function isOtherwise({ name, forwards, checksSources }: DeviceForwarding): boolean {
+function isOtherwise({ name, forwards, checksSources, announces }: DeviceForwarding): boolean {
   const read = (setting: string) => readDevice(`/proc/sys/net/ipv4/conf/${name}/${setting}`);
   const seen = read('forwarding');
   if (seen === undefined) return false;
-  return (seen === '1') !== forwards || (checksSources === true && read('rp_filter') !== '1');
+  if ((seen === '1') !== forwards) return true;
+  return (checksSources === true && read('rp_filter') !== '1') || (announces === true && read('arp_notify') !== '1');
 }
 
 /** Whether a device forwards; `all` is net.ipv4.ip_forward. */
@@ -70,6 +73,7 @@ const afInet = 2;
 const iflaInetConf = 1;
 const ipv4DevconfForwarding = 1;
 const ipv4DevconfRpFilter = 8;
+const ipv4DevconfArpNotify = 22;
 
 type LinkSettings = Omit<DeviceForwarding, 'name'> & { readonly ifindex: number };
 
@@ -89,10 +93,11 @@ function sendLinkSettings(settings: LinkSettings): string {
 }
 
 /** struct nlmsghdr, struct ifinfomsg, and attributes inside each other. */
-function renderSetlink({ ifindex, forwards, checksSources }: LinkSettings): Buffer {
+function renderSetlink({ ifindex, forwards, checksSources, announces }: LinkSettings): Buffer {
   const settings = [
     attribute(ipv4DevconfForwarding, renderInt(forwards ? 1 : 0)),
     ...(checksSources === true ? [attribute(ipv4DevconfRpFilter, renderInt(1))] : []),
+    ...(announces === true ? [attribute(ipv4DevconfArpNotify, renderInt(1))] : []),
   ];
   const attributes = attribute(iflaAfSpec, attribute(afInet, attribute(iflaInetConf, Buffer.concat(settings))));
   const header = Buffer.alloc(32);

@@ -4,7 +4,7 @@ import type { IpFamily } from '../net/address.ts';
 import type { Firewall } from '../plan/facts.ts';
 import { arpTable, egressTable, filterTable, natTable } from '../plan/lockdown.ts';
 import { translateRuleset } from '../ruleset/iptables.ts';
-import { compareSave, parseSave, renderRestore, type SavedTable } from '../ruleset/iptables-restore.ts';
+import { compareSave, parseSave, renderRemoval, renderRestore, type SavedTable } from '../ruleset/iptables-restore.ts';
 import type { Ruleset } from '../ruleset/model.ts';
 import { run } from './exec.ts';
 
@@ -33,6 +33,18 @@ export async function applyByIptables(backend: Iptables, ruleset: Ruleset): Prom
   const problem = await refusal('nft', ['-f', '-'], removal(all));
   // A kernel that has not all families has none of the last two tables.
   if (problem !== undefined) await refusal('nft', ['-f', '-'], removal(core));
+}
+
+/** Takes away what is ours in a backend; true when there was something. @throws UnderbridgeError UB_EXEC */
+export async function removeFromIptables(backend: Iptables): Promise<boolean> {
+  let hasRemoved = false;
+  for (const family of families()) {
+    const input = renderRemoval(await save(backend, family));
+    if (input === '') continue;
+    await run({ file: tool(backend, family, 'restore'), args: ['--noflush', ...waiting(backend)], input });
+    hasRemoved = true;
+  }
+  return hasRemoved;
 }
 
 /** What the kernel holds otherwise than the ruleset, one text each. */

@@ -81,6 +81,7 @@ const routeTypes: ReadonlySet<number> = new Set([24, 25]);
 const rtmsgBytes = 12;
 const routeTable = 15;
 const ourRouteTables: ReadonlySet<number> = new Set(Object.values(tableIds));
+const mainTable = 254;
 
 const addressTypes: ReadonlySet<number> = new Set([20, 21]);
 const afInet6 = 10;
@@ -92,7 +93,10 @@ function isOurRouting(message: NetlinkMessage): boolean {
   if (addressTypes.has(message.type) && family === afInet6 && scope === linkScope) return false;
   if (!routeTypes.has(message.type)) return true;
   const table = findAttribute(message, { after: rtmsgBytes, type: routeTable });
-  return table === undefined || ourRouteTables.has(table.readUInt32LE());
+  if (table === undefined) return true;
+  const id = table.readUInt32LE();
+  // The uplink's gateway is that of the default route, whose destination (rtm_dst_len) has no bits.
+  return ourRouteTables.has(id) || (id === mainTable && message.payload[1] === 0);
 }
 
 /** With overhead about a thousand bytes an event: a thousand foreign changes a second fit between two looks. */

@@ -1,6 +1,7 @@
 import { UnderbridgeError } from '../errors.ts';
 import { tableIds } from '../plan/lockdown.ts';
 import type { Plan, PlannedTun, Route, RoutingRule } from '../plan/plan.ts';
+import { readDevice } from './device.ts';
 import { run } from './exec.ts';
 import { findFirewallDrift } from './firewall.ts';
 import {
@@ -14,24 +15,26 @@ import {
 } from './iproute.ts';
 
 /**
- * Makes the kernel, which holds `before`, hold rules and routes of the routing lock and the tunnel's device as planned,
- * and reads everything back, the firewall too, which has to be loaded already. Compared with the kernel, never with
- * memory. @throws UnderbridgeError UB_APPLY when the kernel holds something else than the plan.
+ * Makes the kernel, which held `seen` when it was last looked at, hold rules and routes of the routing lock and the
+ * tunnel's device as planned. What it holds afterwards; whether that is the plan, {@link findNetworkDrift} tells.
  */
-export async function applyRouting({
-  plan: wanted,
-  before,
-}: {
-  readonly plan: Plan;
-  readonly before: ObservedNetwork;
-}): Promise<void> {
-  const plan = possiblePlan(wanted, before);
-  const [inFirewall, after, inIpv6] = await Promise.all([
+export async function changeRouting(wanted: Plan, seen: ObservedNetwork): Promise<ObservedNetwork> {
+  const plan = possiblePlan(wanted, seen);
+  const changes = [...planTunChanges(plan, seen), ...planRoutingChanges(plan, seen)];
+  // Both end before anything follows.
+  const [network, ipv6Rules] = await Promise.allSettled([changeNetwork(changes), applyIpv6Rules(plan)]);
+  if (network.status === 'rejected') throw network.reason;
+  if (ipv6Rules.status === 'rejected') throw ipv6Rules.reason;
+  return network.value;
+}
+
+/** Compares with the kernel, never with memory. @throws UnderbridgeError UB_APPLY when it holds something else. */
+export async function confirmPlan(plan: Plan, network: ObservedNetwork): Promise<void> {
+  const [inFirewall, inIpv6] = await Promise.all([
     findFirewallDrift(plan),
-    changeNetwork([...planTunChanges(plan, before), ...planRoutingChanges(plan, before)]),
-    applyIpv6Rules(plan),
+    hasOwnIpv6Rules(plan) ? findIpv6Drift(plan) : [],
   ]);
-  const wrong = [...inFirewall, ...findNetworkDrift(wanted, after), ...inIpv6];
+  const wrong = [...inFirewall, ...findNetworkDrift(plan, network), ...inIpv6.map((change) => `IPv6 needs: ${change}`)];
   if (wrong.length > 0) {
     throw new UnderbridgeError({
       code: 'UB_APPLY',
@@ -56,16 +59,14 @@ export async function findIpv6Drift({ ipv6Rules }: Pick<Plan, 'ipv6Rules'>): Pro
   return rules === undefined ? [] : ipv6Rules.flatMap((rule) => planRuleChanges(rule, { rules }));
 }
 
-/**
- * Only where clients have IPv6 there are more rules than the boot's, which need no look at each apply. Gives what is
- * otherwise than planned afterwards.
- */
-async function applyIpv6Rules(plan: Plan): Promise<readonly string[]> {
-  if (plan.ipv6Rules.every(({ from }) => from.kind !== 'interface')) return [];
-  const changes = await findIpv6Drift(plan);
-  if (changes.length === 0) return [];
-  await changeIpv6Rules(changes);
-  return (await findIpv6Drift(plan)).map((change) => `IPv6 needs: ${change}`);
+/** Only where clients have IPv6 there are more rules than the boot's, which need no look at each apply. */
+function hasOwnIpv6Rules({ ipv6Rules }: Plan): boolean {
+  return ipv6Rules.some(({ from }) => from.kind === 'interface');
+}
+
+async function applyIpv6Rules(plan: Plan): Promise<void> {
+  const changes = hasOwnIpv6Rules(plan) ? await findIpv6Drift(plan) : [];
+  if (changes.length > 0) await changeIpv6Rules(changes);
 }
 
 /**
@@ -81,6 +82,8 @@ function possiblePlan(plan: Plan, { links }: ObservedNetwork): Plan {
 
 /** Forgets all tracked connections, so that a client's flow starts with fresh NAT on the next tunnel. */
 export async function forgetFlows(): Promise<void> {
+  // A new container has none.
+  if (readDevice('/proc/sys/net/netfilter/nf_conntrack_count') === '0') return;
   await run({ file: 'conntrack', args: ['-F'] });
 }
 

@@ -1,8 +1,5 @@
-import { createSocket } from 'node:dgram';
-import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type IfName, type Ipv4, type Ipv4Cidr, type Ipv6Cidr, lastHostOf, renderCidr } from '../net/address.ts';
-import { announcePort } from '../plan/host-rules.ts';
+import { type IfName, type Ipv4, type Ipv4Cidr, type Ipv6Cidr, renderCidr } from '../net/address.ts';
 import { readDevice } from './device.ts';
 import { run } from './exec.ts';
 
@@ -66,7 +63,11 @@ export function makeHardwareAddress(): string {
   return ['02', ...Array.from({ length: 5 }, () => byte().toString(16).padStart(2, '0'))].join(':');
 }
 
-/** Puts the gateway address on the interface. `noprefixroute`: Docker's own address already made the subnet's route. */
+/**
+ * Puts the gateway address on the interface, and tells clients that remember another hardware address: the kernel sends a
+ * gratuitous ARP for each address when the hardware address is set, also to what it was, if the device announces
+ * (arp_notify). `noprefixroute`: Docker's own address already made the subnet's route.
+ */
 export async function claimAddress({
   device,
   cidr,
@@ -77,10 +78,12 @@ export async function claimAddress({
   /** The gateway address of clients' IPv6, which the kernel makes usable after it has asked for another owner. */
   readonly ipv6: Ipv6Cidr | undefined;
 }): Promise<void> {
+  const own = ownHardwareAddress(device);
   const lines = [
     ...[cidr, ...(ipv6 === undefined ? [] : [ipv6])].map(
       (each) => `addr replace ${renderCidr(each)} dev ${device} noprefixroute`,
     ),
+    ...(own === undefined ? [] : [`link set dev ${device} address ${own}`]),
     ...noteOf(device, cidr.address),
   ];
   await run({ file: 'ip', args: ['-batch', '-'], input: `${lines.join('\n')}\n` });
@@ -141,23 +144,4 @@ function noteOf(device: IfName, address: Ipv4): readonly string[] {
 
 function ownHardwareAddress(device: IfName): string | undefined {
   return readDevice(`/sys/class/net/${device}/address`);
-}
-
-/**
- * Tells clients that remember another hardware address who has the gateway address now. The kernel broadcasts an ARP
- * request with the gateway as its sender when a datagram from that address needs an unknown neighbour, and every
- * host that knows the sender takes it over (arp_process, Linux net/ipv4/arp.c).
- */
-export async function announceAddress({ device, cidr }: { device: IfName; cidr: Ipv4Cidr }): Promise<void> {
-  // Docker's recipe reserves it, so nobody is bothered.
-  const neighbour = lastHostOf(cidr);
-  await run({ file: 'ip', args: ['neigh', 'flush', 'to', neighbour, 'dev', device], accept: [1, 2] });
-  const socket = createSocket('udp4');
-  try {
-    socket.bind(0, cidr.address);
-    await once(socket, 'listening');
-    await new Promise<void>((resolve) => socket.send('', announcePort, neighbour, () => resolve()));
-  } finally {
-    socket.close();
-  }
 }

@@ -8,21 +8,14 @@ import {
   createManagementClient,
   createPushReplyCollector,
   type ManagementClient,
-  ManagementError,
   type ManagementEvent,
 } from '../node-openvpn-mgmt/src/index.ts';
-import {
-  explainLine,
-  explainRefusal,
-  explainRestart,
-  explainUnanswered,
-  type FailureContext,
-  killedBy,
-} from '../openvpn/failure.ts';
+import { explainLine, explainRestart, type FailureContext, killedBy } from '../openvpn/failure.ts';
 import { parseTunnelLink } from '../openvpn/link.ts';
 import type { Cause } from '../tunnel/cause.ts';
 import type { TunnelLink } from '../tunnel/policy.ts';
 import type { Log } from './log.ts';
+import { createLogin, type OpenvpnSecrets } from './openvpn-login.ts';
 
 /** The user and group of the image that OpenVPN runs as; it owns nothing but the tun device. */
 export const openvpnUid = 975;
@@ -35,13 +28,6 @@ export type OpenvpnEvent =
   | { readonly kind: 'connected'; readonly tun: TunnelLink }
   | { readonly kind: 'suspected'; readonly cause: Cause }
   | { readonly kind: 'failed'; readonly cause: Cause };
-
-export interface OpenvpnSecrets {
-  readonly credentials?: { readonly username: string; readonly password: string };
-  readonly keyPassphrase?: string;
-  /** What the proxy in front of the server asks for. */
-  readonly proxy?: { readonly username: string; readonly password: string };
-}
 
 export interface OpenvpnProcess {
   readonly release: () => void;
@@ -235,26 +221,7 @@ function createReceiver({
     if (answer !== undefined) return hasToldProxy || !answer.includes(' 407') ? answer : undefined;
     return /^(?:recv_socks_reply|socks_username_password_auth|socks_handshake): (.*)$/.exec(message)?.[1];
   };
-  // What cannot be sent is reported without its value; a connection that went is reported by itself.
-  const refuse = (error: unknown) => {
-    if (error instanceof ManagementError && error.code === 'MGMT_PARAMETER') {
-      const text = 'the user name or password holds something that cannot be sent to OpenVPN';
-      fail({ code: 'auth-failed', text });
-    }
-  };
-
-  const answerPassword = (realm: string, wantsUsername: boolean) => {
-    const { keyPassphrase } = secrets;
-    const credentials = realm === 'Auth' ? secrets.credentials : realm.endsWith(' Proxy') ? secrets.proxy : undefined;
-    if (realm === 'Private Key' && keyPassphrase !== undefined) {
-      void client()?.password(realm, keyPassphrase).catch(refuse);
-    } else if (credentials !== undefined) {
-      if (wantsUsername) void client()?.username(realm, credentials.username).catch(refuse);
-      void client()?.password(realm, credentials.password).catch(refuse);
-    } else {
-      fail(explainUnanswered(realm, context));
-    }
-  };
+  const login = createLogin({ context, secrets, fail, client });
 
   const readLog = (message: string) => {
     const refusal = refusedByProxy(message);
@@ -274,17 +241,19 @@ function createReceiver({
   return (event) => {
     switch (event.kind) {
       case 'hold':
-        return emit({ kind: 'held' });
+        return login.isStartingOver() ? login.goOn() : emit({ kind: 'held' });
       case 'password-need':
-        return answerPassword(event.realm, event.wants !== 'password');
+        return login.answer(event);
       case 'verification-failed':
-        return fail(explainRefusal(event, context));
+        return login.refused(event);
+      case 'infomsg':
+        return login.inform(event.text);
       case 'state':
         log.debug('openvpn state', { state: event.name, detail: event.detail });
         if (event.name === 'AUTH' || event.name === 'GET_CONFIG' || event.name === 'ASSIGN_IP') {
           return emit({ kind: 'answered' });
         }
-        if (event.name === 'RECONNECTING' || event.name === 'EXITING') {
+        if (event.name === 'EXITING' || (event.name === 'RECONNECTING' && !login.isStartingOver())) {
           return fail(explained ?? explainRestart(event.detail, context));
         }
         return;
@@ -318,7 +287,10 @@ function createReceiver({
   };
 }
 
-/** OpenVPN prints what it sends to an HTTP proxy, logins and headers of the user's own among it. */
-function withoutSecrets(message: string): string {
-  return message.replace(/^(Send to HTTP proxy: '[^:']*).*$/s, "$1…'");
+/**
+ * OpenVPN prints what it sends to an HTTP proxy, logins and headers of the user's own among it, and questions of a
+ * server with what names the session and the user.
+ */
+export function withoutSecrets(message: string): string {
+  return message.replace(/^(Send to HTTP proxy: '[\w-]*).*$/s, "$1…'").replace(/(CRV1:[^:]*:)[^:]*:[^:]*/, '$1…:…');
 }

@@ -96,7 +96,8 @@ export function startProbe({
     if (isAnswered) {
       hasAnswered = true;
       const tookMs = performance.now() - startMs;
-      waitMs = Math.min(mostMs, Math.max(leastMs, 3 * tookMs));
+      // The resolver takes whole milliseconds only.
+      waitMs = Math.round(Math.min(mostMs, Math.max(leastMs, 3 * tookMs)));
       return prove(packets);
     }
     if (hasAnswered && (meanwhile ?? 0) >= busyPackets) return prove(packets);
@@ -153,21 +154,19 @@ async function ask({ target, ...question }: Question & { readonly target: Exclud
 const maxResolvers = 4;
 
 /** Resolves as soon as one of them is true. */
-async function isAnyTrue(answers: readonly Promise<boolean>[]): Promise<boolean> {
-  const failing = answers.map(async (answer) => {
-    if (!(await answer)) throw new Error('no answer');
+function isAnyTrue(answers: readonly Promise<boolean>[]): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    for (const answer of answers) answer.then((isTrue) => isTrue && resolve(true), reject);
+    void Promise.allSettled(answers).then(() => resolve(false));
   });
-  return Promise.any(failing).then(
-    () => true,
-    () => false,
-  );
 }
 
 /** Any reply proves the way there and back, also a refusal. */
 async function resolves({ tun, waitMs, server }: Question & { readonly server: Ipv4 }): Promise<boolean> {
   // A new resolver each time: it would answer a second look-up from its cache.
   // Sent twice, because a lossy link is not a dead one; an answer to the first still counts after the second.
-  const resolver = new Resolver({ timeout: waitMs / 2, tries: 2 });
+  // It takes whole milliseconds only.
+  const resolver = new Resolver({ timeout: Math.ceil(waitMs / 2), tries: 2 });
   resolver.setServers([server]);
   resolver.setLocalAddress(tun.address);
   const deadline = setTimeout(() => resolver.cancel(), waitMs);

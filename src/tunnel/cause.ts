@@ -20,6 +20,8 @@ const hints = {
   'certificate-expired': 'tell the provider, and see whether the clock of this machine is right',
   'certificate-refused': 'see whether remote and verify-x509-name of the profile are of the same server',
   'auth-failed': 'check user name and password, and whether the account is paid and free',
+  'code-missing': 'put the secret of your authenticator app into a file, and name it in TOTP_SECRET_FILE',
+  'code-refused': 'check the TOTP secret, the password, and whether the clock of this machine is right',
   'login-deferred': 'the server is busy; it is tried again',
   'key-passphrase': 'put the right passphrase into the file that askpass names',
   'proxy-refused': 'check user name and password of the proxy, and whether it lets this server through',
@@ -48,6 +50,8 @@ export function hintOf(code: CauseCode): string {
 function backoffRange(code: CauseCode): { readonly firstMs: number; readonly mostMs: number } {
   switch (code) {
     case 'auth-failed':
+    case 'code-missing':
+    case 'code-refused':
     case 'proxy-refused':
     case 'key-passphrase':
     case 'option-error':
@@ -78,5 +82,10 @@ export function backoffMs({ code, failures }: { code: CauseCode; failures: numbe
 
 /** True for what every server of a profile would say again: the next profile is worth more than the next remote. */
 export function isOfWholeProfile(code: CauseCode): boolean {
-  return code === 'auth-failed' || code === 'key-passphrase' || code === 'option-error';
+  return isRefusedLogin(code) || code === 'key-passphrase' || code === 'option-error';
+}
+
+/** True for a login that a server did not take: providers lock accounts after some of them. */
+export function isRefusedLogin(code: CauseCode): boolean {
+  return code === 'auth-failed' || code === 'code-missing' || code === 'code-refused';
 }

@@ -1,4 +1,6 @@
-import { backoffMs, type Cause, isOfWholeProfile } from './cause.ts';
+import { assertNever } from '../errors.ts';
+import type { OneOrMore } from '../one-or-more.ts';
+import { backoffMs, type Cause, isOfWholeProfile, isRefusedLogin } from './cause.ts';
 import type { Endpoint, ResolverScope } from './policy.ts';
 
 /** The moment of an event, and a number of chance: the only way that either gets in here. */
@@ -20,8 +22,6 @@ export interface ListedProfile {
   readonly name: string;
   readonly source: EndpointSource;
 }
-
-export type OneOrMore<T> = readonly [T, ...T[]];
 
 /** What the user wants of a list of profiles. */
 export interface FailoverSettings {
@@ -89,8 +89,8 @@ export function recordFailure({
   readonly at: Moment;
 }): ProfileRecord {
   const failures = record.failures + 1;
-  const refusals = record.refusals + (cause.code === 'auth-failed' ? 1 : 0);
-  const isLocked = cause.code === 'auth-failed' && refusals >= authLimit;
+  const refusals = record.refusals + (isRefusedLogin(cause.code) ? 1 : 0);
+  const isLocked = isRefusedLogin(cause.code) && refusals >= authLimit;
   const backoff = isLocked ? slowAuthMs : backoffMs({ code: cause.code, failures });
   // What is wrong with one server need not be wrong with the next one.
   const isNextFree = !isRoundOver && !isOfWholeProfile(cause.code);
@@ -159,30 +159,40 @@ export function waitFor({
   return Math.max(1, isSame ? restMs : Math.max(restMs, jittered(changeMs, at)));
 }
 
-/** The profile to go back to from a tunnel that works; undefined while it is better to stay. */
-export function chooseFailback({
-  profiles,
-  profileIndex,
-  failback,
-  provenMs,
-  busyMs,
-  nowMs,
-}: {
-  readonly profiles: readonly ProfileRecord[];
-  /** The profile in use. */
-  readonly profileIndex: number;
+/** Whether a tunnel that works may be left for one that stands before it. */
+export function isTimeToGoBack({ failback, provenMs, busyMs, nowMs }: Steadiness): boolean {
+  switch (failback.kind) {
+    case 'off':
+      return false;
+    case 'idle':
+      return nowMs - Math.max(provenMs, busyMs) >= steadyMs;
+    case 'after':
+      return nowMs - provenMs >= Math.max(steadyMs, failback.ms);
+    default:
+      return assertNever(failback);
+  }
+}
+
+interface Steadiness {
   readonly failback: FailoverSettings['failback'];
   /** When the tunnel was proven, and when clients last used it. */
   readonly provenMs: number;
   readonly busyMs: number;
   readonly nowMs: number;
+}
+
+/** The profile to go back to from a tunnel that works; undefined while it is better to stay. */
+export function chooseFailback({
+  profiles,
+  profileIndex,
+  ...steadiness
+}: Steadiness & {
+  readonly profiles: readonly ProfileRecord[];
+  /** The profile in use. */
+  readonly profileIndex: number;
 }): number | undefined {
-  const isTime = {
-    off: false,
-    idle: nowMs - Math.max(provenMs, busyMs) >= steadyMs,
-    after: nowMs - provenMs >= Math.max(steadyMs, failback.kind === 'after' ? failback.ms : 0),
-  }[failback.kind];
-  if (!isTime) return undefined;
+  if (!isTimeToGoBack(steadiness)) return undefined;
+  const { nowMs } = steadiness;
   const index = profiles
     .slice(0, profileIndex)
     .findIndex(({ isGivenUp, coolUntilMs }) => !isGivenUp && coolUntilMs <= nowMs);

@@ -1,20 +1,14 @@
 import { assertNever } from '../errors.ts';
+import { isNonEmpty, type OneOrMore } from '../one-or-more.ts';
 import type { Cause } from './cause.ts';
+import { afterFailure, afterSuccess, type Course, newCourse, profileOf } from './course.ts';
 import {
   authLimit,
   chooseFailback,
-  chooseProfile,
-  endsRound,
   type FailoverSettings,
   jittered,
   type ListedProfile,
   type Moment,
-  newRecord,
-  type OneOrMore,
-  type ProfileRecord,
-  recordFailure,
-  recordSuccess,
-  waitFor,
 } from './failover.ts';
 import type { Endpoint, Policy, TunnelLink } from './policy.ts';
 import { renderEndpoint } from './policy.ts';
@@ -66,24 +60,6 @@ export interface Up {
   /** When this link was proven, and when clients last used it. */
   readonly provenMs: number;
   readonly busyMs: number;
-}
-
-/** Where the attempts stand. */
-export interface Course {
-  /** Grows with every start and end of an attempt; events that carry another one are stale. */
-  readonly epoch: number;
-  /** OpenVPN processes started so far. */
-  readonly attempts: number;
-  /** Attempts that failed since the tunnel last worked. */
-  readonly failures: number;
-  /** Why the last attempt failed, until a tunnel works again. */
-  readonly lastCause?: Cause;
-  /** The profile whose turn it is, and its endpoints that are still to be tried in this round. */
-  readonly profileIndex: number;
-  readonly waiting: readonly Endpoint[];
-  /** In the order of CONFIG. */
-  readonly profiles: OneOrMore<ProfileRecord>;
-  readonly settings: FailoverSettings;
 }
 
 export type TunnelEvent =
@@ -142,10 +118,14 @@ export const handshakeMs = 20_000;
 const idlePackets = 4;
 
 /** The state before `start`. */
-export function initialState([first, ...others]: OneOrMore<ListedProfile>, settings: FailoverSettings): TunnelState {
-  const profiles: OneOrMore<ProfileRecord> = [newRecord(first), ...others.map(newRecord)];
-  const course = { epoch: 0, attempts: 0, failures: 0, profileIndex: 0, waiting: [], profiles, settings };
+export function initialState(profiles: OneOrMore<ListedProfile>, settings: FailoverSettings): TunnelState {
+  const course = newCourse(profiles, settings);
   return { kind: 'blocked', course, cause: { code: 'starting', text: 'the router is starting' } };
+}
+
+/** True for a tunnel that a probe has come back through. */
+export function isProven(state: TunnelState): state is Up & { readonly isProven: true } {
+  return state.kind === 'up' && state.isProven;
 }
 
 /** The next state, and what has to be done for it. */
@@ -237,6 +217,11 @@ function handshake(state: Dialing, ms: number): Step {
 }
 
 function dialTimer(state: Dialing, timer: TimerName, at: Moment): Step {
+  if (timer === 'contact' && state.phase === 'preparing' && state.isHeld) {
+    // OpenVPN is ready, and the kernel is not: ten thousand forwards take seconds. Loaded or refused, it will answer.
+    const { epoch } = state.course;
+    return { state, effects: [{ kind: 'arm-timer', timer: 'contact', epoch, ms: contactMs }] };
+  }
   const server = renderEndpoint(state.endpoint);
   if (timer === 'contact' && (state.phase === 'preparing' || state.phase === 'contacting')) {
     const cause: Cause =
@@ -312,7 +297,7 @@ function proven(
 ): Step {
   const provenMs = state.isProven ? state.provenMs : nowMs;
   const busyMs = clientPackets > idlePackets ? nowMs : state.busyMs;
-  const course = worked(state.course, nowMs - provenMs);
+  const course = afterSuccess(state.course, nowMs - provenMs);
   const { profiles, profileIndex, settings } = course;
   const { failback } = settings;
   const better = chooseFailback({ profiles, profileIndex, failback, provenMs, busyMs, nowMs });
@@ -362,25 +347,11 @@ function dial(course: Course, [endpoint, ...waiting]: OneOrMore<Endpoint>): Step
 }
 
 /** An attempt failed: the next endpoint of the profile, or the next profile, after a wait. */
-function block(course: Course, cause: Cause, at: Moment): Step {
-  const { settings, profileIndex } = course;
-  const isRoundOver = endsRound({ cause, waiting: course.waiting, profiles: course.profiles });
-  const { authRetry } = settings;
-  const record = recordFailure({ record: profileOf(course), cause, isRoundOver, authRetry, at });
-  const profiles = withProfile(course, record);
-  const failed = { ...course, profiles, failures: course.failures + 1, lastCause: cause };
-  const isDone = isRoundOver || record.isGivenUp;
-  const next = isDone ? chooseProfile(profiles, at.nowMs) : profileIndex;
-  if (next === undefined) {
-    const end = `after ${authLimit} refused logins nothing is tried again until the router is started anew`;
-    return leave({ course: failed, cause: { ...cause, text: `${cause.text}; ${end}` } });
-  }
-  const waitMs = waitFor({ record: profiles[next] ?? record, isSame: next === profileIndex, at });
-  return leave({
-    course: { ...failed, profileIndex: next, waiting: isDone ? [] : course.waiting },
-    cause,
-    retry: { waitMs, nowMs: at.nowMs },
-  });
+function block(before: Course, cause: Cause, at: Moment): Step {
+  const { course, waitMs } = afterFailure(before, cause, at);
+  if (waitMs !== undefined) return leave({ course, cause, retry: { waitMs, nowMs: at.nowMs } });
+  const end = `after ${authLimit} refused logins nothing is tried again until the router is started anew`;
+  return leave({ course, cause: { ...cause, text: `${cause.text}; ${end}` } });
 }
 
 /** Locks down and ends what runs. */
@@ -411,26 +382,6 @@ function leave({
   };
 }
 
-function worked(course: Course, workedMs: number): Course {
-  const { lastCause: _, ...rest } = course;
-  return { ...rest, failures: 0, profiles: withProfile(course, recordSuccess(profileOf(course), workedMs)) };
-}
-
-/** The profile whose turn it is. */
-function profileOf({ profiles, profileIndex }: Course): ProfileRecord {
-  return profiles[profileIndex] ?? profiles[0];
-}
-
-function withProfile({ profiles, profileIndex }: Course, record: ProfileRecord): OneOrMore<ProfileRecord> {
-  const [first, ...others] = profiles;
-  const place = (known: ProfileRecord, index: number) => (index === profileIndex ? record : known);
-  return [place(first, 0), ...others.map((known, index) => place(known, index + 1))];
-}
-
 function stay(state: TunnelState): Step {
   return { state, effects: [] };
-}
-
-function isNonEmpty<T>(values: readonly T[]): values is OneOrMore<T> {
-  return values.length > 0;
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { cacheRoot, ensureCached } from '../lab/cache.ts';
 import { type Engine, ensureEngine, prepareEngines, startNewEngine } from '../lab/engine.ts';
 import { buildImage } from '../lab/image.ts';
-import { withLock } from '../lab/lock.ts';
+import { withAnyLock, withLock } from '../lab/lock.ts';
 
 /** The image that these tests run; its own tag, so that a build of somebody else cannot take its place. */
 export const image = 'underbridge:test';
@@ -13,6 +13,8 @@ const debianImage = 'debian:trixie-slim';
 
 const apart = 'UNDERBRIDGE_TEST_APART';
 const savedImages = 'UNDERBRIDGE_TEST_IMAGES';
+/** Each has the data of its engines, so one run at a time can use it; more than two would starve on two cores. */
+const places = ['apart-image-1', 'apart-image-2'] as const;
 const demoFolder = join(import.meta.dirname, '../../compose/demo');
 
 /** The engines that the image has to run on. The first is Debian's own: 20.10 on bookworm, 26.1 on trixie. */
@@ -27,10 +29,13 @@ export type EngineName = keyof typeof engines;
 export async function runApart(file: string): Promise<void> {
   if (process.env[apart] !== undefined) return;
   const script = join(import.meta.dirname, '../lab/apart.sh');
-  // One run at a time, from the build on: two would take each other's images and data away.
-  await withLock('underbridge-lab-apart-image', async () => {
+  // One build at a time: two would take each other's images away.
+  const images = await withLock('underbridge-lab-images', async () => {
     await prepareEngines();
-    const env = { ...process.env, [apart]: '1', [savedImages]: await saveImages(), UNDERBRIDGE_APART: 'apart-image' };
+    return saveImages();
+  });
+  await withAnyLock(places, async (place) => {
+    const env = { ...process.env, [apart]: '1', [savedImages]: images, UNDERBRIDGE_APART: place };
     // NODE_TEST_CONTEXT goes along: the runner hears the tests inside as if they ran here. Should this process be killed,
     // the kernel kills what it started.
     const argv = ['--pdeathsig', 'KILL', '--', script, process.execPath, file, ...process.argv.slice(2)];

@@ -10,10 +10,10 @@ const program = join(import.meta.dirname, '../prove/prove.ts');
 test('every row of the fast leak matrix holds, on Docker 20.10 and 28.5', async () => {
   // Inside, nothing is a test of this runner.
   const env = { NODE_TEST_CONTEXT: undefined };
-  const ran = await execa(process.execPath, [program, '--fast', '--markdown'], { env, reject: false });
+  const ran = await execa(process.execPath, [program, '--fast'], { env, reject: false });
   assert.equal(ran.exitCode, 0, `${ran.stdout}\n${ran.stderr}`);
   const fast = rows.filter(({ times }) => times.fast !== undefined);
-  assert.equal(ran.stdout.match(/\| holds \|$/gm)?.length, 2 * fast.length, ran.stdout);
+  assert.equal(ran.stdout.match(/^\| .* \| 2 \| .* \| holds \|$/gm)?.length, fast.length, ran.stdout);
 });
 
 test('says how it is used when it is not understood', async () => {

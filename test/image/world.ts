@@ -25,6 +25,8 @@ export interface WorldOptions {
   readonly isolated: Order | { readonly isolated: string; readonly uplink: string };
   /** The Compose program; absent: Compose v2. */
   readonly compose?: string;
+  /** FIREWALL of the router; absent: its own choice. */
+  readonly firewall?: string;
 }
 
 /** The demo of compose/demo.yaml on an engine apart, with what tests ask of it. */
@@ -84,7 +86,10 @@ export async function runFor(
 }
 
 /** Prepares a world; nothing runs before `startScene` and `startRouter`. */
-export function openWorld(engine: Engine, { isolated, compose: program = engine.composeV2 }: WorldOptions): World {
+export function openWorld(
+  engine: Engine,
+  { isolated, compose: program = engine.composeV2, firewall = 'auto' }: WorldOptions,
+): World {
   const names =
     typeof isolated === 'object'
       ? isolated
@@ -95,6 +100,7 @@ export function openWorld(engine: Engine, { isolated, compose: program = engine.
     UNDERBRIDGE_ISOLATED: names.isolated,
     UNDERBRIDGE_UPLINK: names.uplink,
     UNDERBRIDGE_INTERNET: 'n-internet',
+    UNDERBRIDGE_FIREWALL: firewall,
   };
   const compose = async (...args: readonly string[]) => {
     const files = ['--file', composeFile, '--file', join(import.meta.dirname, 'world.yaml')];
@@ -109,7 +115,7 @@ export function openWorld(engine: Engine, { isolated, compose: program = engine.
   const untilHealth: World['untilHealth'] = async (service, health, limitMs) => {
     const fromMs = performance.now();
     for (;;) {
-      const seen = await docker(service, 'inspect', '--format', '{{.State.Health.Status}}');
+      const seen = await engine.health(nameOf(service));
       const tookMs = performance.now() - fromMs;
       if (seen === health) return tookMs;
       if (tookMs > limitMs) {
@@ -176,7 +182,9 @@ function processesWith(pid: number): readonly RunningProgram[] {
     if (!/^\d+$/.test(name)) return [];
     try {
       if (namespaceOf(Number(name)) !== wanted) return [];
-      return [{ pid: Number(name), program: readFileSync(`/proc/${name}/comm`, 'utf8').trim() }];
+      const program = readFileSync(`/proc/${name}/comm`, 'utf8').trim();
+      // Docker's own: on its way to become the health check.
+      return program.startsWith('runc:') ? [] : [{ pid: Number(name), program }];
     } catch (error) {
       if (error instanceof Error && 'code' in error) return [];
       throw error;

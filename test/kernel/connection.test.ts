@@ -152,10 +152,10 @@ async function askRouterDuring(policy: OpenPolicy): Promise<string> {
   return seen;
 }
 
-test("looks up the server's name by the resolver of the uplink, which is open only for that moment", async () => {
+test("looks up the server's name by the resolver of the uplink as it is now, which is open only for that moment", async () => {
   const folder = `/etc/netns/${world.router.name}`;
   await mkdir(folder, { recursive: true });
-  await writeFile(`${folder}/resolv.conf`, `nameserver ${addresses.isp}\n`);
+  await writeFile(`${folder}/resolv.conf`, 'nameserver 198.51.100.66\n');
   const answer = [
     '--no-daemon',
     '--no-resolv',
@@ -186,9 +186,12 @@ test("looks up the server's name by the resolver of the uplink, which is open on
   try {
     const env = { CONFIG: await profileWith('named.ovpn', (text) => text.replace(addresses.server, 'vpn.test')) };
     await withRouter({ env }, async (running) => {
+      await running.process.says('resolve by 198.51.100.66');
+      // In place: it is the file that the namespace sees.
+      await writeFile(`${folder}/resolv.conf`, `nameserver ${addresses.isp}\n`);
       await running.untilHealthy();
       await carries();
-      assert.match(running.output(), /resolve by 198\.51\.100\.1/);
+      assert.match(running.output(), /resolve by 198\.51\.100\.1"/);
       assert.doesNotMatch(await world.router.run('nft', 'list', 'table', 'inet', 'underbridge'), /out-resolver/);
     });
   } finally {
@@ -222,10 +225,13 @@ test('says that the credentials were refused, and does not hammer the server', a
 
 test('refuses a tunnel address that belongs to the isolated network', async () => {
   await withRouter({ subnet: ['172.22.0.192', '255.255.255.192'] }, async (running) => {
-    await sleep(2_500);
-    const { healthy, cause } = await running.health();
-    assert.equal(healthy, false);
-    assert.equal((cause as { code: string }).code, 'address-conflict', running.output());
+    let seen = await running.health();
+    for (; seen.cause === undefined; seen = await running.health()) {
+      assert.ok(performance.now() - running.startedMs < 10_000, running.output());
+      await sleep(50);
+    }
+    assert.equal(seen.healthy, false);
+    assert.equal((seen.cause as { code: string }).code, 'address-conflict', running.output());
   });
 });
 
@@ -280,3 +286,47 @@ test('finds the uplink again when it comes back with another address', async () 
   await world.router.run('ip', 'addr', 'flush', 'dev', 'eth1');
   await world.router.run('ip', 'addr', 'add', `${addresses.routerUplink}/24`, 'dev', 'eth1');
 });
+
+test("follows a default route that changes alone to the uplink's new gateway", async () => {
+  const gateway = '198.51.100.9';
+  await world.isp.run('ip', 'addr', 'add', `${gateway}/24`, 'dev', 'to-router');
+  await withRouter({}, async (running) => {
+    await running.untilHealthy();
+    await world.router.run('ip', 'route', 'replace', 'default', 'via', gateway, 'dev', 'eth1', 'onlink');
+    await untilTrue(running, async () => {
+      const routes = await world.router.run('ip', 'route', 'show', 'table', '7100');
+      return routes.includes(`${addresses.server} via ${gateway} dev eth1`);
+    });
+    await carries();
+    assert.equal((await running.health()).attempts, 1);
+  });
+  await world.router.run('ip', 'route', 'replace', 'default', 'via', addresses.gateway);
+  await world.isp.run('ip', 'addr', 'del', `${gateway}/24`, 'dev', 'to-router');
+});
+
+test('says why an uplink that came back does not do', async () => {
+  await withRouter({ env: { UPLINK_GATEWAY: addresses.isp } }, async (running) => {
+    await running.untilHealthy();
+    await world.router.run('ip', 'addr', 'flush', 'dev', 'eth1');
+    await world.router.run('ip', 'addr', 'add', '198.18.0.2/24', 'dev', 'eth1');
+    await untilTrue(running, async () => {
+      const { networks } = await running.health();
+      return /^UPLINK_GATEWAY: no interface .* eth1 198\.18\.0\.2\/24/.test(
+        (networks as { text?: string })?.text ?? '',
+      );
+    });
+    assert.match(running.output(), /WARN: the networks of this container do not fit .*UPLINK_GATEWAY/);
+    await world.router.run('ip', 'addr', 'flush', 'dev', 'eth1');
+    await world.router.run('ip', 'addr', 'add', `${addresses.routerUplink}/24`, 'dev', 'eth1');
+    await untilTrue(running, async () => (await running.health()).networks === undefined);
+    await running.untilHealthy(15_000);
+    await carries();
+  });
+});
+
+async function untilTrue(running: RunningRouter, isTrue: () => Promise<boolean>): Promise<void> {
+  for (let waitedMs = 0; !(await isTrue()); waitedMs += 50) {
+    assert.ok(waitedMs < 5_000, running.output());
+    await sleep(50);
+  }
+}

@@ -58,7 +58,7 @@ test('changes nothing and sends nothing', async () => {
     // Of IPv6 addresses the kernel itself changes the state for some seconds.
     'ip -4 addr',
     'ip -4 route show table all',
-    'ip -4 neigh | sed "s/ [A-Z]*$//"',
+    'ip -4 neigh | sed "s/ [A-Z]* *$//"',
   ];
   // Counters of the router's own packets and lifetimes go on by themselves.
   const see = async () =>
@@ -141,6 +141,11 @@ describe('finds', () => {
     await writeFile(trusting, `${good.replace('remote-cert-tls server\n', '')}\n`);
     const believed = await examine({ env: { CONFIG: trusting } });
     assert.deepEqual(believed.codes, ['UB_DOCTOR_SERVER_CHECK'], believed.output);
+    const second = await examine({ env: { CONFIG: `${settings.CONFIG}, ${trusting}` } });
+    assert.deepEqual(second.codes, ['UB_DOCTOR_SERVER_CHECK'], second.output);
+    assert.match(second.output, /trusting\.ovpn takes any certificate/);
+    const alone = await examine({ env: { STANDBY: 'on' } });
+    assert.deepEqual(alone.codes, ['UB_DOCTOR_SETTING'], alone.output);
   });
 
   test('all of a bad set-up at once', async () => {
@@ -162,7 +167,7 @@ describe('finds', () => {
   });
 });
 
-describe('where something else listens at the socket', () => {
+describe('where something else listens at the socket', { concurrency: true }, () => {
   const http = (body: string, status = 200) => JSON.stringify(`HTTP/1.1 ${status} Some\r\n\r\n${body}`);
   const version = (ApiVersion: string) => JSON.stringify({ Version: '28.5.2', ApiVersion });
   /** What it does with each `peer`, in JavaScript. */

@@ -103,12 +103,3 @@ test('rests a profile whose login is refused, also while the other one is silent
     assert.equal((await router.health()).healthy, false);
   });
 });
-
-test('refuses a folder without profiles', async () => {
-  const empty = join(world.folder, 'empty');
-  await mkdir(empty);
-  const router = world.startRouter({ CONFIG: empty });
-  const { exitCode } = await router.process.exited;
-  assert.equal(exitCode, 1);
-  assert.match(router.output(), new RegExp(`there is no .ovpn or .conf file in ${empty}`));
-});

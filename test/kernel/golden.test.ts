@@ -19,7 +19,7 @@ import { makeNamespace, type Namespace, removeNamespace } from './lab/namespace.
 let ns: Namespace;
 
 before(async () => {
-  ns = await makeNamespace(`ub-golden-${process.pid % 10_000}`);
+  ns = await makeNamespace(`ub-golden-${process.pid}`);
 });
 
 after(() => removeNamespace(ns));
@@ -195,6 +195,8 @@ describe('a ruleset that somebody changes', () => {
 
 describe('the reviewed routes', () => {
   it('are taken by ip, and listed as they were written', async () => {
+    // The entrypoint has made it, too.
+    await ns.attempt('ip', 'link', 'del', facts.tunName);
     for (const name of [facts.lan.name, facts.uplink.name, facts.tunName, 'tun1']) {
       await ns.run('ip', 'tuntap', 'add', 'dev', name, 'mode', 'tap');
       await ns.run('ip', 'link', 'set', name, 'up');
@@ -224,6 +226,7 @@ describe('the reviewed routes', () => {
   it('before Node starts are those of lockdown.ip', async () => {
     const path = fileURLToPath(new URL('../../rootfs/usr/lib/underbridge/lockdown.ip', import.meta.url));
     for (const { preference } of planBootRules()) await ns.attempt('ip', 'rule', 'del', 'pref', `${preference}`);
+    await ns.attempt('ip', 'link', 'del', facts.tunName);
     await ns.run('ip', '-batch', path);
     const seen = JSON.parse(await ns.run('ip', '-j', 'rule', 'show')).map(renderObservedRule);
     for (const rule of planBootRules()) assert.ok(seen.includes(renderRule(rule)), renderRule(rule));

@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:
 import { tmpdir } from 'node:os';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { askDns, askTcp, sentBy, startFlood } from './lab/client.ts';
+import { askDns, askTcp, floodDuring, sentBy, startFlood } from './lab/client.ts';
 import { pidsIn } from './lab/namespace.ts';
 import { addresses, makeWorld, ports, type RunningRouter, type World } from './lab/world.ts';
 
@@ -42,16 +42,20 @@ for (const firewall of ['iptables-legacy', 'iptables-nft'] as const) {
         .filter((line) => /DOCKER/.test(line))
         .join('\n');
     };
-    const floodDuring = async (event: () => Promise<unknown>) => {
-      const flood = startFlood(world.client, addresses.web, ports.web, 3);
-      await sleep(500);
-      await event();
-      assert.ok((await sentBy(flood)) > 500);
+    const flooded = async (event: () => Promise<unknown>) => {
+      const sent = await floodDuring({ from: world.client, address: addresses.web, port: ports.web }, event);
+      assert.ok(sent > 500, `${sent}`);
       assert.equal(await world.leaked(), 0);
     };
     const kill = async (signal: string, name: string) => {
       const [pid = assert.fail(`no ${name}`)] = await pidsIn(world.router, name);
       await world.router.run('kill', signal, pid);
+    };
+    const killOpenvpn = async () => {
+      const [killed] = await pidsIn(world.router, 'openvpn');
+      await kill('-KILL', 'openvpn');
+      for (let pids = [killed]; pids.includes(killed) || pids.length === 0; await sleep(20))
+        pids = [...(await pidsIn(world.router, 'openvpn'))];
     };
     const isCarried = async () => {
       await router.untilHealthy();
@@ -74,12 +78,14 @@ for (const firewall of ['iptables-legacy', 'iptables-nft'] as const) {
     });
 
     it('leaks nothing when OpenVPN is killed', async () => {
-      await floodDuring(() => kill('-KILL', 'openvpn'));
-      await isCarried();
+      await flooded(async () => {
+        await killOpenvpn();
+        await isCarried();
+      });
     });
 
     it('leaks nothing by either lock alone', async () => {
-      await floodDuring(async () => {
+      await flooded(async () => {
         await kill('-STOP', 'node-MainThread');
         for (const table of ['filter', 'raw', 'mangle']) {
           await world.router.run(firewall, '-t', table, '-F');
@@ -88,18 +94,18 @@ for (const firewall of ['iptables-legacy', 'iptables-nft'] as const) {
         await world.router.run('ip', 'link', 'set', 'tun0', 'down');
         await sleep(1_000);
         await kill('-CONT', 'node-MainThread');
+        await isCarried();
       });
-      await isCarried();
-      await floodDuring(async () => {
+      await flooded(async () => {
         await kill('-STOP', 'node-MainThread');
         for (const preference of ['100', '101', '110', '120', '130'])
           await world.router.run('ip', 'rule', 'del', 'pref', preference);
         await world.router.run('ip', 'route', 'replace', 'default', 'via', addresses.isp);
         await sleep(1_000);
         await kill('-CONT', 'node-MainThread');
-        await kill('-KILL', 'openvpn');
+        await killOpenvpn();
+        await isCarried();
       });
-      await isCarried();
     });
 
     it('repairs what somebody else changes, within seconds', async () => {
@@ -122,12 +128,12 @@ for (const firewall of ['iptables-legacy', 'iptables-nft'] as const) {
     });
 
     it('leaks nothing when it is killed and started again', async () => {
-      await floodDuring(async () => {
+      await flooded(async () => {
         await kill('-KILL', 'node-MainThread');
         await router.process.exited;
         router = world.startRouter(env);
+        await isCarried();
       });
-      await isCarried();
     });
 
     it('has not touched a foreign rule', async () => {
@@ -176,12 +182,13 @@ describe('a router on a machine without nft', () => {
   });
 
   it('takes iptables-legacy by itself, from the first lock on', async () => {
-    const flood = startFlood(world.client, addresses.web, ports.web, 3);
     const router = world.startRouter({ PATH: folder });
-    await router.untilHealthy();
-    assert.equal((await router.health()).firewall, 'iptables-legacy');
-    assert.equal(await askTcp(world.client, addresses.web, ports.web), '10.8.0.2');
-    assert.ok((await sentBy(flood)) > 500);
+    const sent = await floodDuring({ from: world.client, address: addresses.web, port: ports.web }, async () => {
+      await router.untilHealthy();
+      assert.equal((await router.health()).firewall, 'iptables-legacy');
+      assert.equal(await askTcp(world.client, addresses.web, ports.web), '10.8.0.2');
+    });
+    assert.ok(sent > 500, `${sent}`);
     assert.equal(await world.leaked(), 0);
     await router.stop();
   });
@@ -191,4 +198,35 @@ describe('a router on a machine without nft', () => {
     assert.equal((await router.process.exited).exitCode, 1);
     assert.match(router.output(), /FIREWALL: the kernel does not take the firewall's rules \(nft .*ENOENT/);
   });
+});
+
+describe('another FIREWALL in a namespace that stays', () => {
+  for (const [before, after] of [
+    ['iptables-legacy', 'nft'],
+    ['iptables-nft', 'iptables-legacy'],
+  ] as const) {
+    it(`takes the rules of ${before} away once those of ${after} hold, and no others`, async () => {
+      const world = await makeWorld();
+      try {
+        await world.startServer();
+        await world.router.run(before, '-t', 'nat', '-N', 'DOCKER_OUTPUT');
+        const first = world.startRouter({ FIREWALL: before });
+        await first.untilHealthy();
+        await first.stop();
+        const flood = startFlood(world.other, addresses.web, ports.web, 4);
+        const second = world.startRouter({ FIREWALL: after });
+        await second.untilHealthy();
+        assert.equal(await askTcp(world.client, addresses.web, ports.web), '10.8.0.2');
+        assert.match(second.output(), new RegExp(`rules of an earlier FIREWALL were removed .*${before}`));
+        const left = await world.router.run(`${before}-save`);
+        assert.doesNotMatch(left, /ub-|DROP/);
+        assert.match(left, /^:DOCKER_OUTPUT/m);
+        assert.ok((await sentBy(flood)) > 500);
+        assert.equal(await world.leaked(), 0);
+        await second.stop();
+      } finally {
+        await world.remove();
+      }
+    });
+  }
 });

@@ -15,7 +15,7 @@ for (const backend of ['legacy', 'nft'] as const) {
   describe(`iptables-${backend}`, () => {
     let ns: Namespace;
     before(async () => {
-      ns = await makeNamespace(`ub-ipt-${backend}`);
+      ns = await makeNamespace(`ub-ipt-${backend}-${process.pid}`);
     });
     after(() => removeNamespace(ns));
 

@@ -45,7 +45,7 @@ test('counts packets when both locks are away', async () => {
     ground,
     {
       ...row,
-      without: 'nft',
+      without: 'firewall',
       make: async () => {
         const putBack = await takeLock(ground, 'routes');
         await new Promise((resolve) => setTimeout(resolve, 1_000));

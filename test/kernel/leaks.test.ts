@@ -1,8 +1,9 @@
 // The leak matrix of test/leaks in network namespaces: every row, each a few times. `npm run test:leaks` takes the full
-// number of repetitions, which is minutes more.
+// number of repetitions, which is minutes more. FIREWALL=iptables-nft or iptables-legacy has the rules loaded that way.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { backends } from '../leaks/firewall.ts';
 import type { Ground } from '../leaks/ground.ts';
 import { runRow, sum } from '../leaks/matrix.ts';
 import { type Row, rows, takeLock } from '../leaks/rows.ts';
@@ -11,13 +12,14 @@ import { layGround } from './lab/leak-ground.ts';
 import { makeWorld, type World } from './lab/world.ts';
 
 const isWhole = process.env.LEAKS === 'whole';
+const backend = backends.find((name) => name === process.env.FIREWALL) ?? 'nft';
 
 let world: World;
 let ground: Ground;
 
 before(async () => {
   world = await makeWorld();
-  ground = await layGround(world);
+  ground = await layGround(world, { backend });
   await ground.server.start();
   await ground.boot();
   await ground.untilCarried();
@@ -54,7 +56,7 @@ for (const { what, least, make } of broken) {
       event: what,
       kinds: trafficNames,
       times: { whole: 1 },
-      without: 'nft',
+      without: 'firewall',
       make,
     };
     const { client, lines, faults } = await runRow(ground, row, 1);

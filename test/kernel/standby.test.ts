@@ -74,9 +74,22 @@ test('heals when both servers die', async () => {
   assert.equal(await world.leaked(), 0);
 });
 
-test('refuses a standby without a second profile', async () => {
-  await lab.stop();
-  const alone = world.startRouter({ STANDBY: 'on' });
-  assert.equal((await alone.process.exited).exitCode, 1);
-  assert.match(alone.output(), /STANDBY="on": there is only one profile, and the second tunnel needs another one/);
+test("refuses a server that gives the other tunnel's server address", async () => {
+  await lab.servers[1]?.stop();
+  const pushes = [
+    `dhcp-option DNS ${addresses.resolver}`,
+    'topology subnet',
+    `ifconfig ${addresses.server} 255.255.255.0`,
+  ];
+  await world.startServer({
+    address: addresses.secondServer,
+    device: 'tun1',
+    subnet: ['10.9.0.0', '255.255.255.0'],
+    pushesNothingElse: true,
+    pushes,
+  });
+  await lab.router.process.says(`the server gave ${addresses.server}, which belongs to the other tunnel`);
+  assert.equal(await askTcp(world.client, addresses.web, ports.web), inside[0]);
+  assert.equal(await lab.carrier(), 0);
+  assert.equal(await world.leaked(), 0);
 });

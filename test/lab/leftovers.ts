@@ -1,8 +1,6 @@
 import { readFileSync, rmSync } from 'node:fs';
-import { $ } from 'zx';
+import { execa } from 'execa';
 import { endProcess, observeProcess, observeProcesses, type RunningProcess } from './processes.ts';
-
-const run = $({ quiet: true });
 
 /** Where an engine keeps what outlives it when it is killed. */
 export interface RunFiles {
@@ -60,12 +58,12 @@ export async function clearNetwork(): Promise<void> {
     }
   }
   for (const bridge of await observeBridges()) {
-    if (isDockerBridge(bridge) || named.has(bridge)) await run`ip link delete ${bridge}`;
+    if (isDockerBridge(bridge) || named.has(bridge)) await execa('ip', ['link', 'delete', bridge]);
   }
 }
 
 async function observeBridges(): Promise<string[]> {
-  const { stdout } = await run`ip -json link show type bridge`;
+  const { stdout } = await execa('ip', ['-json', 'link', 'show', 'type', 'bridge']);
   // `ip -json` prints an empty object for each link that the type filter leaves out.
   const links = JSON.parse(stdout || '[]') as readonly { readonly ifname?: string }[];
   return links.flatMap(({ ifname }) => ifname ?? []);
@@ -73,10 +71,10 @@ async function observeBridges(): Promise<string[]> {
 
 /** Rewrites a backend's tables without Docker's rules; returns the bridges with chosen names that those rules held. */
 async function clearRules(command: string): Promise<readonly string[]> {
-  const saved = await run({ nothrow: true })`${command}-save`;
+  const saved = await execa(`${command}-save`, { reject: false, stripFinalNewline: false });
   if (saved.exitCode !== 0) return [];
   const { kept, named } = withoutDockerRules(saved.stdout);
-  if (kept !== saved.stdout) await run({ input: kept })`${command}-restore`;
+  if (kept !== saved.stdout) await execa(`${command}-restore`, { input: kept });
   return named;
 }
 

@@ -1,5 +1,6 @@
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { execa } from 'execa';
 import { $, type ProcessOutput } from 'zx';
 import { step } from './step.ts';
 
@@ -42,7 +43,7 @@ export async function candidateVersion(name: string): Promise<string | undefined
 }
 
 async function missingPackages(names: readonly string[]): Promise<string[]> {
-  const { stdout } = await $({ quiet: true, nothrow: true })`dpkg-query --list ${names}`;
+  const { stdout } = await execa('dpkg-query', ['--list', ...names], { reject: false });
   const installed = new Set(stdout.split('\n').flatMap((line) => /^ii\s+([^\s:]+)/.exec(line)?.[1] ?? []));
   return names.filter((name) => !installed.has(name));
 }

@@ -2,11 +2,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import type { LabProcess, Namespace } from '../kernel/lab/namespace.ts';
 import type { Catcher } from './catcher.ts';
+import type { Backend } from './firewall.ts';
 import type { Scene } from './traffic.ts';
 
 /** A place to run the matrix in: a router between clients and an uplink that is watched. */
 export interface Ground {
   readonly scene: Scene;
+  readonly backend: Backend;
   /** Where the client's packets are made, and its device. */
   readonly client: Namespace;
   readonly clientDevice: Link;

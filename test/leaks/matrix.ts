@@ -49,7 +49,8 @@ export async function runRow(ground: Ground, row: Row, times: number): Promise<R
     await sender.begun();
     // Into the state that the row begins in.
     await sleep(200);
-    const putBack = row.without === undefined ? undefined : await takeLock(ground, row.without);
+    const takesLock = row.without !== undefined && row.isPutBack === undefined;
+    const putBack = takesLock ? await takeLock(ground, row.without) : undefined;
     try {
       await row.make(ground, times);
     } finally {

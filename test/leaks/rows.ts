@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { execa } from 'execa';
 import type { Namespace } from '../kernel/lab/namespace.ts';
-import { type Devices, devicesOf, type Ground } from './ground.ts';
+import { flushRules, holdsRules, reloadRules } from './firewall.ts';
+import { type Devices, devicesOf, type Ground, until } from './ground.ts';
 import type { Sending } from './send.ts';
 import { startSending } from './sender.ts';
 import { type TrafficName, trafficNames } from './traffic.ts';
@@ -13,8 +13,10 @@ export interface Row {
   readonly kinds: readonly TrafficName[];
   /** How often it happens in a row: in the fast part, which absent means not at all, and in the whole. */
   readonly times: { readonly fast?: number; readonly whole: number };
-  /** A lock that is taken away first; the other one holds alone. */
+  /** A lock that is away; the other one holds alone. Taken away first, with a daemon that cannot put it back … */
   readonly without?: Lock;
+  /** … or by the row itself, and the daemon puts it back. */
+  readonly isPutBack?: true;
   /** `image`: only a container engine can do it. */
   readonly only?: 'image';
   /** The client also sends to the hardware address that Docker gives the router's device before the router runs. */
@@ -24,7 +26,8 @@ export interface Row {
   readonly make: (ground: Ground, times: number) => Promise<void>;
 }
 
-export type Lock = 'nft' | 'routes';
+export const locks = ['firewall', 'routes'] as const;
+export type Lock = (typeof locks)[number];
 
 /** What programs send. Fewer kinds are more packets of each: a door that is open for a millisecond is hit. */
 const ordinary = ['udp', 'tcp', 'ping', 'to the VPN server', 'dns'] as const satisfies readonly TrafficName[];
@@ -47,18 +50,18 @@ const outages: readonly Row[] = [
 ].map((row) => ({ ...row, group: 'outages', kinds: loss, times: once }));
 
 /** With one lock away and the daemon unable to put it back. */
-const locks: readonly Row[] = (['nft', 'routes'] as const).flatMap((without) => {
-  const taken = without === 'nft' ? 'firewall flushed' : 'rules and routes flushed, main leads to the provider';
-  const alone = { group: 'locks', without, kinds: trafficNames, times: { whole: 1 } };
+const alone: readonly Row[] = locks.flatMap((without) => {
+  const taken = without === 'firewall' ? 'firewall flushed' : 'rules and routes flushed, main leads to the provider';
+  const row = { group: 'locks', without, kinds: trafficNames, times: { whole: 1 } };
   return [
-    { ...alone, event: taken, times: once, make: () => sleep(1_500) },
-    ...outages.map((row) => ({ ...row, ...alone, event: `${taken}; ${row.event}` })),
+    { ...row, event: taken, times: once, make: () => sleep(1_500) },
+    ...outages.map((outage) => ({ ...outage, ...row, event: `${taken}; ${outage.event}` })),
     {
-      ...alone,
+      ...row,
       event: `${taken}; VPN server killed`,
       make: (ground: Ground) => ground.server.kill().then(() => sleep(1_500)),
     },
-    { ...alone, event: `${taken}; the provider advertises itself`, kinds: overIpv6, make: advertise },
+    { ...row, event: `${taken}; the provider advertises itself`, kinds: overIpv6, make: advertise },
   ];
 });
 
@@ -85,14 +88,27 @@ export const ipv6Rows: readonly Row[] = [
     event: 'daemon killed',
     make: (ground: Ground) => ground.killDaemon(),
   },
-  ...(['nft', 'routes'] as const).flatMap((without) => {
-    const taken = without === 'nft' ? 'firewall flushed' : 'rules and routes flushed, main leads to the provider';
+  ...locks.flatMap((without) => {
+    const taken = without === 'firewall' ? 'firewall flushed' : 'rules and routes flushed, main leads to the provider';
     return [
       { without, event: taken, make: () => sleep(1_000) },
       { without, event: `${taken}; tunnel device deleted`, make: deleteTunnel },
     ];
   }),
 ].map((row) => ({ ...row, group: 'carried ipv6', kinds: carriedIpv6, times: once }));
+
+const putBack: readonly Row[] = locks.map((lock) => ({
+  group: 'locks',
+  event: `${lock === 'firewall' ? 'firewall flushed' : 'rules and routes flushed'}, and put back by the router`,
+  kinds: loss,
+  times: { fast: 2, whole: 20 },
+  without: lock,
+  isPutBack: true,
+  make: repeat(async (ground) => {
+    await removeLock(ground, lock);
+    await until(() => isHeld(ground, lock), 10_000, ground.log);
+  }),
+}));
 
 export const rows: readonly Row[] = [
   {
@@ -127,7 +143,7 @@ export const rows: readonly Row[] = [
     event: 'rules loaded again',
     kinds: ordinary,
     times: { fast: 50, whole: 300 },
-    make: reload,
+    make: async (ground, times) => reloadRules(await ground.router(), ground.backend, times),
   },
   {
     group: 'tunnel up',
@@ -199,7 +215,8 @@ export const rows: readonly Row[] = [
       await ground.uplink.connect(ground.scene.routerUplink);
     },
   },
-  ...locks,
+  ...alone,
+  ...putBack,
   {
     group: 'ipv6',
     event: 'IPv6 forwarding on, the provider advertises itself',
@@ -323,20 +340,6 @@ async function cutUplink(ground: Ground): Promise<void> {
   await sleep(700);
 }
 
-/** In the form in which the router itself loads its rules (src/ruleset/nft.ts): away and anew in one transaction. */
-async function reload(ground: Ground, times: number): Promise<void> {
-  const router = await ground.router();
-  const tables = ['inet underbridge', 'ip underbridge_nat'];
-  const listings = await Promise.all(
-    tables.map(async (table) => {
-      const listing = await router.run('nft', '-s', 'list', 'table', ...table.split(' '));
-      return `table ${table}\ndelete table ${table}\n${listing}\n`;
-    }),
-  );
-  for (let round = 0; round < times; round += 1)
-    await execa(...router.argv('nft', '-f', '-'), { input: listings.join('') });
-}
-
 /** The worst that can be: the router believes whoever says that he is its IPv6 router, and forwards. */
 async function advertise(ground: Ground): Promise<void> {
   const router = await ground.router();
@@ -366,11 +369,9 @@ async function advertise(ground: Ground): Promise<void> {
 /** Takes a lock away while the daemon cannot put it back; returns what ends that. */
 export async function takeLock(ground: Ground, lock: Lock): Promise<() => Promise<void>> {
   const daemon = await ground.pidOf('node-MainThread');
-  const router = await ground.router();
-  const devices = await devicesOf(router);
   process.kill(daemon, 'SIGSTOP');
   try {
-    await (lock === 'nft' ? flushFirewall(router) : flushRouting(router, devices, ground.scene.isp));
+    await removeLock(ground, lock);
   } catch (error) {
     process.kill(daemon, 'SIGCONT');
     throw error;
@@ -383,15 +384,20 @@ export async function takeLock(ground: Ground, lock: Lock): Promise<() => Promis
   };
 }
 
-/** Ours only: Docker's tables in a container are what its names are resolved by. */
-async function flushFirewall(router: Namespace): Promise<void> {
-  await router.run('nft', 'delete', 'table', 'inet', 'underbridge');
-  await router.run('nft', 'delete', 'table', 'ip', 'underbridge_nat');
-  // Not every kernel has these.
-  await router.attempt('nft', 'delete', 'table', 'netdev', 'underbridge_egress');
-  await router.attempt('nft', 'delete', 'table', 'arp', 'underbridge_arp');
-  // Only there where clients have IPv6.
-  await router.attempt('nft', 'delete', 'table', 'ip6', 'underbridge_nat');
+async function removeLock(ground: Ground, lock: Lock): Promise<void> {
+  const router = await ground.router();
+  if (lock === 'firewall') return flushRules(router, ground.backend);
+  return flushRouting(router, await devicesOf(router), ground.scene.isp);
+}
+
+async function isHeld(ground: Ground, lock: Lock): Promise<boolean> {
+  const router = await ground.router();
+  if (lock === 'firewall') return holdsRules(router, ground.backend);
+  const [rules, routes] = await Promise.all([
+    router.run('ip', 'rule'),
+    router.run('ip', 'route', 'show', 'table', '7101'),
+  ]);
+  return rules.includes('110:') && routes.includes('unreachable');
 }
 
 async function flushRouting(router: Namespace, { uplink }: Devices, isp: string): Promise<void> {
@@ -402,5 +408,6 @@ async function flushRouting(router: Namespace, { uplink }: Devices, isp: string)
   for (const table of ['7100', '7101', '7102', '7105']) {
     for (const family of ['-4', '-6']) await router.attempt('ip', family, 'route', 'flush', 'table', table);
   }
-  await router.run('ip', 'route', 'replace', 'default', 'via', isp, 'dev', uplink);
+  // Where the daemon puts its rules back meanwhile, the next hop cannot be looked up any more.
+  await router.run('ip', 'route', 'replace', 'default', 'via', isp, 'dev', uplink, 'onlink');
 }

@@ -40,6 +40,7 @@ if (socket < 0 || functions.bind(socket, address, address.length) < 0)
 
 const own = macBytes(device.mac);
 const targets = new Set(sending.to);
+const frames = new Map<string, readonly Buffer[]>();
 const sent: Record<string, number> = {};
 const tickMs = 2;
 const flowsPerKind = 64;
@@ -61,22 +62,29 @@ const timer = setInterval(() => {
 function sendRound(): number {
   const kind = kinds[turn % kinds.length];
   const number = Math.floor(turn / Math.max(kinds.length, 1)) % flowsPerKind;
-  const packets =
-    kind === undefined
-      ? [routerAdvertisement('fe80::1')]
-      : trafficOf(kind).packets(scene, { ttl: ttlOf(kind), number });
   turn += 1;
   let count = 0;
   for (const target of targets) {
-    const to = macBytes(target);
-    for (const packet of packets) {
-      const bytes = frame(to, own, packet);
+    for (const bytes of framesOf(kind, number, target))
       if (functions.send(socket, bytes, BigInt(bytes.length), 0) >= 0n) count += 1;
-    }
   }
   const name = kind ?? 'router advertisements';
   sent[name] = (sent[name] ?? 0) + count;
   return Math.max(count, 1);
+}
+
+/** Made once: they come again, and to make them takes most of the time. */
+function framesOf(kind: TrafficName | undefined, number: number, target: string): readonly Buffer[] {
+  const key = `${kind} ${number} ${target}`;
+  const known = frames.get(key);
+  if (known !== undefined) return known;
+  const packets =
+    kind === undefined
+      ? [routerAdvertisement('fe80::1')]
+      : trafficOf(kind).packets(scene, { ttl: ttlOf(kind), number });
+  const made = packets.map((packet) => frame(macBytes(target), own, packet));
+  frames.set(key, made);
+  return made;
 }
 
 /** What this client's kernel has found out of the gateway by now. */

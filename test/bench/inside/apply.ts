@@ -11,7 +11,7 @@ import { renderNft } from '../../../src/ruleset/nft.ts';
 import { run } from '../../../src/system/exec.ts';
 import { applyFirewall } from '../../../src/system/firewall.ts';
 import { changeNetwork } from '../../../src/system/iproute.ts';
-import { applyRouting } from '../../../src/system/kernel.ts';
+import { changeRouting, confirmPlan } from '../../../src/system/kernel.ts';
 import { openvpnUid } from '../../../src/system/openvpn.ts';
 
 /** Milliseconds of each round. */
@@ -40,14 +40,15 @@ async function measure(
   { count, rounds }: { readonly count: number; readonly rounds: number },
 ): Promise<ApplyTimes> {
   const text = renderNft(planRouter(context).ruleset);
+  const network = await changeNetwork([]);
   const transaction: number[] = [];
   const whole: number[] = [];
   for (let round = 0; round <= rounds; round += 1) {
     const transactionMs = await time(() => run({ file: 'nft', args: ['-f', '-'], input: text }));
     const wholeMs = await time(async () => {
       const plan = planRouter(context);
-      const [before] = await Promise.all([changeNetwork([]), applyFirewall(plan)]);
-      await applyRouting({ plan, before });
+      const [after] = await Promise.all([changeRouting(plan, network), applyFirewall(plan)]);
+      await confirmPlan(plan, after);
     });
     // The first round replaces a ruleset of another size.
     if (round === 0) continue;

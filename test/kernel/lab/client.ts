@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { LabProcess, Namespace } from './namespace.ts';
 
 const script = (name: string) => join(import.meta.dirname, name);
@@ -28,6 +29,14 @@ export function answersOf(flow: LabProcess): readonly number[] {
     .map(Number);
 }
 
+/** When a flow was answered for the first time after a moment, waiting for it; undefined when it was not in time. */
+export async function nextAnswer(flow: LabProcess, afterMs: number, limitMs: number): Promise<number | undefined> {
+  for (const deadline = Date.now() + limitMs; ; await sleep(20)) {
+    const answer = answersOf(flow).find((ms) => ms > afterMs);
+    if (answer !== undefined || Date.now() > deadline) return answer;
+  }
+}
+
 /** Many packets to an address beyond the router for some seconds; its output is how many. */
 export function startFlood(from: Namespace, address: string, port: number, seconds: number): LabProcess {
   return from.start({}, 'node', script('flood.ts'), address, `${port}`, `${seconds}`);
@@ -36,5 +45,22 @@ export function startFlood(from: Namespace, address: string, port: number, secon
 /** How many packets a flood sent; waits for its end. */
 export async function sentBy(flood: LabProcess): Promise<number> {
   await flood.exited;
-  return Number(flood.output());
+  return Number(flood.output().trim().split('\n').at(-1));
+}
+
+/** Floods while something happens, and for half a second before and after it; returns how many packets that were. */
+export async function floodDuring(
+  { from, address, port }: { readonly from: Namespace; readonly address: string; readonly port: number },
+  event: () => Promise<unknown>,
+): Promise<number> {
+  const flood = startFlood(from, address, port, 60);
+  try {
+    await flood.says('flooding');
+    await sleep(500);
+    await event();
+    await sleep(500);
+  } finally {
+    flood.kill('SIGTERM');
+  }
+  return sentBy(flood);
 }

@@ -1,5 +1,5 @@
 // Runs in a client's namespace: `flood.ts ADDRESS PORT SECONDS` sends about 2,000 datagrams and 50 SYNs a second to an
-// address beyond the router, and prints how many it sent.
+// address beyond the router, for so long or until SIGTERM, and prints how many it sent.
 import { createSocket } from 'node:dgram';
 import { connect } from 'node:net';
 
@@ -23,11 +23,13 @@ const timer = setInterval(() => {
     attempt.on('connect', () => attempt.destroy());
     setTimeout(() => attempt.destroy(), 500);
   }
-  if (Date.now() > endMs) {
-    clearInterval(timer);
-    setTimeout(() => {
-      process.stdout.write(`${sent}\n`);
-      process.exit(0);
-    }, 600);
-  }
+  if (Date.now() > endMs) finish();
 }, 1);
+process.on('SIGTERM', finish);
+process.stdout.write('flooding\n');
+
+function finish(): void {
+  clearInterval(timer);
+  // What was handed over last is on its way.
+  setTimeout(() => process.stdout.write(`${sent}\n`, () => process.exit(0)), 100);
+}

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { openCatcher } from '../../leaks/catcher.ts';
+import type { Backend } from '../../leaks/firewall.ts';
 import { findLink, type Ground, makeNaive, until } from '../../leaks/ground.ts';
 import type { Scene } from '../../leaks/traffic.ts';
 import { askTcp } from './client.ts';
@@ -9,6 +10,8 @@ import { addresses, hardwareAddress, ports, type RunningRouter, type World } fro
 
 /** What a ground is to have besides. */
 export interface GroundOptions {
+  /** What loads the router's rules; absent: nft. */
+  readonly backend?: Backend;
   readonly env?: Readonly<Record<string, string>>;
   /** Done to each new namespace of the router, before the router starts. */
   readonly prepare?: () => Promise<void>;
@@ -21,6 +24,7 @@ export interface GroundOptions {
 /** A ground for the leak matrix in network namespaces; nothing runs on it yet. */
 export async function layGround(world: World, options: GroundOptions = {}): Promise<Ground> {
   const { client, isp, router, server } = world;
+  const { backend = 'nft' } = options;
   const scene: Scene = {
     client: addresses.client,
     other: addresses.other,
@@ -40,7 +44,7 @@ export async function layGround(world: World, options: GroundOptions = {}): Prom
   let running: RunningRouter | undefined;
   let vpnServer: Awaited<ReturnType<World['startServer']>> | undefined;
   const start = () => {
-    running = world.startRouter({ PORT_FWD: `${addresses.client}:${ports.web}`, ...options.env });
+    running = world.startRouter({ FIREWALL: backend, PORT_FWD: `${addresses.client}:${ports.web}`, ...options.env });
   };
   const pidOf: Ground['pidOf'] = async (program) => {
     const [pid, ...others] = await pidsIn(router, program);
@@ -50,6 +54,7 @@ export async function layGround(world: World, options: GroundOptions = {}): Prom
   const log = async () => running?.output().split('\n').slice(-12).join('\n') ?? '';
   return {
     scene,
+    backend,
     client,
     clientDevice: await findLink(client, addresses.client),
     isp,

@@ -1,7 +1,7 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { answersOf, startFlow } from './client.ts';
+import { nextAnswer, startFlow } from './client.ts';
 import { addresses, ports, type RunningRouter, type RunningServer, type World } from './world.ts';
 
 /** Two servers, a router with a tunnel to each, and which of them carries clients. */
@@ -59,13 +59,13 @@ export async function makeStandbyLab(world: World, env: Readonly<Record<string, 
     restart,
     killCarrier: async (signal = 'SIGKILL') => {
       const index = await carrier();
-      const flow = startFlow(world.client, addresses.web, ports.web, 3, 20);
-      await sleep(1_000);
+      const flow = startFlow(world.client, addresses.web, ports.web, 20, 20);
+      await nextAnswer(flow, 0, 5_000);
       const happenedMs = Date.now();
       servers[index]?.signal(signal);
-      await flow.exited;
       // Answers that were on their way do not count.
-      const next = answersOf(flow).find((ms) => ms > happenedMs + 60);
+      const next = await nextAnswer(flow, happenedMs + 60, 5_000);
+      flow.kill('SIGKILL');
       await restart(index);
       await untilHealthy(2);
       return next === undefined ? Number.POSITIVE_INFINITY : next - happenedMs;

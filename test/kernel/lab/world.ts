@@ -55,6 +55,8 @@ export interface ServerOptions {
   /** One of the provider's addresses, and a device of its own, where several servers run at a time. */
   readonly address?: string;
   readonly device?: string;
+  /** Instead of the machine's own openvpn. */
+  readonly program?: string;
   /** What it pushes besides. */
   readonly pushes?: readonly string[];
   /** Resolvers and addresses are left to `pushes`. */
@@ -85,7 +87,7 @@ let worlds = 0;
 /** Builds the world. Names carry the process id, so that runs at the same time do not meet. */
 export async function makeWorld(): Promise<World> {
   worlds += 1;
-  const id = `${process.pid % 10_000}${worlds}`;
+  const id = `${process.pid}-${worlds}`;
   const folder = await mkdtemp(joinPath(tmpdir(), 'underbridge-world-'));
   const names = ['router', 'lan', 'client', 'other', 'isp', 'server'].map((role) => `ub${id}-${role}`);
   const [router, lan, client, other, isp, server] = await Promise.all(names.map(makeNamespace));
@@ -304,7 +306,7 @@ async function startServer({
     ...(options.pushes ?? []).flatMap((option) => ['--push', option]),
     ...(options.args ?? []),
   ];
-  const running = server.start({ cwd: pki.folder }, 'openvpn', ...args);
+  const running = server.start({ cwd: pki.folder }, options.program ?? 'openvpn', ...args);
   await running.says('Initialization Sequence Completed');
   return {
     process: running,

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { inspect } from 'node:util';
 import fc from 'fast-check';
-import { parseCredentialsFile, parseSecretFile } from '../../../src/config/credentials.ts';
+import { parseCredentialsFile, parseSecretFile, parseTotpFile } from '../../../src/config/credentials.ts';
 import { faultsOf, problemOf, valueFrom } from './outcome.ts';
 
 function bytes(text: string): Uint8Array {
@@ -99,5 +100,29 @@ describe('a file with one secret', () => {
   it('names the setting that named it', () => {
     const [fault] = faultsOf(parseSecretFile(bytes('\n'), 'OPENVPN_USERNAME_FILE'));
     assert.deepEqual([fault?.name, fault?.problem], ['OPENVPN_USERNAME_FILE', 'is empty']);
+  });
+});
+
+describe('the secret of one-time codes', () => {
+  it('is base32 as providers show it', () => {
+    for (const text of ['JBSWY3DPEHPK3PXP', 'jbsw y3dp ehpk 3pxp\n', '\ufeffJBSW-Y3DP-EHPK-3PXP====\r\n'])
+      assert.equal(valueFrom(parseTotpFile(bytes(text), 'TOTP_SECRET_FILE')).type, 'secret');
+  });
+
+  const refusals = {
+    '': 'the TOTP secret is not base32: it is empty',
+    JBSW1: 'the TOTP secret is not base32: character 5 is not one of A-Z and 2-7',
+    JBS: 'the TOTP secret is not base32: 3 characters are one too many or too few',
+  };
+  for (const [text, problem] of Object.entries(refusals)) {
+    it(`that reads "${text}": ${problem}`, () => {
+      assert.equal(problemOf(parseTotpFile(bytes(text), 'TOTP_SECRET_FILE')), problem);
+    });
+  }
+
+  it('never shows in what is printed of it', () => {
+    const parsed = parseTotpFile(bytes('HUNTERHUNTER====HUNTER'), 'TOTP_SECRET_FILE');
+    assert.ok(!JSON.stringify(parsed).includes('HUNTER'));
+    assert.ok(!inspect(parseTotpFile(bytes('HUNTERHUNTERHUNT'), 'x')).includes('HUNTER'));
   });
 });

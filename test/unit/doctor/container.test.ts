@@ -29,7 +29,7 @@ const healthy: ContainerWorld = {
   faults: none,
   misspellings: [],
   settings,
-  profile,
+  profiles: [profile],
   uplink,
   defaults: [{ device: 'eth1', gateway: '198.51.100.1' }],
   isForwarding: false,
@@ -64,9 +64,23 @@ const sick: readonly Sick[] = [
   },
   {
     given: 'a profile that believes any certificate of its authority',
-    world: { profile: { ...profile, options: [] } },
+    world: { profiles: [{ ...profile, options: [] }] },
     finds: ['warning', 'UB_DOCTOR_SERVER_CHECK'],
     says: /client\.ovpn/,
+  },
+  {
+    given: 'a second profile that believes any certificate of its authority',
+    world: { profiles: [profile, { ...profile, name: 'spare.ovpn', options: [] }] },
+    finds: ['warning', 'UB_DOCTOR_SERVER_CHECK'],
+    says: /spare\.ovpn/,
+  },
+  {
+    given: 'an uplink of 1400 bytes, and mssfix in one of two profiles',
+    world: {
+      uplink: { ...uplink, mtuBytes: 1400 },
+      profiles: [{ ...profile, options: [...profile.options, option('mssfix')] }, profile],
+    },
+    finds: ['warning', 'UB_DOCTOR_MTU'],
   },
   {
     given: 'no credentials',
@@ -121,7 +135,7 @@ const sick: readonly Sick[] = [
     given: 'an uplink of 1400 bytes, and mssfix for one of two servers',
     world: {
       uplink: { ...uplink, mtuBytes: 1400 },
-      profile: { ...profile, remotes: [{ ...remote, options: [option('mssfix')] }, remote] },
+      profiles: [{ ...profile, remotes: [{ ...remote, options: [option('mssfix')] }, remote] }],
     },
     finds: ['warning', 'UB_DOCTOR_MTU'],
   },
@@ -142,19 +156,19 @@ const well: readonly { readonly given: string; readonly world: Partial<Container
     given: 'a narrow uplink, and mssfix in the profile',
     world: {
       uplink: { ...uplink, mtuBytes: 1400 },
-      profile: { ...profile, options: [...profile.options, option('mssfix')] },
+      profiles: [{ ...profile, options: [...profile.options, option('mssfix')] }],
     },
   },
   {
     given: 'a narrow uplink, and TCP, which finds its own size',
     world: {
       uplink: { ...uplink, mtuBytes: 1400 },
-      profile: { ...profile, remotes: [{ ...remote, transport: 'tcp' }] },
+      profiles: [{ ...profile, remotes: [{ ...remote, transport: 'tcp' }] }],
     },
   },
   ...['ns-cert-type', 'verify-x509-name', 'peer-fingerprint'].map((name) => ({
     given: `a server that is checked by ${name}`,
-    world: { profile: { ...profile, options: [option(name)] } },
+    world: { profiles: [{ ...profile, options: [option(name)] }] },
   })),
 ];
 

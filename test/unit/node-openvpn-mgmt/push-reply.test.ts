@@ -59,3 +59,22 @@ test('gives the same options however a server cuts its reply into pieces', () =>
     }),
   );
 });
+
+test('gives what holds after an update of 2.7', () => {
+  const update = (tokens: string) => log(`PUSH: Received control message: 'PUSH_UPDATE,${tokens}'`);
+  const reply = pushed('dhcp-option DNS 10.0.0.1,dhcp-option DNS 10.0.0.2,ping 5,route 10.1.0.0');
+  assert.deepEqual(parsePushReply([reply, update('dhcp-option DNS 10.0.0.3'), update('-route,?ping 9')]), {
+    options: ['dhcp-option DNS 10.0.0.3', 'ping 9'],
+  });
+  const pieces = [update('dhcp-option DNS 10.0.0.4,push-continuation 2'), update('dhcp-option DNS 10.0.0.5')];
+  assert.deepEqual(parsePushReply([reply, ...pieces])?.options.slice(-2), [
+    'dhcp-option DNS 10.0.0.4',
+    'dhcp-option DNS 10.0.0.5',
+  ]);
+});
+
+test('holds no more than a server may push, however often it updates', () => {
+  const names = (piece: number) => Array.from({ length: 1_000 }, (_, index) => `option${piece}x${index} x`).join(',');
+  const updates = [1, 2, 3, 4, 5].map((piece) => log(`PUSH: Received control message: 'PUSH_UPDATE,${names(piece)}'`));
+  assert.equal(parsePushReply(updates)?.options.length, 4_096);
+});

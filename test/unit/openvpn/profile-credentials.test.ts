@@ -80,3 +80,15 @@ test('never shows a secret in a fault or a reason', () => {
     for (const word of [secret, 'MIIEv', '6acef']) assert.ok(!report.includes(word), report);
   }
 });
+
+test('reads the secret of one-time codes from the file beside it', () => {
+  const text = withLines('auth-user-pass');
+  assert.equal(understood(parseText(text)).totp, undefined);
+  assert.equal(understood(parseText(text, { 'test.totp': 'JBSWY3DPEHPK3PXP\n' })).totp?.symmetricKeySize, 10);
+  assert.deepEqual(faultsOf(parseText(text, { 'test.totp': 'HUNTER1' })), [
+    'test.totp | the TOTP secret is not base32: character 7 is not one of A-Z and 2-7',
+  ]);
+  assert.deepEqual(faultsOf(parseText(text, { 'test.totp': { kind: 'outside' } })), [
+    'test.totp | the file cannot be read: it leads out of the folder of the profile',
+  ]);
+});

@@ -33,9 +33,9 @@ describe('the lockdown that is loaded before Node starts', () => {
     }
   });
 
-  it('is in lockdown.ip exactly as it is planned', () => {
+  it('is in lockdown.ip exactly as it is planned, with the device of the tunnel', () => {
     const rules = planBootRules().map((rule) => `rule add ${renderRule(rule)}\n`);
-    assert.equal(read('lockdown.ip'), rules.join(''));
+    assert.equal(read('lockdown.ip'), `${rules.join('')}tuntap add dev tun0 mode tun user 975\n`);
   });
 
   it('is in lockdown.ip6 exactly as it is planned', () => {

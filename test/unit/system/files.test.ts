@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { test } from 'node:test';
-import type { Profile } from '../../../src/openvpn/profile.ts';
+import { parseTotpSecret } from '../../../src/node-openvpn-mgmt/src/index.ts';
+import type { Profile, ProfileOption } from '../../../src/openvpn/profile.ts';
 import { liesBeside, readProfiles, readSecrets } from '../../../src/system/files.ts';
 
 test("takes a file for the profile's own in its folder and below", () => {
@@ -26,10 +27,15 @@ test("takes the settings' login for the only profile, and each one's own for sev
     writeFileSync(path, 'shared\nshared password\n');
     const own = { username: 'own', password: 'own password' };
     const shared = { username: 'shared', password: 'shared password' };
-    const profile = { name: 'a.ovpn', needsCredentials: true, credentials: own } as Profile;
+    const profile = {
+      name: 'a.ovpn',
+      needsCredentials: true,
+      credentials: own,
+      options: [] as readonly ProfileOption[],
+    } as Profile;
     const source = { kind: 'file', path, required: true } as const;
     const loginOf = (profiles: 'one' | 'several', given: Profile) => {
-      const secrets = readSecrets({ source, profile: given, profiles });
+      const secrets = readSecrets({ sources: { credentials: source }, profile: given, profiles });
       return secrets.kind === 'ok' ? secrets.value.credentials : assert.fail();
     };
     assert.deepEqual(loginOf('one', profile), shared);
@@ -39,6 +45,37 @@ test("takes the settings' login for the only profile, and each one's own for sev
   } finally {
     rmSync(folder, { recursive: true });
   }
+});
+
+test('gives the codes of the settings to the login of the settings only, and says where none are', () => {
+  const credentials = { kind: 'file', path: '/nowhere', required: false } as const;
+  const [ofSettings, ofProfile] = [parseTotpSecret('AAAAAAAA'), parseTotpSecret('BBBBBBBB')];
+  const pair = (name: string) => ({ kind: 'value', value: name }) as const;
+  const login = { kind: 'pair', username: pair('shared'), password: pair('shared password') } as const;
+  const asking = { name: 'static-challenge', parameters: ['Code', '1'], line: 7 };
+  const own = {
+    name: 'a.ovpn',
+    needsCredentials: true,
+    credentials: { username: 'own', password: 'own password' },
+    options: [asking] as readonly ProfileOption[],
+  } as Profile;
+  const totpOf = (profiles: 'one' | 'several', profile: Profile) => {
+    const secrets = readSecrets({
+      sources: { credentials: login, totp: { kind: 'value', value: ofSettings } },
+      profile,
+      profiles,
+    });
+    return secrets.kind === 'ok' ? secrets.value.totp : secrets.faults.map(({ name, problem }) => `${name} ${problem}`);
+  };
+  const { credentials: _, ...without } = own;
+  assert.equal(totpOf('one', own), ofSettings);
+  assert.equal(totpOf('one', { ...own, totp: ofProfile }), ofSettings);
+  assert.equal(totpOf('several', { ...own, totp: ofProfile }), ofProfile);
+  assert.equal(totpOf('several', without as Profile), ofSettings);
+  const missing = ['a.ovpn:7 the server asks for a one-time code at every login, and there is no TOTP secret'];
+  assert.deepEqual(totpOf('several', own), missing);
+  const alone = readSecrets({ sources: { credentials }, profile: own, profiles: 'one' });
+  assert.match(alone.kind === 'faults' ? (alone.faults[0]?.hint ?? '') : '', /TOTP_SECRET_FILE, or .* a\.totp$/);
 });
 
 test('says why a profile cannot be looked at', () => {

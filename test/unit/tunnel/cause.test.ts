@@ -19,6 +19,8 @@ const rangesMs: Readonly<Record<CauseCode, readonly [number, number]>> = {
   'key-passphrase': [5_000, 60_000],
   'openvpn-killed': [250, 2_000],
   'auth-failed': [5_000, 60_000],
+  'code-missing': [5_000, 60_000],
+  'code-refused': [5_000, 60_000],
   'proxy-refused': [5_000, 60_000],
   'option-error': [5_000, 60_000],
   'openvpn-exited': [250, 2_000],

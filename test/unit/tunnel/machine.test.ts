@@ -100,7 +100,7 @@ const table: Readonly<Record<StateName, Partial<Record<EventName, string>>>> = {
   resolving: { ...always, 'resolve confirmed': 'resolving: resolve', resolved: dial, 'resolve-failed': block },
   preparing: { ...give, 'dial confirmed': 'preparing, confirmed: nothing', held: 'preparing, held: nothing' },
   'preparing, confirmed': { ...give, held: release },
-  'preparing, held': { ...give, 'dial confirmed': release },
+  'preparing, held': { ...give, 'dial confirmed': release, 'contact timer': 'preparing, held: arm contact' },
   contacting: {
     ...give,
     held: block,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { type FailoverSettings, steadyMs } from '../../../src/tunnel/failover.ts';
-import { step, type TunnelEvent, type TunnelState } from '../../../src/tunnel/machine.ts';
+import { contactMs, step, type TunnelEvent, type TunnelState } from '../../../src/tunnel/machine.ts';
 import { chooseCarrier } from '../../../src/tunnel/selection.ts';
 import { endpoint, moment, startWith, tunnelLink } from './endpoints.ts';
 
@@ -30,14 +30,28 @@ function choose(
   carrier: number,
   nowMs = 0,
   failback: FailoverSettings['failback'] = { kind: 'idle' },
+  sinceStartMs = contactMs,
 ) {
-  return chooseCarrier({ tunnels, carrier, failback, nowMs });
+  return chooseCarrier({ tunnels, carrier, failback, startMs: nowMs - sinceStartMs, nowMs });
 }
 
 describe('the tunnel that carries clients', () => {
   it('stays while it works, also when another one works too', () => {
     assert.equal(choose([tunnel('proven'), tunnel('proven')], 0), 0);
     assert.equal(choose([tunnel('proven'), tunnel('proven')], 1), 1);
+  });
+
+  it('is the first that works while the router starts, whatever FAILBACK says', () => {
+    const both = [tunnel('proven'), tunnel('proven')];
+    for (const kind of ['idle', 'off'] as const) {
+      assert.equal(choose(both, 1, 0, { kind }, contactMs - 1), 0);
+      assert.equal(choose(both, 1, 0, { kind }, contactMs), 1);
+    }
+    assert.equal(choose([tunnel('dialing'), tunnel('proven')], 0, 0, { kind: 'idle' }, 0), 1);
+  });
+
+  it('stays what it is while the router stops', () => {
+    assert.equal(choose([{ kind: 'stopping' }, tunnel('proven')], 0), 0);
   });
 
   it('gives them to one that works when it is lost', () => {
