@@ -1,17 +1,20 @@
 import { type Fault, faulty, ok, type Parsed } from '../errors.ts';
-import type { Ipv4, Ipv4Cidr } from '../net/address.ts';
+import type { Ip, Ipv4Cidr } from '../net/address.ts';
+import { looksLikeIpv6 } from './address-fault.ts';
+import { type IsolatedIpv6, ipv6OffComplaint, parseOutsideIpv6 } from './ipv6.ts';
 import { parseOutsideAddress } from './reachable-address.ts';
 import type { DnsPolicy } from './router-config.ts';
 
 /**
- * Parses DNS: `vpn`, or IPv4 addresses with commas or spaces between them. An address given twice counts once.
+ * Parses DNS: `vpn`, or addresses with commas or spaces between them. An address given twice counts once.
  *
  * @param isolated the isolated network; undefined when IP_ADDR is faulty itself, and then the subnet is not checked
+ * @param ipv6 undefined when clients have no IPv6, and then only IPv4 addresses will do
  */
-export function parseDns(text: string, isolated: Ipv4Cidr | undefined): Parsed<DnsPolicy> {
+export function parseDns(text: string, isolated: Ipv4Cidr | undefined, ipv6?: IsolatedIpv6): Parsed<DnsPolicy> {
   const words = text.split(/[,;\s]+/).filter((word) => word !== '');
   if (words.length === 1 && words[0]?.toLowerCase() === 'vpn') return ok({ kind: 'pushed' });
-  const servers = new Set<Ipv4>();
+  const servers = new Set<Ip>();
   const faults: Fault[] = [];
   for (const word of words) {
     if (word.toLowerCase() === 'vpn') {
@@ -21,6 +24,12 @@ export function parseDns(text: string, isolated: Ipv4Cidr | undefined): Parsed<D
         problem: 'stands beside addresses',
         hint: 'give either vpn alone or only addresses',
       });
+      continue;
+    }
+    if (looksLikeIpv6(word)) {
+      const address = ipv6 === undefined ? ipv6OffComplaint : parseOutsideIpv6(word, ipv6);
+      if (typeof address === 'string') servers.add(address);
+      else faults.push({ name: 'DNS', value: word, ...address });
       continue;
     }
     const parsed = parseOutsideAddress({
@@ -35,7 +44,7 @@ export function parseDns(text: string, isolated: Ipv4Cidr | undefined): Parsed<D
   if (faults.length > 0) return { kind: 'faults', faults };
   const [first, ...others] = servers;
   if (first === undefined) {
-    return faulty({ name: 'DNS', value: text, problem: 'names no resolver', hint: 'give an IPv4 address, or vpn' });
+    return faulty({ name: 'DNS', value: text, problem: 'names no resolver', hint: 'give an address, or vpn' });
   }
   return ok({ kind: 'servers', servers: [first, ...others] });
 }

@@ -2,6 +2,7 @@ import { type CleanedEnv, customCleanEnv, EnvMissingError } from 'envalid';
 import { type Fault, ok, type Parsed } from '../errors.ts';
 import { parseCredentialSource, parseTotpSource } from './credential-source.ts';
 import { parseGateway } from './gateway.ts';
+import { parseIpv6Gateway } from './ipv6.ts';
 import { findMisspellings } from './misspelling.ts';
 import type { RouterConfig } from './router-config.ts';
 import { SettingError, settingsFor } from './settings.ts';
@@ -27,7 +28,12 @@ type GivenSettings = Readonly<Partial<Record<SettingName, string>>>;
  */
 export function parseRouterConfig(env: Environment): Parsed<ParsedEnvironment> {
   const gateway = parseGateway(env.IP_ADDR?.trim() ?? '');
-  const settings = settingsFor(gateway.kind === 'ok' ? gateway.value : undefined);
+  const ipv6Gateway = parseIpv6Gateway(env.IP6_ADDR?.trim() ?? '');
+  const carriesIpv6 = env.IPV6?.trim().toLowerCase() === 'tunnel';
+  const settings = settingsFor(
+    gateway.kind === 'ok' ? gateway.value : undefined,
+    carriesIpv6 ? { gateway: ipv6Gateway.kind === 'ok' ? ipv6Gateway.value : undefined } : undefined,
+  );
   const given = pickGiven(env, settings);
   const settingFaults = new Map<SettingName, readonly Fault[]>();
   const values = customCleanEnv(withDefaults(given, settings), settings, (cleaned) => cleaned, {
@@ -38,6 +44,8 @@ export function parseRouterConfig(env: Environment): Parsed<ParsedEnvironment> {
       }
     },
   });
+  if (carriesIpv6 && given.IP6_ADDR === undefined) settingFaults.set('IP6_ADDR', [noIpv6Gateway]);
+  if (!carriesIpv6 && given.IP6_ADDR !== undefined) settingFaults.set('IP6_ADDR', [ipv6IsOff]);
   for (const name of findQuoted(given, settings)) settingFaults.set(name, [quotedFault(name)]);
   const credentials = parseCredentialSource({
     OPENVPN_CREDENTIALS_FILE: given.OPENVPN_CREDENTIALS_FILE,
@@ -60,12 +68,25 @@ export function parseRouterConfig(env: Environment): Parsed<ParsedEnvironment> {
   return ok({ config: assemble(values, { credentials: credentials.value, totp: totp.value }), warnings });
 }
 
+const noIpv6Gateway: Fault = {
+  name: 'IP6_ADDR',
+  problem: 'is not set, and IPV6=tunnel needs it',
+  hint: "set it to the gateway address of clients' IPv6, for example IP6_ADDR=fd00:7722::1/64",
+};
+
+const ipv6IsOff: Fault = {
+  name: 'IP6_ADDR',
+  problem: 'is set, and IPV6 is off',
+  hint: 'set IPV6=tunnel, or leave it out',
+};
+
 function assemble(
   values: CleanedEnv<Settings>,
   { credentials, totp }: Pick<RouterConfig, 'credentials'> & { readonly totp: RouterConfig['totp'] | undefined },
 ): RouterConfig {
   return {
     gateway: values.IP_ADDR,
+    ...(values.IPV6 === 'tunnel' && values.IP6_ADDR !== undefined && { ipv6: { gateway: values.IP6_ADDR } }),
     profileNames: values.CONFIG ?? [],
     failback: values.FAILBACK,
     authRetry: values.AUTH_RETRY,
@@ -75,6 +96,7 @@ function assemble(
     credentials,
     ...(totp !== undefined && { totp }),
     ...(values.UPLINK_GATEWAY !== undefined && { uplinkGateway: values.UPLINK_GATEWAY }),
+    ...(values.UPLINK_GATEWAY6 !== undefined && { uplinkGateway6: values.UPLINK_GATEWAY6 }),
     healthAddress: values.HEALTH_ADDR,
     ...(values.CONTROL_TOKEN_FILE !== undefined && { controlTokenFile: values.CONTROL_TOKEN_FILE }),
     probe: values.HEALTH_PROBE,

@@ -1,11 +1,26 @@
 import { type Fault, ok, type Parsed } from '../errors.ts';
-import { broadcastOf, contains, type Ipv4, type Ipv4Cidr, networkOf, parseIpv4, renderSubnet } from '../net/address.ts';
-import { type Complaint, complainAboutAddress, ipv6Complaint, looksLikeHostName } from './address-fault.ts';
+import {
+  broadcastOf,
+  contains,
+  type Ip,
+  type IpFamily,
+  type Ipv4,
+  type Ipv4Cidr,
+  type Ipv6,
+  isIpv6,
+  networkOf,
+  parseIpv4,
+  parseIpv6,
+  renderSubnet,
+} from '../net/address.ts';
+import { type Complaint, complainAboutAddress, looksLikeHostName } from './address-fault.ts';
+import { type IsolatedIpv6, ipv6OffComplaint } from './ipv6.ts';
 import { findPortOverlaps, type PortClaim } from './port-overlap.ts';
 import { countPorts, parsePortRange, renderPortRange } from './port-range.ts';
 import type { PortForward, PortRange, Transport } from './router-config.ts';
 
 const form = 'write [OUTSIDE:]ADDRESS:INSIDE[/tcp|/udp], for example 8080:172.22.0.128:80/tcp';
+const ipv6Form = 'put the address in brackets, for example 8080:[fd00:7722::128]:80/tcp';
 
 /** The isolated network with the addresses in it that no container can have, worked out once for all entries. */
 interface IsolatedNetwork {
@@ -18,19 +33,25 @@ interface IsolatedNetwork {
 interface EntryReading {
   readonly transports: readonly Transport[] | undefined;
   readonly outside: PortRange | undefined;
-  readonly target: Ipv4 | undefined;
+  readonly family: IpFamily;
+  readonly target: Ip | undefined;
   readonly inside: PortRange | undefined;
   readonly complaints: readonly Complaint[];
 }
 
 /**
  * Parses PORT_FWD: entries `[OUTSIDE:]ADDRESS:INSIDE[/tcp|/udp]` with commas, semicolons or white space between them.
- * A port may be a range; OUTSIDE is INSIDE when absent; without a suffix both protocols are forwarded.
+ * An IPv6 ADDRESS stands in brackets. A port may be a range; OUTSIDE is INSIDE when absent; without a suffix both protocols are forwarded.
  * Each fault names its entry, counted from 1.
  *
  * @param gateway IP_ADDR; undefined when that is faulty itself, and then targets are not compared with the subnet
+ * @param ipv6 undefined when clients have no IPv6, and then no target may be of it
  */
-export function parsePortForwards(text: string, gateway: Ipv4Cidr | undefined): Parsed<readonly PortForward[]> {
+export function parsePortForwards(
+  text: string,
+  gateway: Ipv4Cidr | undefined,
+  ipv6?: IsolatedIpv6,
+): Parsed<readonly PortForward[]> {
   const isolated = gateway && { cidr: gateway, network: networkOf(gateway), broadcast: broadcastOf(gateway) };
   const forwards: PortForward[] = [];
   const claims: PortClaim[] = [];
@@ -38,13 +59,13 @@ export function parsePortForwards(text: string, gateway: Ipv4Cidr | undefined): 
   const entryTexts = text.split(/[,;\s]+/).filter((entryText) => entryText !== '');
   for (const [index, entryText] of entryTexts.entries()) {
     const entryNumber = index + 1;
-    const { transports, outside, target, inside, complaints } = readEntry(entryText, isolated);
+    const { transports, outside, family, target, inside, complaints } = readEntry(entryText, isolated, ipv6);
     for (const complaint of complaints) {
       entryFaults.push({ name: `PORT_FWD entry ${entryNumber}`, value: entryText, ...complaint });
     }
     // A claim counts even when the rest of its entry is faulty, or the overlap would only show after the first repair.
     if (outside !== undefined && transports !== undefined) {
-      claims.push({ entryNumber, entryText, outside, transports });
+      claims.push({ entryNumber, entryText, outside, family, transports });
       if (target !== undefined && inside !== undefined) forwards.push({ transports, outside, target, inside });
     }
   }
@@ -73,10 +94,14 @@ export function renderPortForward({ transports, outside, target, inside }: PortF
   const insideText = renderPortRange(inside);
   const prefix = outsideText === insideText ? '' : `${outsideText}:`;
   const suffix = transports.length === 1 ? `/${transports[0]}` : '';
-  return `${prefix}${target}:${insideText}${suffix}`;
+  return `${prefix}${isIpv6(target) ? `[${target}]` : target}:${insideText}${suffix}`;
 }
 
-function readEntry(entryText: string, isolated: IsolatedNetwork | undefined): EntryReading {
+function readEntry(
+  entryText: string,
+  isolated: IsolatedNetwork | undefined,
+  ipv6: IsolatedIpv6 | undefined,
+): EntryReading {
   const [body = '', protocol, ...surplus] = entryText.split('/');
   const transports = parseTransports(protocol);
   const complaints: Complaint[] = [];
@@ -91,15 +116,16 @@ function readEntry(entryText: string, isolated: IsolatedNetwork | undefined): En
       hint: 'end it in /tcp or /udp, or leave the slash out for both',
     });
   }
-  const fields = body.split(':');
-  const shape = complainAboutShape(body, fields);
+  const bracketed = /^(?:([^[\]]*):)?\[([^[\]]*)\]:([^[\]]*)$/.exec(body);
+  const fields = bracketed === null ? body.split(':') : bracketed.slice(1).filter((field) => field !== undefined);
+  const shape = bracketed === null ? complainAboutShape(body, fields, ipv6) : undefined;
   if (shape !== undefined) {
-    return { transports, outside: undefined, target: undefined, inside: undefined, complaints: [shape, ...complaints] };
+    const [outside, target, inside] = [undefined, undefined, undefined];
+    return { transports, outside, family: 'ipv4', target, inside, complaints: [shape, ...complaints] };
   }
   const [insideText = '', targetText = '', outsideText = insideText] = fields.toReversed();
-  const target = parseIpv4(targetText);
-  const targetComplaint =
-    target === undefined ? complainAboutTargetText(targetText) : complainAboutPlace(target, isolated);
+  const target = bracketed === null ? parseIpv4(targetText) : parseIpv6(targetText);
+  const targetComplaint = complainAboutTarget({ target, targetText, isBracketed: bracketed !== null, isolated, ipv6 });
   if (targetComplaint !== undefined) complaints.push(targetComplaint);
   const inside = parsePortRange(insideText, 'inside');
   if (inside.kind === 'complaint') complaints.push(inside.complaint);
@@ -117,6 +143,7 @@ function readEntry(entryText: string, isolated: IsolatedNetwork | undefined): En
   return {
     transports,
     outside: outside.kind === 'range' ? outside.range : undefined,
+    family: bracketed === null ? 'ipv4' : 'ipv6',
     target,
     inside: inside.kind === 'range' ? inside.range : undefined,
     complaints,
@@ -131,8 +158,14 @@ function parseTransports(suffix: string | undefined): readonly Transport[] | und
 }
 
 /** Says why an entry does not fall into outside port, address and inside port. */
-function complainAboutShape(body: string, fields: readonly string[]): Complaint | undefined {
-  if (meantAsIpv6(body, fields)) return ipv6Complaint;
+function complainAboutShape(
+  body: string,
+  fields: readonly string[],
+  ipv6: IsolatedIpv6 | undefined,
+): Complaint | undefined {
+  if (meantAsIpv6(body, fields)) {
+    return ipv6 === undefined ? ipv6OffComplaint : { problem: 'is not [ADDRESS] and a port', hint: ipv6Form };
+  }
   if (fields.length > 3) return { problem: 'has too many colons', hint: form };
   const [first = '', second = ''] = fields;
   if (fields.length === 1) {
@@ -153,6 +186,39 @@ function meantAsIpv6(body: string, fields: readonly string[]): boolean {
   const hasLetters = /[a-f]/i.test(body);
   if (!hasLetters && fields.some((field) => parseIpv4(field) !== undefined)) return false;
   return body.includes('::') || fields.length > 7 || (hasLetters && fields.length > 3);
+}
+
+function complainAboutTarget({
+  target,
+  targetText,
+  isBracketed,
+  isolated,
+  ipv6,
+}: {
+  readonly target: Ip | undefined;
+  readonly targetText: string;
+  readonly isBracketed: boolean;
+  readonly isolated: IsolatedNetwork | undefined;
+  readonly ipv6: IsolatedIpv6 | undefined;
+}): Complaint | undefined {
+  if (isBracketed && ipv6 === undefined) return ipv6OffComplaint;
+  if (target === undefined) {
+    return isBracketed
+      ? { problem: 'has no IPv6 address in its brackets', hint: ipv6Form }
+      : complainAboutTargetText(targetText);
+  }
+  return isIpv6(target) ? complainAboutIpv6Place(target, ipv6) : complainAboutPlace(target, isolated);
+}
+
+function complainAboutIpv6Place(target: Ipv6, ipv6: IsolatedIpv6 | undefined): Complaint | undefined {
+  const gateway = ipv6?.gateway;
+  if (gateway === undefined) return undefined;
+  const hint = 'give the address of a container in the isolated network';
+  const subnet = renderSubnet(gateway);
+  if (!contains(gateway, target)) return { problem: `has a target outside the isolated network ${subnet}`, hint };
+  return target === gateway.address
+    ? { problem: 'has the gateway address of IP6_ADDR as its target', hint }
+    : undefined;
 }
 
 function complainAboutTargetText(targetText: string): Complaint {

@@ -1,4 +1,5 @@
 import type { Fault } from '../errors.ts';
+import type { IpFamily } from '../net/address.ts';
 import { renderPortRange } from './port-range.ts';
 import { renderValue } from './report.ts';
 import type { PortRange, Transport } from './router-config.ts';
@@ -9,6 +10,8 @@ export interface PortClaim {
   readonly entryNumber: number;
   readonly entryText: string;
   readonly outside: PortRange;
+  /** Of the target: one port may lead to a container by each. */
+  readonly family: IpFamily;
   readonly transports: readonly Transport[];
 }
 
@@ -25,7 +28,11 @@ interface Overlap {
 export function findPortOverlaps(claims: readonly PortClaim[]): readonly Fault[] {
   const overlaps = new Map<string, Overlap>();
   for (const transport of ['tcp', 'udp'] as const) {
-    for (const [one, other] of sweep(claims.filter((claim) => claim.transports.includes(transport)))) {
+    const taken = claims.filter((claim) => claim.transports.includes(transport));
+    const pairs = (['ipv4', 'ipv6'] as const).flatMap((family) => [
+      ...sweep(taken.filter((claim) => claim.family === family)),
+    ]);
+    for (const [one, other] of pairs) {
       const [earlier, later] = one.entryNumber < other.entryNumber ? [one, other] : [other, one];
       const key = `${later.entryNumber} ${earlier.entryNumber}`;
       const transports = [...(overlaps.get(key)?.transports ?? []), transport];

@@ -1,4 +1,4 @@
-import type { Ipv4, Ipv4Cidr, Port } from '../net/address.ts';
+import type { Ip, Ipv4, Ipv4Cidr, Ipv6, Ipv6Cidr, Port } from '../net/address.ts';
 import type { TotpSecret } from '../node-openvpn-mgmt/src/index.ts';
 
 /** Transport protocols that can be forwarded. */
@@ -14,13 +14,13 @@ export interface PortRange {
 export interface PortForward {
   readonly transports: readonly Transport[];
   readonly outside: PortRange;
-  readonly target: Ipv4;
+  readonly target: Ip;
   readonly inside: PortRange;
 }
 
 /** Which resolvers clients get, whatever they ask. */
 export type DnsPolicy =
-  | { readonly kind: 'servers'; readonly servers: readonly [Ipv4, ...Ipv4[]] }
+  | { readonly kind: 'servers'; readonly servers: readonly [Ip, ...Ip[]] }
   /** What the VPN server pushes with `dhcp-option DNS`. */
   | { readonly kind: 'pushed' };
 
@@ -49,6 +49,8 @@ export type LogFormat = 'text' | 'json';
 export interface RouterConfig {
   /** The gateway address that clients use, with the prefix of the isolated network. */
   readonly gateway: Ipv4Cidr;
+  /** Clients' IPv6 goes through the tunnel, by this gateway address; absent: it goes nowhere. */
+  readonly ipv6?: { readonly gateway: Ipv6Cidr };
   /** Profiles and folders as given in CONFIG, in failover order; empty: the only profile in `/config`. */
   readonly profileNames: readonly string[];
   /** When a tunnel of a later profile is left for one that stands before it. */
@@ -64,6 +66,8 @@ export interface RouterConfig {
   readonly totp?: ValueOrFile<TotpSecret>;
   /** Next hop of the uplink; absent: found out. */
   readonly uplinkGateway?: Ipv4;
+  /** The same over IPv6. */
+  readonly uplinkGateway6?: Ipv6;
   readonly healthAddress: { readonly host: Ipv4; readonly port: Port };
   /** File with the token that control asks for; absent: there is no control. */
   readonly controlTokenFile?: string;

@@ -6,6 +6,7 @@ import { parseSecret, parseTotp } from './credentials.ts';
 import { parseDns } from './dns.ts';
 import { parseGateway } from './gateway.ts';
 import { parseHealthAddress, parseHealthProbe } from './health.ts';
+import { type IsolatedIpv6, parseIpv6Gateway, parseUplinkGateway6 } from './ipv6.ts';
 import { parsePortForwards } from './port-forward.ts';
 import type { AuthRetry, FirewallChoice, LogFormat, LogLevel } from './router-config.ts';
 import {
@@ -59,8 +60,9 @@ export class SettingError extends EnvError {
  * The schema: every setting of the router in the order of the README, each with its envalid validator.
  *
  * @param isolated the isolated network, which other settings are compared with; undefined when IP_ADDR is faulty
+ * @param ipv6 the same for IPv6; undefined while IPV6 is off
  */
-export function settingsFor(isolated: Ipv4Cidr | undefined) {
+export function settingsFor(isolated: Ipv4Cidr | undefined, ipv6?: IsolatedIpv6) {
   return {
     IP_ADDR: required({
       desc: 'Gateway address that the router claims, with the prefix length of the isolated network.',
@@ -101,18 +103,34 @@ export function settingsFor(isolated: Ipv4Cidr | undefined) {
       parse: (text) => parseChoice({ name: 'AUTH_RETRY', text, choices: authRetries }),
     }),
     DNS: required({
-      desc: 'Resolvers that clients get whatever they ask: IPv4 addresses, or `vpn` for what the VPN server pushes.',
+      desc:
+        'Resolvers that clients get whatever they ask: addresses (of IPv6 with `IPV6: tunnel` only), or `vpn` for what ' +
+        'the VPN server pushes.',
       example: '1.1.1.1, 9.9.9.9',
       unset: { kind: 'value', text: 'vpn' },
-      parse: (text) => parseDns(text, isolated),
+      parse: (text) => parseDns(text, isolated, ipv6),
     }),
     PORT_FWD: optional({
       desc:
         'Ports of the tunnel that lead to containers: a list of `[OUTSIDE:]ADDRESS:INSIDE[/tcp|/udp]`. ' +
-        'A port may be a range; without a protocol both are forwarded.',
+        'A port may be a range; without a protocol both are forwarded. An IPv6 address stands in brackets.',
       example: '172.22.0.128:4666, 8080:172.22.0.130:80/tcp, 172.22.0.131:5000-5010/udp',
       unset: { kind: 'words', markdown: 'nothing is forwarded' },
-      parse: (text) => parsePortForwards(text, isolated),
+      parse: (text) => parsePortForwards(text, isolated, ipv6),
+    }),
+    IPV6: required({
+      desc:
+        "Clients' IPv6: `off` drops it, `tunnel` carries it where the VPN server gives an IPv6 address, and refuses it " +
+        'where it does not.',
+      example: 'tunnel',
+      unset: { kind: 'value', text: 'off' },
+      parse: (text) => parseChoice({ name: 'IPV6', text, choices: ['off', 'tunnel'] }),
+    }),
+    IP6_ADDR: optional({
+      desc: "Gateway address of clients' IPv6, with the prefix length; `IPV6: tunnel` needs it.",
+      example: 'fd00:7722::1/64',
+      unset: { kind: 'words', markdown: 'none' },
+      parse: parseIpv6Gateway,
     }),
     CONNECTION_LIMIT: required({
       desc: 'Connections that one client may have at a time; more are refused. `0`: as many as it likes.',
@@ -183,6 +201,12 @@ export function settingsFor(isolated: Ipv4Cidr | undefined) {
       example: '172.18.0.1',
       unset: { kind: 'words', markdown: 'found out' },
       parse: (text) => parseUplinkGateway(text, isolated),
+    }),
+    UPLINK_GATEWAY6: optional({
+      desc: 'The same over IPv6.',
+      example: 'fe80::1',
+      unset: { kind: 'words', markdown: 'found out' },
+      parse: parseUplinkGateway6,
     }),
     HEALTH_ADDR: required({
       desc: 'Address and port of the health endpoint.',

@@ -19,6 +19,8 @@ export interface Snapshot {
   readonly repairs: number;
   readonly firewall: Firewall;
   readonly hardening: Hardening;
+  /** `IPV6: tunnel`. */
+  readonly wantsIpv6: boolean;
   readonly networkFault?: Fault | undefined;
 }
 
@@ -49,6 +51,9 @@ export interface HealthReport {
   /** The interface that clients leave by, while they do. */
   readonly exitInterface?: string;
   readonly tunnelAddress?: string;
+  /** With `IPV6: tunnel`, whether clients' IPv6 is carried now; where the server gave no address it is refused. */
+  readonly ipv6?: 'carried' | 'refused';
+  readonly tunnelIpv6Address?: string;
   /** OpenVPN processes started so far. */
   readonly attempts?: number;
   /** Failed attempts since the tunnel last worked. */
@@ -92,6 +97,7 @@ export function reportHealth({
   repairs,
   firewall,
   hardening,
+  wantsIpv6,
   networkFault: fault,
   now,
 }: Snapshot): HealthReport {
@@ -103,6 +109,7 @@ export function reportHealth({
     repairs,
     firewall,
     hardening,
+    ...reportIpv6(tunnel, wantsIpv6),
     ...(fault === undefined ? {} : { networks: { text: `${fault.name}: ${fault.problem}`, hint: fault.hint } }),
   };
   if (tunnel.kind === 'stopping') return base;
@@ -133,6 +140,13 @@ export function reportHealth({
         ...(tunnel.isForwarding ? { exitInterface: tunnel.tun.name, tunnelAddress: tunnel.tun.address } : {}),
       };
   }
+}
+
+/** Only where clients were promised it. */
+function reportIpv6(tunnel: TunnelState, wantsIpv6: boolean): Pick<HealthReport, 'ipv6' | 'tunnelIpv6Address'> {
+  if (!wantsIpv6) return {};
+  const address = tunnel.kind === 'up' && tunnel.isForwarding ? tunnel.tun.ipv6?.address : undefined;
+  return address === undefined ? { ipv6: 'refused' } : { ipv6: 'carried', tunnelIpv6Address: address };
 }
 
 function explained(cause: Cause): Cause & { readonly hint: string } {

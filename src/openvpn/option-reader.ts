@@ -159,7 +159,8 @@ function readConnection(draft: Draft, option: OptionLine): void {
   remotes.blocks.push({
     ...(finished === undefined ? {} : { proxy: finished }),
     host: block.remote.host,
-    ...block.defaults,
+    port: block.defaults.port,
+    ...block.defaults.protocol,
     line: block.remote.option.line,
     options: [...remotes.inherited, ...block.options.filter((own) => ownKey || !isControlKey(own.name))],
   });

@@ -32,10 +32,13 @@ export interface Draft {
   lastStrayLine?: number;
 }
 
+/** What `udp`, `tcp6-client` and their like say. */
+export type Protocol = Pick<ProfileRemote, 'transport' | 'family'>;
+
 /** What a remote has that does not say more. */
 interface RemoteDefaults {
   readonly port: Port;
-  readonly transport: ProfileRemote['transport'];
+  readonly protocol: Protocol;
 }
 
 /** A `remote` line. */
@@ -43,7 +46,7 @@ interface ListedRemote {
   readonly option: OptionLine;
   readonly host: string;
   readonly port?: Port;
-  readonly transport?: ProfileRemote['transport'];
+  readonly protocol?: Protocol;
 }
 
 /** A proxy while its lines are read, in any order. */

@@ -1,4 +1,4 @@
-import type { Port } from '../net/address.ts';
+import type { IpFamily, Port } from '../net/address.ts';
 import type { TotpSecret } from '../node-openvpn-mgmt/src/index.ts';
 
 /** One option of a profile, with the quoting undone and its file embedded. */
@@ -16,6 +16,8 @@ export interface ProfileRemote {
   readonly host: string;
   readonly port: Port;
   readonly transport: 'udp' | 'tcp';
+  /** Of which family its name is looked up; absent: of both. */
+  readonly family?: IpFamily;
   readonly line: number;
   /** Options that hold for this remote only: those of its `<connection>` block, and the profile's own of that kind. */
   readonly options: readonly ProfileOption[];

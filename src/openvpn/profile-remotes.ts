@@ -2,7 +2,7 @@ import ipaddr from 'ipaddr.js';
 import { type Port, parsePort } from '../net/address.ts';
 import { isHostAddress } from './host-address.ts';
 import type { OptionLine } from './option-lexer.ts';
-import { type BlockDraft, type Draft, ignore, report } from './profile-draft.ts';
+import { type BlockDraft, type Draft, ignore, type Protocol, report } from './profile-draft.ts';
 import type { ProfileRemote } from './profile-model.ts';
 import { finishProxy } from './profile-proxies.ts';
 
@@ -14,10 +14,10 @@ export function readRemoteOption(draft: Draft, option: OptionLine, block?: Block
   const place = block ?? draft.remotes;
   const [first = '', portText, protoText] = option.parameters;
   if (option.name === 'proto' || option.name === 'proto-force') {
-    const transport = readTransport(draft, option, first);
-    if (transport === undefined) return;
-    if (option.name === 'proto-force') draft.remotes.forced = transport;
-    else place.defaults = { ...place.defaults, transport };
+    const protocol = readProtocol(draft, option, first);
+    if (protocol === undefined) return;
+    if (option.name === 'proto-force') draft.remotes.forced = protocol.transport;
+    else place.defaults = { ...place.defaults, protocol };
     return;
   }
   if (option.name === 'port' || option.name === 'rport') {
@@ -28,13 +28,13 @@ export function readRemoteOption(draft: Draft, option: OptionLine, block?: Block
   const host = readHost(draft, option);
   if (host === undefined) return;
   const port = portText === undefined ? undefined : readPort(draft, option, portText);
-  const transport = protoText === undefined ? undefined : readTransport(draft, option, protoText);
-  if ((portText !== undefined && port === undefined) || (protoText !== undefined && transport === undefined)) return;
+  const protocol = protoText === undefined ? undefined : readProtocol(draft, option, protoText);
+  if ((portText !== undefined && port === undefined) || (protoText !== undefined && protocol === undefined)) return;
   const remote = {
     option,
     host,
     ...(port === undefined ? {} : { port }),
-    ...(transport === undefined ? {} : { transport }),
+    ...(protocol === undefined ? {} : { protocol }),
   };
   if (block === undefined) draft.remotes.listed.push(remote);
   else if (block.remote !== undefined) {
@@ -42,7 +42,7 @@ export function readRemoteOption(draft: Draft, option: OptionLine, block?: Block
   } else {
     // OpenVPN lets `proto` and `port` lines of the block that follow the remote win.
     block.remote = remote;
-    block.defaults = { port: port ?? block.defaults.port, transport: transport ?? block.defaults.transport };
+    block.defaults = { port: port ?? block.defaults.port, protocol: protocol ?? block.defaults.protocol };
   }
 }
 
@@ -98,10 +98,10 @@ function listedRemotes(draft: Draft): readonly ProfileRemote[] {
   const { defaults, inherited, listed } = draft.remotes;
   const proxy = finishProxy(draft.remotes.proxy);
   // Lines outside of blocks hold for every remote, whatever their order: OpenVPN makes its list at the end.
-  return listed.map(({ option, host, port, transport }) => ({
+  return listed.map(({ option, host, port, protocol }) => ({
     host,
     port: port ?? defaults.port,
-    transport: transport ?? defaults.transport,
+    ...(protocol ?? defaults.protocol),
     line: option.line,
     options: inherited,
     ...(proxy === undefined ? {} : { proxy }),
@@ -126,6 +126,7 @@ function isSame(one: ProfileRemote, other: ProfileRemote): boolean {
     one.host === other.host &&
     one.port === other.port &&
     one.transport === other.transport &&
+    one.family === other.family &&
     one.options.length === other.options.length &&
     one.options.every((option, index) => option === other.options[index])
   );
@@ -138,9 +139,10 @@ export function readPort(draft: Draft, option: OptionLine, text: string): Port |
   return port;
 }
 
-function readTransport(draft: Draft, option: OptionLine, text: string): ProfileRemote['transport'] | undefined {
-  if (/^udp[46]?$/.test(text)) return 'udp';
-  if (/^tcp[46]?(?:-client)?$/.test(text)) return 'tcp';
+function readProtocol(draft: Draft, option: OptionLine, text: string): Protocol | undefined {
+  const [, name, digit] = /^(udp(?=[46]?$)|tcp(?=[46]?(?:-client)?$))([46]?)/.exec(text) ?? [];
+  const family = digit === '' ? {} : ({ family: digit === '6' ? 'ipv6' : 'ipv4' } as const);
+  if (name !== undefined) return { transport: name === 'udp' ? 'udp' : 'tcp', ...family };
   if (/^tcp[46]?-server$/.test(text)) {
     report(draft, option, 'makes OpenVPN wait for a connection', 'write tcp-client');
   } else {

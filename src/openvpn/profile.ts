@@ -55,7 +55,7 @@ export function parseProfile(input: {
     filtersPass: true,
     remoteOrder: 'listed',
     remotes: {
-      defaults: { port: 1194 as Port, transport: 'udp' },
+      defaults: { port: 1194 as Port, protocol: { transport: 'udp' } },
       inherited: [],
       listed: [],
       blocks: [],
@@ -125,8 +125,10 @@ export function firstHop({
   host,
   port,
   transport,
-}: ProfileRemote): Pick<ProfileRemote, 'host' | 'port' | 'transport'> {
-  return proxy === undefined ? { host, port, transport } : { host: proxy.host, port: proxy.port, transport: 'tcp' };
+  family,
+}: ProfileRemote): Pick<ProfileRemote, 'host' | 'port' | 'transport' | 'family'> {
+  if (proxy !== undefined) return { host: proxy.host, port: proxy.port, transport: 'tcp' };
+  return { host, port, transport, ...(family === undefined ? {} : { family }) };
 }
 
 /**
@@ -253,6 +255,7 @@ const ACCEPTED_PUSHES: readonly string[] = [
   'rcvbuf ',
   'socket-flags TCP_NODELAY',
   'dhcp-option DNS ',
+  'dhcp-option DNS6 ',
 ];
 
 /** True when the profile itself turns compression on; a stub is framing only. */

@@ -1,14 +1,14 @@
 import type { RouterConfig } from '../config/router-config.ts';
-import { contains, type IfName, type Ipv4 } from '../net/address.ts';
+import { contains, type IfName, type Ipv4, type Ipv6, isIpv4, isIpv6 } from '../net/address.ts';
 import type { OneOrMore } from '../one-or-more.ts';
 import type { Match } from '../ruleset/model.ts';
 import type { Endpoint, Policy, TunnelLink, TunnelPolicy } from '../tunnel/policy.ts';
-import type { RouterFacts } from './facts.ts';
+import type { RouterFacts, UplinkIpv6 } from './facts.ts';
 
 /** The settings that shape a plan. */
 export type PlanConfig = Pick<
   RouterConfig,
-  'gateway' | 'dns' | 'forwards' | 'healthAddress' | 'probe' | 'mssBytes' | 'connectionLimit'
+  'gateway' | 'ipv6' | 'dns' | 'forwards' | 'healthAddress' | 'probe' | 'mssBytes' | 'connectionLimit'
 >;
 
 /** What every part of a plan is computed from. */
@@ -18,12 +18,37 @@ export interface Context {
   readonly policy: Policy;
 }
 
-/** The resolvers that clients get: the configured ones, or what the server pushed outside the isolated network. */
+/** The IPv4 resolvers that clients get: the configured ones, or what the server pushed outside the isolated network. */
 export function enforcedResolvers(
   { dns, gateway }: Pick<PlanConfig, 'dns' | 'gateway'>,
   tun: TunnelLink,
 ): readonly Ipv4[] {
-  return dns.kind === 'servers' ? dns.servers : tun.pushedDns.filter((address) => !contains(gateway, address));
+  return dns.kind === 'servers'
+    ? dns.servers.filter(isIpv4)
+    : tun.pushedDns.filter((address) => !contains(gateway, address));
+}
+
+/** The same for IPv6, while the tunnel carries it. */
+export function enforcedIpv6Resolvers(config: Pick<PlanConfig, 'dns' | 'ipv6'>, tun: TunnelLink): readonly Ipv6[] {
+  const { dns, ipv6 } = config;
+  const link = ipv6Of(config, tun);
+  if (ipv6 === undefined || link === undefined) return [];
+  if (dns.kind === 'servers') return dns.servers.filter(isIpv6);
+  return link.pushedDns.filter((address) => !contains(ipv6.gateway, address));
+}
+
+/** The IPv6 of a tunnel, where the user wants it and the server gave it. */
+export function ipv6Of({ ipv6 }: Pick<PlanConfig, 'ipv6'>, tun: TunnelLink): TunnelLink['ipv6'] {
+  return ipv6 === undefined ? undefined : tun.ipv6;
+}
+
+/** The uplink's IPv6 while OpenVPN or a look-up of its server's name needs it; without that, none passes there. */
+export function uplinkIpv6InUse({ facts, policy }: Pick<Context, 'facts' | 'policy'>): UplinkIpv6 | undefined {
+  const asks = partsOf(policy).some(
+    (part) => part.kind === 'resolve' && (part.scope.kind === 'any' || part.scope.servers.some(isIpv6)),
+  );
+  const dials = endpointsOf(policy).some(({ address }) => isIpv6(address));
+  return asks || dials ? facts.uplink.ipv6 : undefined;
 }
 
 /**
@@ -37,7 +62,7 @@ export function probeAddresses({
   tun,
 }: Pick<Context, 'config' | 'facts'> & { readonly endpoint: Endpoint; readonly tun: TunnelLink }): readonly Ipv4[] {
   const addresses = config.probe.kind === 'tcp' ? [config.probe.address] : enforcedResolvers(config, tun);
-  return addresses.filter((address) => address !== endpoint.address && address !== facts.uplink.gateway);
+  return addresses.filter((address) => address !== endpoint.address && address !== facts.uplink.ipv4?.gateway);
 }
 
 /** True for 127.0.0.0/8. */

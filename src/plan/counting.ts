@@ -2,7 +2,7 @@ import type { IfName } from '../net/address.ts';
 import type { Chain, Match, Rule, Table } from '../ruleset/model.ts';
 
 /** Refused packets by client and reason. A reason takes an element for each client, and a hostile one forges others. */
-const refusedSet = { name: 'refused', key: 'source-and-mark', mostElements: 4096 } as const;
+const refusedSet = { name: 'refused', family: 'ipv4', key: 'source-and-mark', mostElements: 4096 } as const;
 
 /** The clients of a bigger network that come later are not counted one by one. */
 const mostClients = 1024;

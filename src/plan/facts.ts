@@ -1,5 +1,6 @@
 import type { Fault } from '../errors.ts';
-import type { IfName, Ipv4, Ipv4Cidr } from '../net/address.ts';
+import type { IfName, Ipv4, Ipv4Cidr, Ipv6, Ipv6Cidr } from '../net/address.ts';
+import type { OneOrMore } from '../one-or-more.ts';
 
 /** The programs that can load a ruleset. */
 export type Firewall = 'nft' | 'iptables-nft' | 'iptables-legacy';
@@ -15,8 +16,12 @@ export type Extra = (typeof extras)[number];
 export interface RouterFacts {
   /** The isolated network's interface. */
   readonly lan: { readonly name: IfName };
-  /** The way to the VPN server. */
-  readonly uplink: { readonly name: IfName; readonly cidr: Ipv4Cidr; readonly gateway: Ipv4 };
+  /** The way to the VPN server, over one family or both. */
+  readonly uplink: {
+    readonly name: IfName;
+    readonly ipv4?: { readonly cidr: Ipv4Cidr; readonly gateway: Ipv4 };
+    readonly ipv6?: UplinkIpv6;
+  };
   readonly tunName: IfName;
   /** The device of the tunnel that stands by, where the user wants one. */
   readonly standbyTunName?: IfName;
@@ -30,4 +35,12 @@ export interface RouterFacts {
   readonly networkFault?: Fault;
   /** Linux ≥ 5.9 can reset a TCP connection before routing, so that clients fail at once. */
   readonly canRejectBeforeRouting: boolean;
+}
+
+/** The uplink's IPv6. */
+export interface UplinkIpv6 {
+  /** Every global address that it has. */
+  readonly cidrs: OneOrMore<Ipv6Cidr>;
+  /** Often a link-local address. */
+  readonly gateway: Ipv6;
 }

@@ -1,10 +1,18 @@
 import type { PortForward } from '../config/router-config.ts';
-import type { Port } from '../net/address.ts';
-import { isNonEmpty } from '../one-or-more.ts';
+import { familyOf, type Ip, type IpFamily, type Port, renderSubnet } from '../net/address.ts';
+import { isNonEmpty, type OneOrMore } from '../one-or-more.ts';
 import type { Chain, DnatEntry, Match, Rule, Table } from '../ruleset/model.ts';
 import type { TunnelLink } from '../tunnel/policy.ts';
 import { planLimit } from './connection-limit.ts';
-import { type Context, dnsTraffic, enforcedResolvers, type PlanConfig } from './context.ts';
+import {
+  type Context,
+  dnsTraffic,
+  enforcedIpv6Resolvers,
+  enforcedResolvers,
+  ipv6Of,
+  type PlanConfig,
+} from './context.ts';
+import { planForwardRefuseIpv6 } from './ipv6-rules.ts';
 import { closed, natTable } from './lockdown.ts';
 import { planMasquerade } from './source-ports.ts';
 
@@ -21,6 +29,7 @@ export function planForwardChains(context: Context): readonly Chain[] {
   if (policy.kind !== 'forward') return [{ name: 'forward', hook: closed('forward'), rules: [refuse] }];
   const { tun } = policy;
   const rules: readonly Rule[] = [
+    ...planForwardRefuseIpv6(context),
     {
       id: 'forward-invalid',
       why: 'Invalid packets skip NAT and would show a client address beyond the tunnel.',
@@ -54,26 +63,20 @@ export function planForwardChains(context: Context): readonly Chain[] {
 function planOutbound(context: Context, tun: TunnelLink): readonly Rule[] {
   const { config } = context;
   const resolvers = enforcedResolvers(config, tun);
-  const elsewhere: readonly Match[] = isNonEmpty(resolvers)
-    ? [{ kind: 'destination', addresses: resolvers, negate: true }]
-    : [];
+  const ipv6Resolvers = enforcedIpv6Resolvers(config, tun);
+  const carriesIpv6 = ipv6Of(config, tun) !== undefined;
+  // Without an address to name, a rule means both families.
+  const elsewhere = carriesIpv6 || isNonEmpty(resolvers) ? otherThan(resolvers, 'ipv4') : [];
+  const ipv6Ping: Rule = {
+    id: 'outbound-ping-ipv6',
+    why: 'The same for IPv6.',
+    when: [{ kind: 'icmpv6', types: ['echo-request'] }],
+    verdict: { kind: 'accept' },
+  };
   return [
     clampMss(config, 'outbound-mss'),
-    {
-      id: 'outbound-foreign-dns',
-      why: 'DNS that was not sent to the enforced resolver (which happens only if the redirection is gone).',
-      when: [dnsTraffic('destination'), ...elsewhere],
-      verdict: { kind: 'reject' },
-    },
-    {
-      id: 'outbound-foreign-dot',
-      why: 'DNS over TLS or QUIC to another resolver; clients fall back to plain DNS, which is enforced.',
-      when: [
-        { kind: 'transport', transports: ['tcp', 'udp'], port: { side: 'destination', number: 853 } },
-        ...elsewhere,
-      ],
-      verdict: { kind: 'reject' },
-    },
+    ...foreignDns({ suffix: '', transports: ['tcp', 'udp'], elsewhere, verdict: { kind: 'reject' } }),
+    ...(carriesIpv6 ? foreignIpv6Dns(otherThan(ipv6Resolvers, 'ipv6')) : []),
     {
       id: 'outbound-established',
       why: 'Flows that are known.',
@@ -96,6 +99,45 @@ function planOutbound(context: Context, tun: TunnelLink): readonly Rule[] {
       when: [{ kind: 'icmp', types: ['echo-request'] }],
       verdict: { kind: 'accept' },
     },
+    ...(carriesIpv6 ? [ipv6Ping] : []),
+  ];
+}
+
+/** Packets of a family to any address but these. */
+function otherThan(addresses: readonly Ip[], family: IpFamily): readonly Match[] {
+  return isNonEmpty(addresses) ? [{ kind: 'destination', addresses, negate: true }] : [{ kind: 'family', family }];
+}
+
+interface ForeignDns {
+  readonly suffix: string;
+  readonly transports: OneOrMore<'tcp' | 'udp'>;
+  readonly elsewhere: readonly Match[];
+  readonly verdict: Rule['verdict'] & object;
+}
+
+function foreignDns({ suffix, transports, elsewhere, verdict }: ForeignDns): readonly Rule[] {
+  const to = (number: number): Match => ({ kind: 'transport', transports, port: { side: 'destination', number } });
+  return [
+    {
+      id: `outbound-foreign-dns${suffix}`,
+      why: 'DNS that was not sent to the enforced resolver (which happens only if the redirection is gone).',
+      when: [to(53), ...elsewhere],
+      verdict,
+    },
+    {
+      id: `outbound-foreign-dot${suffix}`,
+      why: 'DNS over TLS or QUIC to another resolver; clients fall back to plain DNS, which is enforced.',
+      when: [to(853), ...elsewhere],
+      verdict,
+    },
+  ];
+}
+
+/** A client's TCP takes an ICMPv6 error only at its second try, a second later (Linux 6.18 over veth); a reset at once. */
+function foreignIpv6Dns(elsewhere: readonly Match[]): readonly Rule[] {
+  return [
+    ...foreignDns({ suffix: '-ipv6', transports: ['udp'], elsewhere, verdict: { kind: 'reject' } }),
+    ...foreignDns({ suffix: '-ipv6-tcp', transports: ['tcp'], elsewhere, verdict: { kind: 'reject-reset' } }),
   ];
 }
 
@@ -126,17 +168,55 @@ function clampMss(config: PlanConfig, id: string): Rule {
   };
 }
 
-/** DNS enforcement, port forwards and masquerade; empty while there is no tunnel. */
-export function planNat({ config, facts, policy }: Context): Table {
-  const table = { family: 'ip', name: natTable } as const;
-  if (policy.kind !== 'forward') return { ...table, maps: [], chains: [] };
+/** DNS enforcement, port forwards and masquerade, a table for each family; empty while there is no tunnel. */
+export function planNat(context: Context): readonly Table[] {
+  const { config, policy } = context;
+  const { ipv6 } = config;
+  const empty = { name: natTable, maps: [], chains: [] } as const;
+  if (policy.kind !== 'forward') return familiesOf(config).map((family) => ({ family, ...empty }));
   const { tun } = policy;
-  const resolvers = enforcedResolvers(config, tun);
-  const entries = config.forwards.flatMap(forwardEntries);
+  const table = planNatTable(context, {
+    family: 'ip',
+    address: tun.address,
+    resolvers: enforcedResolvers(config, tun),
+    subnet: renderSubnet(config.gateway),
+  });
+  if (ipv6 === undefined) return [table];
+  const link = ipv6Of(config, tun);
+  if (link === undefined) return [table, { family: 'ip6', ...empty }];
+  const ipv6Table = planNatTable(context, {
+    family: 'ip6',
+    address: link.address,
+    resolvers: enforcedIpv6Resolvers(config, tun),
+    subnet: renderSubnet(ipv6.gateway),
+  });
+  return [table, ipv6Table];
+}
+
+function familiesOf({ ipv6 }: PlanConfig): readonly ('ip' | 'ip6')[] {
+  return ipv6 === undefined ? ['ip'] : ['ip', 'ip6'];
+}
+
+/** What is translated of one family. */
+interface NatScope {
+  readonly family: 'ip' | 'ip6';
+  /** The tunnel's. */
+  readonly address: Ip;
+  readonly resolvers: readonly Ip[];
+  /** The isolated network's. */
+  readonly subnet: string;
+}
+
+function planNatTable({ config, facts, policy }: Context, { family, address, resolvers, subnet }: NatScope): Table {
+  const tunName = policy.kind === 'forward' ? policy.tun.name : facts.tunName;
+  const ipFamily = family === 'ip' ? 'ipv4' : 'ipv6';
+  const suffix = family === 'ip' ? '' : '-ipv6';
+  const forwards = config.forwards.filter(({ target }) => familyOf(target) === ipFamily);
+  const entries = forwards.flatMap(forwardEntries);
   const prerouting: Rule[] = [];
   if (isNonEmpty(resolvers)) {
     prerouting.push({
-      id: 'nat-dns',
+      id: `nat-dns${suffix}`,
       why: 'Clients get the enforced resolver, whatever they ask.',
       when: [{ kind: 'in', names: [facts.lan.name] }, dnsTraffic('destination')],
       verdict: { kind: 'dnat', targets: resolvers },
@@ -144,17 +224,18 @@ export function planNat({ config, facts, policy }: Context): Table {
   }
   if (entries.length > 0) {
     prerouting.push({
-      id: 'nat-forwards',
+      id: `nat-forwards${suffix}`,
       why: 'PORT_FWD, on the tunnel only: the same port on the uplink stays closed.',
       when: [
-        { kind: 'in', names: [tun.name] },
-        { kind: 'destination', addresses: [tun.address] },
+        { kind: 'in', names: [tunName] },
+        { kind: 'destination', addresses: [address] },
       ],
-      verdict: { kind: 'dnat-by-map', map: 'forwards' },
+      verdict: { kind: 'dnat-by-map', map: 'forwards', family: ipFamily },
     });
   }
   return {
-    ...table,
+    family,
+    name: natTable,
     maps: entries.length > 0 ? [{ name: 'forwards', entries }] : [],
     chains: [
       {
@@ -165,7 +246,7 @@ export function planNat({ config, facts, policy }: Context): Table {
       {
         name: 'postrouting',
         hook: { type: 'nat', at: 'postrouting', priority: 'srcnat', policy: 'accept' } as const,
-        rules: planMasquerade(config, tun),
+        rules: planMasquerade({ forwards, subnet, tunName, suffix }),
       },
     ],
   };

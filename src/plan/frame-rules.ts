@@ -1,12 +1,13 @@
-import { renderSubnet } from '../net/address.ts';
+import { familyOf, type IpFamily, renderSubnet } from '../net/address.ts';
 import { isNonEmpty } from '../one-or-more.ts';
 import type { Match, Rule, Table } from '../ruleset/model.ts';
-import { type Context, dnsTraffic, endpointsOf, isLoopback, partsOf } from './context.ts';
+import { type Context, dnsTraffic, endpointsOf, isLoopback, partsOf, uplinkIpv6InUse } from './context.ts';
+import { planNeighboursEgress } from './ipv6-rules.ts';
 import { arpTable, egressTable } from './lockdown.ts';
 
 /**
  * The last gate of the uplink: every frame passes it, also those of packet sockets, which no other rule sees. It opens
- * what the policy opens, once more. There are no states here, and IPv6 has no rule.
+ * what the policy opens, once more. There are no states here, and IPv6 has a rule only while something uses it there.
  */
 export function planEgress(context: Context): Table {
   const { facts } = context;
@@ -25,9 +26,9 @@ export function planEgress(context: Context): Table {
   };
 }
 
-function planEgressRules({ config, facts, policy }: Context): readonly Rule[] {
+function planEgressRules(context: Context): readonly Rule[] {
+  const { config, facts, policy } = context;
   const openvpn: Match = { kind: 'socket-uid', uid: facts.openvpnUid };
-  const own: Match = { kind: 'source', subnet: facts.uplink.cidr.address };
   const endpoints = endpointsOf(policy);
   // First come the packets of the tunnel itself, of which there are most.
   const rules = endpoints.map(
@@ -43,16 +44,17 @@ function planEgressRules({ config, facts, policy }: Context): readonly Rule[] {
     }),
   );
   const byUdp = new Set(endpoints.flatMap(({ address, transport }) => (transport === 'udp' ? address : [])));
-  const fragmented = [...byUdp];
-  if (isNonEmpty(fragmented)) {
+  for (const family of ['ipv4', 'ipv6'] as const) {
+    const fragmented = [...byUdp].filter((address) => familyOf(address) === family);
+    if (!isNonEmpty(fragmented)) continue;
     rules.push({
-      id: 'egress-fragments',
+      id: family === 'ipv4' ? 'egress-fragments' : 'egress-fragments-ipv6',
       why: 'The rest of what is too large for the uplink: only the first fragment has ports.',
-      when: [{ kind: 'destination', addresses: fragmented }, { kind: 'later-fragment' }, openvpn],
+      when: [{ kind: 'destination', addresses: fragmented }, { kind: 'later-fragment', family }, openvpn],
       verdict: { kind: 'accept' },
     });
   }
-  rules.push({
+  rules.push(...planNeighboursEgress(context), {
     id: 'egress-arp',
     why: 'The uplink needs ARP, and nothing of the isolated network is to be told by it.',
     when: [{ kind: 'arp-without', subnet: renderSubnet(config.gateway) }],
@@ -60,19 +62,25 @@ function planEgressRules({ config, facts, policy }: Context): readonly Rule[] {
   });
   for (const part of partsOf(policy)) {
     if (part.kind !== 'resolve') continue;
-    const servers = part.scope.kind === 'servers' ? part.scope.servers : [];
-    rules.push({
-      id: 'egress-resolver',
-      why: "The look-up of the VPN server's name; on Docker ≤ 27 it is Docker's own socket in this namespace.",
-      when: [
-        own,
-        ...(isNonEmpty(servers) ? [{ kind: 'destination', addresses: servers } as const] : []),
-        dnsTraffic('destination'),
-      ],
-      verdict: { kind: 'accept' },
-    });
+    for (const family of ['ipv4', 'ipv6'] as const) {
+      const source = ownSource(context, family);
+      const servers = part.scope.kind === 'servers' ? part.scope.servers : [];
+      const asked = servers.filter((server) => familyOf(server) === family);
+      if (source === undefined || (servers.length > 0 && asked.length === 0)) continue;
+      rules.push({
+        id: family === 'ipv4' ? 'egress-resolver' : 'egress-resolver-ipv6',
+        why: "The look-up of the VPN server's name; on Docker ≤ 27 it is Docker's own socket in this namespace.",
+        when: [
+          source,
+          ...(isNonEmpty(asked) ? [{ kind: 'destination', addresses: asked } as const] : []),
+          dnsTraffic('destination'),
+        ],
+        verdict: { kind: 'accept' },
+      });
+    }
   }
-  if (!isLoopback(config.healthAddress.host)) {
+  const own = ownSource(context, 'ipv4');
+  if (own !== undefined && !isLoopback(config.healthAddress.host)) {
     rules.push({
       id: 'egress-health',
       why: 'Answers of the health endpoint.',
@@ -86,8 +94,19 @@ function planEgressRules({ config, facts, policy }: Context): readonly Rule[] {
   return rules;
 }
 
+/** The uplink's own addresses of a family, while it is used there. */
+function ownSource(context: Context, family: IpFamily): Match | undefined {
+  const { ipv4 } = context.facts.uplink;
+  if (family === 'ipv4') return ipv4 && { kind: 'source', subnet: ipv4.cidr.address };
+  const ipv6 = uplinkIpv6InUse(context);
+  if (ipv6 === undefined) return undefined;
+  const [first, ...others] = ipv6.cidrs.map(({ address }) => address);
+  return first && { kind: 'source-any', subnets: [first, ...others] };
+}
+
 /** The kernel answers ARP on every interface for all its addresses, unless it does not hear the question. */
 export function planArp({ config, facts }: Context): Table {
+  const uplinkAddress = facts.uplink.ipv4?.cidr.address;
   const rules: readonly Rule[] = [
     {
       id: 'arp-lan',
@@ -103,7 +122,7 @@ export function planArp({ config, facts }: Context): Table {
       why: "The uplink finds out no address but the uplink's own.",
       when: [
         { kind: 'in', names: [facts.uplink.name] },
-        { kind: 'arp-asks-outside', subnet: facts.uplink.cidr.address },
+        ...(uplinkAddress === undefined ? [] : [{ kind: 'arp-asks-outside', subnet: uplinkAddress } as const]),
       ],
       verdict: { kind: 'drop' },
     },

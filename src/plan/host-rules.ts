@@ -1,28 +1,24 @@
-import { renderSubnet } from '../net/address.ts';
+import { type Ip, isIpv4, isIpv6, renderSubnet } from '../net/address.ts';
 import { isNonEmpty } from '../one-or-more.ts';
 import type { Match, Rule } from '../ruleset/model.ts';
+import type { ResolverScope } from '../tunnel/policy.ts';
 import { planLimit } from './connection-limit.ts';
 import { type Context, dnsTraffic, endpointsOf, isLoopback, linksOf, partsOf, tunNamesOf } from './context.ts';
-import { baseRules, loopback } from './lockdown.ts';
+import type { RouterFacts } from './facts.ts';
+import { planEarlyIpv6, planInputIpv6, planLastIpv6, planOutputIpv6, planRefuseIpv6 } from './ipv6-rules.ts';
+import { baseRules } from './lockdown.ts';
 
 /**
  * Before anything else: frames and packets that nobody sends honestly. Every packet pays for these rules, those of
  * OpenVPN too, so a rule begins with what most packets do not match.
  */
-export function planEarly({ config, facts, policy }: Context): readonly Rule[] {
+export function planEarly(context: Context): readonly Rule[] {
+  const { config, facts, policy } = context;
   const lan: Match = { kind: 'in', names: [facts.lan.name] };
   const uplink: Match = { kind: 'in', names: [facts.uplink.name] };
   const lanSubnet = renderSubnet(config.gateway);
   return [
-    {
-      id: 'early-ipv6',
-      why: 'IPv6 does not go through the tunnel, so it goes nowhere.',
-      when: [
-        { kind: 'family', family: 'ipv6' },
-        { kind: 'not-in', name: loopback },
-      ],
-      verdict: { kind: 'drop' },
-    },
+    ...planEarlyIpv6(context),
     {
       id: 'early-lan-frames',
       why: 'Only frames for this router: no broadcast, no multicast, nothing overheard.',
@@ -47,7 +43,7 @@ export function planEarly({ config, facts, policy }: Context): readonly Rule[] {
     {
       id: 'early-uplink-weak-host',
       why: 'The uplink may address only its own interface, not the tunnel or a client (CVE-2019-14899).',
-      when: [uplink, { kind: 'destination', addresses: [facts.uplink.cidr.address], negate: true }],
+      when: [uplink, ...otherThan('destination', facts.uplink.ipv4)],
       verdict: { kind: 'drop' },
     },
     ...tunNamesOf(facts).map((name, index): Rule => {
@@ -64,10 +60,22 @@ export function planEarly({ config, facts, policy }: Context): readonly Rule[] {
   ];
 }
 
+/** Any IPv4 address but the uplink's own. */
+function otherThan(side: 'source' | 'destination', own: RouterFacts['uplink']['ipv4']): readonly Match[] {
+  if (own === undefined) return [{ kind: 'family', family: 'ipv4' }];
+  const { address } = own.cidr;
+  return side === 'source'
+    ? [{ kind: 'source', subnet: address, negate: true }]
+    : [{ kind: 'destination', addresses: [address], negate: true }];
+}
+
 /** While there is no tunnel, clients are told at once. */
-export function planRefuse({ config, facts, policy }: Context): readonly Rule[] {
-  if (policy.kind === 'forward' || !facts.canRejectBeforeRouting) return [];
+export function planRefuse(context: Context): readonly Rule[] {
+  const { config, facts, policy } = context;
+  if (!facts.canRejectBeforeRouting) return [];
+  if (policy.kind === 'forward') return planRefuseIpv6(context);
   return [
+    ...planRefuseIpv6(context),
     {
       id: 'refuse-tcp',
       why: 'A client learns at once that there is no tunnel; ICMP errors alone are limited to one a second.',
@@ -142,6 +150,7 @@ export function planInput(context: Context): readonly Rule[] {
     });
   }
   rules.push(
+    ...planInputIpv6(context),
     {
       id: 'in-ping',
       why: 'Clients may ping their gateway.',
@@ -189,17 +198,14 @@ export function planOutput(context: Context): readonly Rule[] {
   }
   for (const part of partsOf(policy)) {
     if (part.kind !== 'resolve') continue;
-    const servers = part.scope.kind === 'servers' ? part.scope.servers : [];
-    rules.push({
-      id: 'out-resolver',
-      why: "The look-up of the VPN server's name; on Docker ≤ 27 it is Docker's own socket in this namespace.",
-      when: [
-        uplink,
-        ...(isNonEmpty(servers) ? [{ kind: 'destination', addresses: servers } as const] : []),
-        dnsTraffic('destination'),
-      ],
-      verdict: { kind: 'accept' },
-    });
+    for (const servers of resolverMatches(part.scope)) {
+      rules.push({
+        id: 'out-resolver',
+        why: "The look-up of the VPN server's name; on Docker ≤ 27 it is Docker's own socket in this namespace.",
+        when: [uplink, ...servers, dnsTraffic('destination')],
+        verdict: { kind: 'accept' },
+      });
+    }
   }
   for (const [index, { name, address }] of linksOf(policy).entries()) {
     rules.push({
@@ -221,6 +227,7 @@ export function planOutput(context: Context): readonly Rule[] {
     });
   }
   rules.push(
+    ...planOutputIpv6(context),
     {
       id: 'out-lan-errors',
       why: 'Unreachable messages to clients; their connection is not tracked yet, so no state matches them.',
@@ -237,16 +244,22 @@ export function planOutput(context: Context): readonly Rule[] {
   return rules;
 }
 
+/** A rule takes addresses of one family. Where the servers are not known, one without addresses takes any. */
+function resolverMatches(scope: ResolverScope): readonly (readonly Match[])[] {
+  if (scope.kind === 'any') return [[]];
+  const families = [scope.servers.filter(isIpv4), scope.servers.filter(isIpv6)];
+  return families.flatMap((addresses) => (isNonEmpty<Ip>(addresses) ? [[{ kind: 'destination', addresses }]] : []));
+}
+
 /** The last look at every packet, in its final form. */
-export function planLast({ config, facts }: Context): readonly Rule[] {
+export function planLast(context: Context): readonly Rule[] {
+  const { config, facts } = context;
   const rules: readonly Rule[] = [
+    ...planLastIpv6(context),
     {
       id: 'last-uplink',
       why: "A packet leaves on the uplink with the uplink's own address, or not at all.",
-      when: [
-        { kind: 'out', names: [facts.uplink.name] },
-        { kind: 'source', subnet: facts.uplink.cidr.address, negate: true },
-      ],
+      when: [{ kind: 'out', names: [facts.uplink.name] }, ...otherThan('source', facts.uplink.ipv4)],
       verdict: { kind: 'drop' },
     },
     {

@@ -1,26 +1,35 @@
+import type { RouterConfig } from '../config/router-config.ts';
 import { type Fault, faulty, ok, type Parsed } from '../errors.ts';
 import {
   contains,
+  firstHostOf,
   type IfName,
   type Ipv4,
   type Ipv4Cidr,
+  type Ipv6,
+  type Ipv6Cidr,
   networkOf,
   overlaps,
   parseIfName,
   parseIpv4,
   parseIpv4Cidr,
+  parseIpv6,
+  parseIpv6Cidr,
   renderCidr,
   renderSubnet,
   toNumber,
 } from '../net/address.ts';
+import type { UplinkIpv6 } from './facts.ts';
 
 /** What the kernel says of one interface; loopback and tunnel devices are left out. */
 export interface SeenInterface {
   readonly name: string;
   readonly ipv4: readonly string[];
+  /** Global addresses only. */
+  readonly ipv6?: readonly string[];
 }
 
-/** A default route of the main table. */
+/** A default route of the main table, of either family. */
 export interface SeenDefault {
   readonly device: string;
   readonly gateway: string;
@@ -29,14 +38,15 @@ export interface SeenDefault {
 /** The two networks of the router, found by subnet. */
 export interface RouterInterfaces {
   readonly lan: { readonly name: IfName };
-  readonly uplink: { readonly name: IfName; readonly cidr: Ipv4Cidr };
-  /** Next hops to be tried, the likeliest first; the first that answers is used. */
-  readonly gateways: readonly [Ipv4, ...Ipv4[]];
+  readonly uplink: { readonly name: IfName; readonly cidr?: Ipv4Cidr; readonly ipv6?: UplinkIpv6 };
+  /** Next hops to be tried, the likeliest first; the first that answers is used. None where the uplink has IPv6 alone. */
+  readonly gateways: readonly Ipv4[];
 }
 
 interface Candidate {
   readonly name: IfName;
   readonly cidrs: readonly Ipv4Cidr[];
+  readonly ipv6Cidrs: readonly Ipv6Cidr[];
 }
 
 /**
@@ -46,19 +56,26 @@ interface Candidate {
  */
 export function findInterfaces({
   gateway,
+  ipv6,
   uplinkGateway,
+  uplinkGateway6,
   interfaces,
   defaults,
 }: {
   readonly gateway: Ipv4Cidr;
+  readonly ipv6?: RouterConfig['ipv6'];
   readonly uplinkGateway?: Ipv4 | undefined;
+  readonly uplinkGateway6?: Ipv6 | undefined;
   readonly interfaces: readonly SeenInterface[];
   readonly defaults: readonly SeenDefault[];
 }): Parsed<RouterInterfaces> {
   const candidates = interfaces.flatMap(parseCandidate);
   const isLan = ({ cidrs }: Candidate) => cidrs.some(({ address }) => contains(gateway, address));
   const [lan, ...otherLans] = candidates.filter(isLan);
-  const seen = candidates.map(({ name, cidrs }) => `${name} ${cidrs.map(renderCidr).join(' ')}`).join(', ') || 'none';
+  const seen =
+    candidates
+      .map(({ name, cidrs, ipv6Cidrs }) => `${name} ${[...cidrs, ...ipv6Cidrs].map(renderCidr).join(' ')}`)
+      .join(', ') || 'none';
   if (lan === undefined) {
     return faulty({
       name: 'IP_ADDR',
@@ -84,10 +101,32 @@ export function findInterfaces({
       hint: `use a free address of ${renderSubnet(lanCidr)}, with its prefix length`,
     });
   }
+  const lanIpv6 = lan.ipv6Cidrs.find((own) => ipv6 !== undefined && contains(ipv6.gateway, own.address));
+  if (ipv6 !== undefined && lanIpv6?.prefixBits !== ipv6.gateway.prefixBits) {
+    return faulty({
+      name: 'IP6_ADDR',
+      value: renderCidr(ipv6.gateway),
+      problem: `the isolated network has no subnet ${renderSubnet(ipv6.gateway)} (interfaces: ${seen})`,
+      hint: 'make the network with --ipv6 and that subnet, or set IP6_ADDR to a free address of its own',
+    });
+  }
   const uplinks = candidates.filter((candidate) => candidate !== lan);
   const uplink = chooseUplink({ uplinks, uplinkGateway, defaults, seen });
   if (uplink.kind === 'faults') return uplink;
-  const { name, cidrs } = uplink.value;
+  const { name, cidrs, ipv6Cidrs } = uplink.value;
+  const uplinkIpv6 = findIpv6({ name, ipv6Cidrs, uplinkGateway6, defaults });
+  if (ipv6Cidrs.some((own) => ipv6 !== undefined && overlaps(own, ipv6.gateway))) {
+    return faulty({
+      name: 'IP6_ADDR',
+      value: ipv6 === undefined ? '' : renderCidr(ipv6.gateway),
+      problem: `the isolated network and the uplink ${name} share addresses (interfaces: ${seen})`,
+      hint: 'give one of the two networks another subnet',
+    });
+  }
+  const over6 = uplinkIpv6 === undefined ? {} : { ipv6: uplinkIpv6 };
+  if (cidrs.length === 0 && uplinkIpv6 !== undefined) {
+    return ok({ lan: { name: lan.name }, uplink: { name, ...over6 }, gateways: [] });
+  }
   const known = uplinkGateway ?? knownGateway({ name, defaults });
   const cidr = cidrs.find((one) => known !== undefined && contains(one, known)) ?? cidrs[0];
   if (cidr === undefined) return faulty(noUplink(seen));
@@ -112,7 +151,28 @@ export function findInterfaces({
       hint: 'set UPLINK_GATEWAY to the gateway address of the uplink network, which has to lie in its subnet',
     });
   }
-  return ok({ lan: { name: lan.name }, uplink: { name, cidr }, gateways: [first, ...rest] });
+  return ok({ lan: { name: lan.name }, uplink: { name, cidr, ...over6 }, gateways: [first, ...rest] });
+}
+
+/**
+ * The uplink's IPv6, where it has any. Its next hop is the one that Docker or a router advertisement gave; else the
+ * network's first address, which is Docker's rule. It is not asked, because the locks keep its answer out.
+ */
+function findIpv6({
+  name,
+  ipv6Cidrs,
+  uplinkGateway6,
+  defaults,
+}: Pick<Candidate, 'name' | 'ipv6Cidrs'> & {
+  readonly uplinkGateway6?: Ipv6 | undefined;
+  readonly defaults: readonly SeenDefault[];
+}): UplinkIpv6 | undefined {
+  const [first, ...others] = ipv6Cidrs;
+  if (first === undefined) return undefined;
+  const known = defaults.flatMap(({ device, gateway }) => (device === name ? (parseIpv6(gateway) ?? []) : []))[0];
+  const gateway = uplinkGateway6 ?? known ?? firstHostOf(first);
+  const isOwn = ipv6Cidrs.some(({ address }) => address === gateway);
+  return isOwn ? undefined : { cidrs: [first, ...others], gateway };
 }
 
 function chooseUplink({
@@ -136,7 +196,9 @@ function chooseUplink({
       hint: 'set it to the gateway of the uplink network, or leave it out',
     });
   }
-  const [only, ...others] = uplinks;
+  // One with IPv6 alone counts only where there is no other.
+  const overIpv4 = uplinks.filter(({ cidrs }) => cidrs.length > 0);
+  const [only, ...others] = overIpv4.length > 0 ? overIpv4 : uplinks;
   if (only === undefined) return faulty(noUplink(seen));
   if (others.length === 0) return ok(only);
   const [withDefault, ...ambiguous] = uplinks.filter(({ name }) => defaults.some(({ device }) => device === name));
@@ -157,8 +219,7 @@ function noUplink(seen: string): Fault {
 }
 
 function knownGateway({ name, defaults }: { name: IfName; defaults: readonly SeenDefault[] }): Ipv4 | undefined {
-  const route = defaults.find(({ device }) => device === name);
-  return route === undefined ? undefined : parseIpv4(route.gateway);
+  return defaults.flatMap(({ device, gateway }) => (device === name ? (parseIpv4(gateway) ?? []) : []))[0];
 }
 
 /** Docker gives a network's first address to its gateway unless told otherwise; some set-ups use the last one. */
@@ -169,10 +230,12 @@ function likelyGateways(cidr: Ipv4Cidr): readonly Ipv4[] {
   return [toAddress(network + 1), toAddress(last)];
 }
 
-function parseCandidate({ name, ipv4 }: SeenInterface): readonly Candidate[] {
+function parseCandidate({ name, ipv4, ipv6 = [] }: SeenInterface): readonly Candidate[] {
   const parsedName = parseIfName(name);
   const cidrs = ipv4.flatMap((text) => parseIpv4Cidr(text) ?? []);
-  return parsedName === undefined || cidrs.length === 0 ? [] : [{ name: parsedName, cidrs }];
+  const ipv6Cidrs = ipv6.flatMap((text) => parseIpv6Cidr(text) ?? []);
+  const isBare = cidrs.length === 0 && ipv6Cidrs.length === 0;
+  return parsedName === undefined || isBare ? [] : [{ name: parsedName, cidrs, ipv6Cidrs }];
 }
 
 function toAddress(value: number): Ipv4 {

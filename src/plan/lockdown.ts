@@ -8,8 +8,15 @@ export const natTable = 'underbridge_nat';
 export const egressTable = 'underbridge_egress';
 export const arpTable = 'underbridge_arp';
 
-/** Routing tables of ours: the router's own packets, packets from clients, packets from the tunnel. */
-export const tableIds = { own: 7100, clients: 7101, tunnel: 7102, probes: 7103, standbyProbes: 7104 } as const;
+/** Routing tables of ours: the router's own packets, packets from clients, packets from the tunnel, probes, OpenVPN's. */
+export const tableIds = {
+  own: 7100,
+  clients: 7101,
+  tunnel: 7102,
+  probes: 7103,
+  standbyProbes: 7104,
+  openvpn: 7105,
+} as const;
 
 export const loopback = 'lo' as IfName;
 
@@ -75,9 +82,18 @@ export function planBootRules(): readonly RoutingRule[] {
   ];
 }
 
-/** The same for IPv6, which only the router's own packets over loopback may use. */
-export function planIpv6Rules(): readonly RoutingRule[] {
-  return planBootRules().filter(({ to }) => to.kind === 'unreachable');
+/**
+ * The same for IPv6. It has no reverse path check, so an answer of the kernel's to a forged source could leave where the
+ * VPN server is: OpenVPN's user alone has a way there.
+ */
+export function planIpv6BootRules(openvpnUid: number): readonly RoutingRule[] {
+  const openvpn: RoutingRule = {
+    preference: 115,
+    from: { kind: 'user', uid: openvpnUid },
+    to: { kind: 'table', table: tableIds.openvpn },
+    why: 'OpenVPN to a server that has an IPv6 address.',
+  };
+  return [...planBootRules(), openvpn].sort((one, other) => one.preference - other.preference);
 }
 
 export const baseRules = { acceptLoopbackIn, acceptLoopbackOut } as const;

@@ -1,4 +1,4 @@
-import type { IfName, Ipv4 } from '../net/address.ts';
+import type { IfName, Ip, Ipv4, Ipv6 } from '../net/address.ts';
 import type { Ruleset } from '../ruleset/model.ts';
 import type { Firewall } from './facts.ts';
 
@@ -8,6 +8,8 @@ export interface Plan {
   /** What loads the ruleset. */
   readonly firewall: Firewall;
   readonly rules: readonly RoutingRule[];
+  /** The same for IPv6, which has a list of its own in the kernel; routes of both families share theirs. */
+  readonly ipv6Rules: readonly RoutingRule[];
   /** Every route of every table that is ours. */
   readonly routes: readonly Route[];
   readonly tun: PlannedTun;
@@ -19,7 +21,7 @@ export interface Plan {
 export interface PlannedTun {
   readonly name: IfName;
   /** Absent: the interface has no address and carries nothing. */
-  readonly link?: { readonly address: Ipv4; readonly mtuBytes: number };
+  readonly link?: { readonly address: Ipv4; readonly mtuBytes: number; readonly ipv6?: { readonly address: Ipv6 } };
 }
 
 /** A policy routing rule; lower preferences are asked first, and the kernel's own `local` is 0. */
@@ -34,6 +36,8 @@ export interface RoutingRule {
       }
     /** An address of the router's own. */
     | { readonly kind: 'source'; readonly address: Ipv4 }
+    /** Whatever sockets of this user send. */
+    | { readonly kind: 'user'; readonly uid: number }
     | { readonly kind: 'forwarded' | 'any' };
   /** A `blackhole` says nothing to the sender; `unreachable` does. */
   readonly to: { readonly kind: 'table'; readonly table: number } | { readonly kind: 'unreachable' | 'blackhole' };
@@ -42,10 +46,10 @@ export interface RoutingRule {
 
 export interface Route {
   readonly table: number;
-  /** `default`, an address or a subnet, as `ip route` prints it. */
+  /** `default` (of IPv6: `::/0`), an address or a subnet, as `ip route` prints it. */
   readonly destination: string;
   readonly via:
-    | { readonly kind: 'device'; readonly name: IfName; readonly gateway?: Ipv4 }
+    | { readonly kind: 'device'; readonly name: IfName; readonly gateway?: Ip }
     | { readonly kind: 'unreachable' };
   readonly why: string;
 }

@@ -1,32 +1,35 @@
 import { type IfName, renderSubnet } from '../net/address.ts';
 import type { Ruleset, Table } from '../ruleset/model.ts';
-import type { Policy } from '../tunnel/policy.ts';
 import { planExcess } from './connection-limit.ts';
-import { type Context, linksOf } from './context.ts';
+import { type Context, ipv6Of, linksOf } from './context.ts';
 import { countRefusals } from './counting.ts';
 import { planForwardChains, planNat } from './forwarding-rules.ts';
 import { planArp, planEgress } from './frame-rules.ts';
 import { planEarly, planInput, planLast, planOutput, planRefuse } from './host-rules.ts';
 import { closed, filterTable } from './lockdown.ts';
 import type { Plan, PlannedTun } from './plan.ts';
-import { planRoutes, planRoutingRules } from './routes.ts';
+import { planIpv6RoutingRules, planRoutes, planRoutingRules } from './routes.ts';
 
 /** Computes all rules, routes and addresses that `policy` asks for. Pure: the same input gives the same plan. */
 export function planRouter(context: Context): Plan {
-  const { facts, policy } = context;
+  const { facts } = context;
   return {
     ruleset: planRuleset(context),
     firewall: facts.firewall,
     rules: planRoutingRules(context),
+    ipv6Rules: planIpv6RoutingRules(context),
     routes: planRoutes(context),
-    tun: planTun(facts.tunName, policy),
-    ...(facts.standbyTunName === undefined ? {} : { standbyTun: planTun(facts.standbyTunName, policy) }),
+    tun: planTun(facts.tunName, context),
+    ...(facts.standbyTunName === undefined ? {} : { standbyTun: planTun(facts.standbyTunName, context) }),
   };
 }
 
-function planTun(name: IfName, policy: Policy): PlannedTun {
+function planTun(name: IfName, { config, policy }: Context): PlannedTun {
   const link = linksOf(policy).find((candidate) => candidate.name === name);
-  return link === undefined ? { name } : { name, link };
+  if (link === undefined) return { name };
+  const { address, mtuBytes } = link;
+  const ipv6 = ipv6Of(config, link);
+  return { name, link: { address, mtuBytes, ...(ipv6 === undefined ? {} : { ipv6: { address: ipv6.address } }) } };
 }
 
 function planRuleset(context: Context): Ruleset {
@@ -38,7 +41,7 @@ function planRuleset(context: Context): Ruleset {
   return {
     tables: [
       isCounting ? countRefusals(filter, clients) : filter,
-      planNat(context),
+      ...planNat(context),
       ...(facts.extras.includes('egress-hook') ? [planEgress(context)] : []),
       ...(facts.extras.includes('arp-table') ? [planArp(context)] : []),
     ],

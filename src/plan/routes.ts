@@ -1,6 +1,16 @@
-import { contains, renderSubnet } from '../net/address.ts';
-import { type Context, endpointsOf, isLoopback, linksOf, partsOf, probeAddresses } from './context.ts';
-import { planBootRules, tableIds } from './lockdown.ts';
+import { contains, isIpv4, isIpv6, renderSubnet } from '../net/address.ts';
+import {
+  type Context,
+  endpointsOf,
+  ipv6Of,
+  isLoopback,
+  linksOf,
+  partsOf,
+  probeAddresses,
+  tunNamesOf,
+  uplinkIpv6InUse,
+} from './context.ts';
+import { planBootRules, planIpv6BootRules, tableIds } from './lockdown.ts';
 import type { Route, RoutingRule } from './plan.ts';
 
 /** Which table a packet may ask; the same in every state. */
@@ -27,6 +37,34 @@ export function planRoutingRules(context: Context): readonly RoutingRule[] {
       why: "A forged source gets no error: one for the VPN server's address would leave on the uplink and quote the packet.",
     },
     ...planBootRules(),
+  ];
+}
+
+/** The same for IPv6; without `IPV6: tunnel` only the router's own packets go anywhere. */
+export function planIpv6RoutingRules({ config, facts }: Context): readonly RoutingRule[] {
+  const always = planIpv6BootRules(facts.openvpnUid);
+  if (config.ipv6 === undefined) return always;
+  const fromLan = { kind: 'interface', name: facts.lan.name } as const;
+  return [
+    {
+      preference: 100,
+      from: { ...fromLan, source: renderSubnet(config.ipv6.gateway) },
+      to: { kind: 'table', table: tableIds.clients },
+      why: 'Packets from clients can meet only the tunnel.',
+    },
+    ...tunNamesOf(facts).map((name, index) => ({
+      preference: 101 + index,
+      from: { kind: 'interface', name } as const,
+      to: { kind: 'table', table: tableIds.tunnel } as const,
+      why: 'Packets from a tunnel can meet only the isolated network.',
+    })),
+    {
+      preference: 105,
+      from: fromLan,
+      to: { kind: 'blackhole' },
+      why: 'A forged source gets no error, which would leave where that source is.',
+    },
+    ...always,
   ];
 }
 
@@ -57,7 +95,7 @@ export function planRoutes(context: Context): readonly Route[] {
   const lanSubnet = renderSubnet(config.gateway);
   const lan = { kind: 'device', name: facts.lan.name } as const;
   const uplink = { kind: 'device', name: facts.uplink.name } as const;
-  const { own, clients, tunnel } = tableIds;
+  const { own, clients, tunnel, openvpn } = tableIds;
   const closedRoute = (table: number): Route => ({
     table,
     destination: 'default',
@@ -66,42 +104,41 @@ export function planRoutes(context: Context): readonly Route[] {
   });
   const routes: Route[] = [
     { table: own, destination: lanSubnet, via: lan, why: 'Answers to clients.' },
-    {
-      table: own,
-      destination: facts.uplink.gateway,
-      via: uplink,
-      why: 'Under rp_filter the kernel answers the ARP requests only of hosts that it has a route to.',
-    },
+    ...planUplinkGateway(context),
     ...planNeighbours(context),
     closedRoute(clients),
     closedRoute(tunnel),
+    ...planIpv6Routes(context),
   ];
   // A server that is the gateway has its route already.
-  for (const endpoint of endpointsOf(policy)) {
-    if (endpoint.address === facts.uplink.gateway) continue;
-    if (routes.some(({ destination }) => destination === endpoint.address)) continue;
-    const onLink = contains(facts.uplink.cidr, endpoint.address);
+  for (const { address } of endpointsOf(policy)) {
+    if (routes.some(({ destination }) => destination === address)) continue;
+    const { ipv4, ipv6 } = facts.uplink;
+    const gateway = isIpv6(address) ? ipv6?.gateway : ipv4?.gateway;
+    // Without that family, which an uplink may lose, there is no way; the attempt fails.
+    if (gateway === undefined) continue;
+    const subnets = isIpv6(address) ? (ipv6?.cidrs ?? []) : [ipv4?.cidr].filter((cidr) => cidr !== undefined);
+    const onLink = gateway === address || subnets.some((subnet) => contains(subnet, address));
     routes.push({
-      table: own,
-      destination: endpoint.address,
-      via: onLink ? uplink : { ...uplink, gateway: facts.uplink.gateway },
+      table: isIpv6(address) ? openvpn : own,
+      destination: address,
+      via: onLink ? uplink : { ...uplink, gateway },
       why: 'OpenVPN to the server of this attempt.',
     });
   }
   if (partsOf(policy).some(({ kind }) => kind === 'resolve') && policy.kind !== 'forward') {
-    routes.push({
-      table: own,
-      destination: 'default',
-      via: { ...uplink, gateway: facts.uplink.gateway },
-      why: "The look-up of the VPN server's name; the firewall lets out nothing else.",
-    });
+    const why = "The look-up of the VPN server's name; the firewall lets out nothing else.";
+    const ipv4 = facts.uplink.ipv4?.gateway;
+    const ipv6 = uplinkIpv6InUse(context)?.gateway;
+    if (ipv4 !== undefined) routes.push({ table: own, destination: 'default', via: { ...uplink, gateway: ipv4 }, why });
+    if (ipv6 !== undefined) routes.push({ table: own, destination: '::/0', via: { ...uplink, gateway: ipv6 }, why });
   }
   if (policy.kind === 'forward') {
     const { tun: link, endpoint: server } = policy;
     const tun = { kind: 'device', name: policy.tun.name } as const;
     const servers = new Set(endpointsOf(policy).map(({ address }) => address));
     routes.push(
-      ...[...servers].map((destination) => ({
+      ...[...servers].filter(isIpv4).map((destination) => ({
         table: own,
         destination,
         via: { kind: 'unreachable' } as const,
@@ -137,19 +174,62 @@ export function planRoutes(context: Context): readonly Route[] {
   return routes;
 }
 
+function planUplinkGateway({ facts: { uplink } }: Context): readonly Route[] {
+  if (uplink.ipv4 === undefined) return [];
+  return [
+    {
+      table: tableIds.own,
+      destination: uplink.ipv4.gateway,
+      via: { kind: 'device', name: uplink.name },
+      why: 'Under rp_filter the kernel answers the ARP requests only of hosts that it has a route to.',
+    },
+  ];
+}
+
+/** The same ways for clients' IPv6. The router's own packets take none of them but the answers to clients. */
+function planIpv6Routes({ config, facts, policy }: Context): readonly Route[] {
+  if (config.ipv6 === undefined) return [];
+  const subnet = renderSubnet(config.ipv6.gateway);
+  const lan = { kind: 'device', name: facts.lan.name } as const;
+  const { own, clients, tunnel } = tableIds;
+  const carrying = policy.kind === 'forward' && ipv6Of(config, policy.tun) !== undefined ? policy.tun.name : undefined;
+  return [
+    { table: own, destination: subnet, via: lan, why: 'Answers to clients.' },
+    ...[clients, tunnel].map((table) => ({
+      table,
+      destination: '::/0',
+      via: { kind: 'unreachable' } as const,
+      why: 'Stays when the device and its routes vanish.',
+    })),
+    ...(carrying === undefined
+      ? []
+      : [
+          {
+            table: clients,
+            destination: '::/0',
+            via: { kind: 'device', name: carrying } as const,
+            why: 'Clients through the tunnel.',
+          },
+          { table: tunnel, destination: subnet, via: lan, why: 'Answers and forwarded ports to clients.' },
+        ]),
+  ];
+}
+
 /**
  * The uplink's subnet, only where something talks to it: a network beyond the tunnel may have the same one, and then
  * the reverse path check would drop its packets.
  */
 function planNeighbours({ config, facts, policy }: Context): readonly Route[] {
   const isResolving = partsOf(policy).some(({ kind }) => kind === 'resolve');
-  if (!isResolving && isLoopback(config.healthAddress.host)) return [];
-  return [
-    {
-      table: tableIds.own,
-      destination: renderSubnet(facts.uplink.cidr),
-      via: { kind: 'device', name: facts.uplink.name },
-      why: "A resolver in the uplink's network, and whoever asks the health endpoint from there.",
-    },
+  const { name, ipv4, ipv6 } = facts.uplink;
+  const cidrs = [
+    ...(ipv4 !== undefined && (isResolving || !isLoopback(config.healthAddress.host)) ? [ipv4.cidr] : []),
+    ...(isResolving && uplinkIpv6InUse({ facts, policy }) !== undefined ? (ipv6?.cidrs ?? []) : []),
   ];
+  return [...new Set(cidrs.map(renderSubnet))].map((destination) => ({
+    table: tableIds.own,
+    destination,
+    via: { kind: 'device', name },
+    why: "A resolver in the uplink's network, and whoever asks the health endpoint from there.",
+  }));
 }

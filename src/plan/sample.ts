@@ -1,8 +1,10 @@
-import { type IfName, type Ipv4, type Port, parseIpv4 } from '../net/address.ts';
+import { type IfName, type Ipv4, type Ipv6, type Port, parseIpv4, parseIpv6 } from '../net/address.ts';
 import type { Endpoint, TunnelLink } from '../tunnel/policy.ts';
 import { extras, type RouterFacts } from './facts.ts';
 
 const documentation = (last: number) => parseIpv4(`198.51.100.${last}`) as Ipv4;
+
+const documentation6 = (last: number) => parseIpv6(`2001:db8::${last}`) as Ipv6;
 
 /** Stands for a server that is not known yet (RFC 5737), to check or show a plan before anything is dialed. */
 export const sampleEndpoint: Endpoint = {
@@ -15,7 +17,13 @@ export const sampleEndpoint: Endpoint = {
 
 /** Stands for a tunnel that is not there yet. */
 export function sampleTunnel(name: IfName): TunnelLink {
-  return { name, address: documentation(2), mtuBytes: 1500, pushedDns: [documentation(3)] };
+  return {
+    name,
+    address: documentation(2),
+    mtuBytes: 1500,
+    pushedDns: [documentation(3)],
+    ipv6: { address: documentation6(2), pushedDns: [documentation6(3)] },
+  };
 }
 
 /** Stands for a machine that was not looked at yet, with all that a kernel may offer. */
@@ -25,8 +33,7 @@ export function sampleFacts(known: Pick<RouterFacts, 'tunName' | 'openvpnUid' | 
     lan: { name: 'lan0' as IfName },
     uplink: {
       name: 'uplink0' as IfName,
-      cidr: { address: documentation(4), prefixBits: 24 },
-      gateway: documentation(5),
+      ipv4: { cidr: { address: documentation(4), prefixBits: 24 }, gateway: documentation(5) },
     },
     extras: known.firewall === 'nft' ? extras : [],
     canRejectBeforeRouting: true,

@@ -1,21 +1,31 @@
 import type { PortForward, Transport } from '../config/router-config.ts';
-import { renderSubnet } from '../net/address.ts';
+import type { IfName } from '../net/address.ts';
 import { isNonEmpty, type OneOrMore } from '../one-or-more.ts';
 import type { Match, PortSpan, Rule } from '../ruleset/model.ts';
-import type { TunnelLink } from '../tunnel/policy.ts';
 import type { PlanConfig } from './context.ts';
 
 /**
  * Masquerade that leaves forwarded ports to their owners. A client that could have the source port 4666 beyond the
  * tunnel would get what its peer sends to a forwarded port 4666, in place of its owner (CVE-2021-3773).
  */
-export function planMasquerade(config: Pick<PlanConfig, 'gateway' | 'forwards'>, tun: TunnelLink): readonly Rule[] {
-  const out: Match = { kind: 'out', names: [tun.name] };
-  const clients: Match = { kind: 'source', subnet: renderSubnet(config.gateway) };
+export function planMasquerade({
+  forwards,
+  subnet,
+  tunName,
+  suffix,
+}: Pick<PlanConfig, 'forwards'> & {
+  /** The isolated network's, of the family that the forwards are of. */
+  readonly subnet: string;
+  readonly tunName: IfName;
+  /** Of the rules' names. */
+  readonly suffix: string;
+}): readonly Rule[] {
+  const out: Match = { kind: 'out', names: [tunName] };
+  const clients: Match = { kind: 'source', subnet };
   return [
-    ...ownPortsOf(config.forwards).map(
+    ...ownPortsOf(forwards).map(
       ({ target, transports, spans }, index): Rule => ({
-        id: `nat-own-ports-${index + 1}`,
+        id: `nat-own-ports${suffix}-${index + 1}`,
         why: 'A container keeps the ports that are forwarded to it as its source ports, too.',
         when: [
           out,
@@ -26,13 +36,13 @@ export function planMasquerade(config: Pick<PlanConfig, 'gateway' | 'forwards'>,
       }),
     ),
     {
-      id: 'nat-masquerade-ports',
+      id: `nat-masquerade-ports${suffix}`,
       why: "Clients appear as the tunnel's address, by ports that are nobody's (CVE-2021-3773).",
       when: [out, clients, { kind: 'transport', transports: ['tcp', 'udp'] }],
-      verdict: { kind: 'masquerade', ports: freePorts(config.forwards) },
+      verdict: { kind: 'masquerade', ports: freePorts(forwards) },
     },
     {
-      id: 'nat-masquerade',
+      id: `nat-masquerade${suffix}`,
       why: "Clients appear as the tunnel's address, also in a ping.",
       when: [out, clients],
       verdict: { kind: 'masquerade' },

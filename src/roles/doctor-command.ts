@@ -10,13 +10,13 @@ import { configFolder, readProfiles } from '../system/files.ts';
 import { observeForwarding } from '../system/forwarding.ts';
 import { changeNetwork } from '../system/iproute.ts';
 import { findMissing } from '../system/prerequisites.ts';
+import { remoteFaults } from './reach-faults.ts';
 import {
   type CheckedRules,
   checkRules,
   noSecondProfile,
   observeDefaults,
   observeInterfaces,
-  remoteFaults,
   withSecrets,
 } from './router-setup.ts';
 
@@ -66,6 +66,11 @@ async function observeContainer(env: Environment): Promise<ContainerWorld> {
   // Without it the kernel refuses to answer, which says nothing about what it could do.
   const kernel = missing.some(({ value }) => value === 'NET_ADMIN') ? undefined : await observeKernel();
   const uplink = interfaces?.kind === 'ok' ? interfaces.value.uplink : undefined;
+  // What is not known is not held against a profile.
+  const families = {
+    ipv4: uplink === undefined || uplink.cidr !== undefined,
+    ipv6: uplink === undefined || uplink.ipv6 !== undefined,
+  };
   return {
     faults: {
       settings: [...(parsed.kind === 'faults' ? parsed.faults : []), ...(lacksSecond ? [noSecondProfile] : [])],
@@ -73,7 +78,7 @@ async function observeContainer(env: Environment): Promise<ContainerWorld> {
         profiles.kind === 'faults'
           ? profiles.faults
           : gateway.kind === 'ok'
-            ? profiles.value.flatMap((profile) => remoteFaults(profile, { gateway: gateway.value }))
+            ? profiles.value.flatMap((profile) => remoteFaults(profile, { gateway: gateway.value }, families))
             : [],
       credentials: secrets?.kind === 'faults' ? secrets.faults : [],
       networks: interfaces?.kind === 'faults' ? interfaces.faults : [],

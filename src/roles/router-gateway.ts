@@ -5,8 +5,16 @@ import { tunNamesOf } from '../plan/context.ts';
 import type { RouterFacts } from '../plan/facts.ts';
 import { applyForwarding, type DeviceForwarding, findForwardingDrift } from '../system/forwarding.ts';
 import type { ObservedNetwork } from '../system/iproute.ts';
+import { forwardIpv6, forwardsIpv6 } from '../system/ipv6.ts';
 import type { Log } from '../system/log.ts';
-import { claimAddress, makeHardwareAddress, observeNeighbour, solicit, takeRival } from '../system/neighbour.ts';
+import {
+  claimAddress,
+  isAloneWith,
+  makeHardwareAddress,
+  observeNeighbour,
+  solicit,
+  takeRival,
+} from '../system/neighbour.ts';
 import { hasDevice, holdsAddress, type RouterSetup } from './router-setup.ts';
 
 /** Time for an answer: on a bridge of one machine it comes within a millisecond. */
@@ -38,20 +46,35 @@ interface Claim extends Pick<RouterSetup, 'config' | 'facts'> {
  */
 export async function claimGateway({ config, facts, log }: Claim): Promise<void> {
   applyForwarding(wantedForwarding(facts));
+  if (config.ipv6 !== undefined) forwardIpv6();
   const device = facts.lan.name;
-  await claimAddress({ device, cidr: config.gateway });
+  await claimAddress({ device, cidr: config.gateway, ipv6: config.ipv6?.gateway });
   log.info('gateway address claimed', { address: renderCidr(config.gateway), interface: device });
+}
+
+/**
+ * Waits until the kernel lets the gateway address of IPv6 be used, a second or two after the claim.
+ * @throws UnderbridgeError UB_ADDRESS_TAKEN
+ */
+export async function confirmIpv6Gateway({ config: { ipv6 }, facts, log }: Claim): Promise<void> {
+  if (ipv6 === undefined) return;
+  const at = { device: facts.lan.name, cidr: ipv6.gateway };
+  if (!(await isAloneWith(at))) throw ipv6AddressTaken(renderCidr(ipv6.gateway));
+  log.info('IPv6 gateway address claimed', { address: renderCidr(ipv6.gateway), interface: at.device });
 }
 
 /** What clients need of a router that serves them and is otherwise than it should be, one text each. */
 export function findGatewayDrift({
-  config: { gateway },
+  config: { gateway, ipv6 },
   facts,
   network,
 }: Pick<Claim, 'config' | 'facts'> & { readonly network: ObservedNetwork }): readonly string[] {
-  const isLost = hasDevice(network, facts.lan.name) && !holdsAddress(network, gateway);
+  const lost = hasDevice(network, facts.lan.name)
+    ? [gateway, ...(ipv6 === undefined ? [] : [ipv6.gateway])].filter((cidr) => !holdsAddress(network, cidr))
+    : [];
   return [
-    ...(isLost ? [`${renderCidr(gateway)} is not on ${facts.lan.name}`] : []),
+    ...lost.map((cidr) => `${renderCidr(cidr)} is not on ${facts.lan.name}`),
+    ...(ipv6 !== undefined && !forwardsIpv6() ? ['IPv6 is not forwarded'] : []),
     ...findForwardingDrift(wantedForwarding(facts)),
   ];
 }
@@ -62,7 +85,11 @@ export async function restoreGateway({
   ...claim
 }: Claim & { readonly network: ObservedNetwork }): Promise<void> {
   const { config, facts } = claim;
-  if (hasDevice(network, facts.lan.name) && !holdsAddress(network, config.gateway)) return claimGateway(claim);
+  const isLost = [config.gateway, ...(config.ipv6 === undefined ? [] : [config.ipv6.gateway])].some(
+    (cidr) => !holdsAddress(network, cidr),
+  );
+  if (hasDevice(network, facts.lan.name) && isLost) return claimGateway(claim);
+  if (config.ipv6 !== undefined) forwardIpv6();
   applyForwarding(wantedForwarding(facts));
 }
 
@@ -84,6 +111,14 @@ function wantedForwarding(facts: RouterFacts): readonly DeviceForwarding[] {
     ...tunNamesOf(facts).map((name) => ({ name, forwards: true })),
     { name: uplink.name, forwards: false },
   ];
+}
+
+function ipv6AddressTaken(address: string): UnderbridgeError {
+  return new UnderbridgeError({
+    code: 'UB_ADDRESS_TAKEN',
+    message: `IP6_ADDR="${address}": somebody already answers for this address`,
+    hint: "another router runs there, or the network's own gateway has this address: give the network another --gateway and reserve this one with --aux-address DefaultGatewayIPv6",
+  });
 }
 
 function addressTaken(address: string, owner: string): UnderbridgeError {

@@ -10,7 +10,14 @@ import { changeRouting, confirmPlan, findIpv6Drift, findNetworkDrift, forgetFlow
 import { watchKernel } from '../system/kernel-watch.ts';
 import type { Log } from '../system/log.ts';
 import { type Policy, renderPolicy } from '../tunnel/policy.ts';
-import { claimGateway, findGatewayDrift, prepareClaim, restoreGateway, warnOfRival } from './router-gateway.ts';
+import {
+  claimGateway,
+  confirmIpv6Gateway,
+  findGatewayDrift,
+  prepareClaim,
+  restoreGateway,
+  warnOfRival,
+} from './router-gateway.ts';
 import { hasDevice, type RouterSetup, refreshFacts } from './router-setup.ts';
 
 /** How often the kernel's events are read; they wait until then, so that many cost one look. */
@@ -175,11 +182,11 @@ export function openRouterKernel({
     const program = watch.firewallChanger();
     watch.forget('firewall');
     watch.forget('network');
-    const [seen, ipv6] = await Promise.all([changeNetwork([]), findIpv6Drift()]);
-    network = seen;
+    network = await changeNetwork([]);
     const known = facts;
     facts = await refreshFacts({ facts, config, network, log });
     const plan = planRouter({ config, facts, policy });
+    const ipv6 = await findIpv6Drift(plan);
     const isUplinkNew = indexOf(network, facts.uplink.name) !== uplinkIndex;
     const inFirewall = isFirewallSuspect || isUplinkNew || facts !== known ? await findFirewallDrift(plan) : [];
     uplinkIndex = indexOf(network, facts.uplink.name);
@@ -239,6 +246,7 @@ export function openRouterKernel({
       isServing = true;
       fullLookAtMs = performance.now() + fullLookMs;
       listenTimer = setInterval(listen, listenMs);
+      await confirmIpv6Gateway({ config, facts, log });
     },
     idle: () => queue,
     stop: () => clearInterval(listenTimer),

@@ -1,36 +1,49 @@
 import { readFileSync } from 'node:fs';
-import { contains, parseIpv4 } from '../net/address.ts';
+import { contains, familyOf, type Ip, type IpFamily, parseIp } from '../net/address.ts';
 import type { OneOrMore } from '../one-or-more.ts';
 import { firstHop, type Profile } from '../openvpn/profile.ts';
+import type { RouterFacts } from '../plan/facts.ts';
 import { resolveHost } from '../system/resolve.ts';
 import type { EndpointSource, ListedProfile } from '../tunnel/failover.ts';
 import type { Endpoint, ResolverScope } from '../tunnel/policy.ts';
 import type { ProfileSetup, RouterSetup } from './router-setup.ts';
 
 /** The profiles in their order, each with where its endpoints come from. */
-export function listProfiles({ profiles }: Pick<RouterSetup, 'profiles'>): OneOrMore<ListedProfile> {
+export function listProfiles({ profiles, facts }: Pick<RouterSetup, 'profiles' | 'facts'>): OneOrMore<ListedProfile> {
   const listed = ({ profile }: ProfileSetup, index: number) => ({
     name: profile.name,
-    source: endpointSource(profile, index),
+    source: endpointSource(profile, index, uplinkFamilies(facts)),
   });
   const [first, ...others] = profiles;
   return [listed(first, 0), ...others.map((other, index) => listed(other, index + 1))];
 }
 
+/** The families that the uplink has addresses of, IPv4 first. */
+export function uplinkFamilies({ uplink }: Pick<RouterFacts, 'uplink'>): readonly IpFamily[] {
+  return [
+    ...(uplink.ipv4 === undefined ? [] : ['ipv4' as const]),
+    ...(uplink.ipv6 === undefined ? [] : ['ipv6' as const]),
+  ];
+}
+
 /** Addresses as they stand in the profile, or names that have to be looked up before every round. */
-function endpointSource(profile: Profile, profileIndex: number): EndpointSource {
-  const endpoints = literalEndpoints(profile, profileIndex);
-  const [first, ...others] = endpoints;
-  if (first !== undefined && endpoints.length === profile.remotes.length) {
-    return { kind: 'addresses', endpoints: [first, ...others] };
+function endpointSource(profile: Profile, profileIndex: number, families: readonly IpFamily[]): EndpointSource {
+  if (profile.remotes.some((remote) => parseIp(firstHop(remote).host) === undefined)) {
+    return { kind: 'names', scope: observeResolverScope() };
   }
-  return { kind: 'names', scope: observeResolverScope() };
+  const endpoints = literalEndpoints(profile, profileIndex);
+  // Where the uplink has lost a family the attempt fails for want of a way, which says more than nothing to try.
+  const [first, ...others] = endpoints.filter(({ address }) => families.includes(familyOf(address)));
+  if (first !== undefined) return { kind: 'addresses', endpoints: [first, ...others] };
+  const [anything, ...more] = endpoints;
+  if (anything !== undefined) return { kind: 'addresses', endpoints: [anything, ...more] };
+  return { kind: 'names', scope: { kind: 'any' } };
 }
 
 function literalEndpoints(profile: Profile, profileIndex: number): readonly Endpoint[] {
   const endpoints = profile.remotes.flatMap((remote, remoteIndex) => {
     const { host, port, transport } = firstHop(remote);
-    const address = parseIpv4(host);
+    const address = parseIp(host);
     return address === undefined ? [] : [{ address, port, transport, profileIndex, remoteIndex }];
   });
   return profile.remoteOrder === 'random' ? shuffle(endpoints) : endpoints;
@@ -40,7 +53,7 @@ function literalEndpoints(profile: Profile, profileIndex: number): readonly Endp
 export function observeResolverScope(): ResolverScope {
   const resolvConf = readFileSync('/etc/resolv.conf', 'utf8');
   const servers = [...resolvConf.matchAll(/^\s*nameserver\s+(\S+)/gm)].flatMap(
-    ([, server = '']) => parseIpv4(server) ?? [],
+    ([, server = '']) => parseIp(server) ?? [],
   );
   const isHidden = servers.length === 0 || servers.some((server) => server.startsWith('127.'));
   return isHidden ? { kind: 'any' } : { kind: 'servers', servers };
@@ -48,17 +61,23 @@ export function observeResolverScope(): ResolverScope {
 
 /** All addresses of all names, in the profile's order; what could not be resolved is a problem, not an error. */
 export async function resolveRemotes(
-  { config, profiles }: Pick<RouterSetup, 'config' | 'profiles'>,
+  { config, profiles, facts }: Pick<RouterSetup, 'config' | 'profiles' | 'facts'>,
   profileIndex: number,
 ): Promise<{ readonly endpoints: readonly Endpoint[]; readonly problems: readonly string[] }> {
   const { profile } = profiles[profileIndex] ?? profiles[0];
+  const families = uplinkFamilies(facts);
   const found = await Promise.all(
     profile.remotes.map(async (remote, remoteIndex) => {
-      const { host, port, transport } = firstHop(remote);
-      const resolution = await resolveHost(host);
+      const { host, port, transport, family } = firstHop(remote);
+      const asked = families.filter((each) => family === undefined || each === family);
+      const resolution = asked.length === 0 ? noFamily(host) : await resolveHost(host, asked);
       if (resolution.kind === 'problem') return resolution.text;
-      const addresses = resolution.addresses.filter((address) => !contains(config.gateway, address));
-      if (addresses.length === 0) return `${host} is inside the isolated network`;
+      const isInside = (address: Ip) =>
+        contains(config.gateway, address) || (config.ipv6 !== undefined && contains(config.ipv6.gateway, address));
+      const outside = resolution.addresses.filter((address) => !isInside(address));
+      if (outside.length === 0) return `${host} is inside the isolated network`;
+      const addresses = outside.filter((address) => families.includes(familyOf(address)));
+      if (addresses.length === 0) return noFamily(host).text;
       return addresses.map((address) => ({ address, port, transport, profileIndex, remoteIndex }));
     }),
   );
@@ -67,6 +86,10 @@ export async function resolveRemotes(
     endpoints: profile.remoteOrder === 'random' ? shuffle(endpoints) : endpoints,
     problems: found.filter((result) => typeof result === 'string'),
   };
+}
+
+function noFamily(host: string): { readonly kind: 'problem'; readonly text: string } {
+  return { kind: 'problem', text: `${host} is meant for an IP version that the uplink has no address of` };
 }
 
 function shuffle<T>(values: readonly T[]): readonly T[] {

@@ -1,21 +1,12 @@
-import { isIPv6 } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { defaultCredentialsPath } from '../config/credential-source.ts';
 import { type Environment, parseRouterConfig } from '../config/env.ts';
 import { parseGateway } from '../config/gateway.ts';
 import type { FirewallChoice, RouterConfig } from '../config/router-config.ts';
 import { type Fault, faulty, ok, type Parsed } from '../errors.ts';
-import {
-  contains,
-  type IfName,
-  type Ipv4,
-  type Ipv4Cidr,
-  parseIpv4,
-  renderCidr,
-  renderSubnet,
-} from '../net/address.ts';
+import { type IfName, type Ipv4, type Ipv4Cidr, type Ipv6Cidr, parseIpv4, renderCidr } from '../net/address.ts';
 import type { OneOrMore } from '../one-or-more.ts';
-import { firstHop, type Profile, type ProfileRemote } from '../openvpn/profile.ts';
+import type { Profile } from '../openvpn/profile.ts';
 import { type Extra, extras, type Firewall, type RouterFacts } from '../plan/facts.ts';
 import { findInterfaces, type RouterInterfaces, type SeenDefault } from '../plan/interfaces.ts';
 import { loopback } from '../plan/lockdown.ts';
@@ -30,6 +21,7 @@ import { observeNeighbour, solicit } from '../system/neighbour.ts';
 import { openvpnUid } from '../system/openvpn.ts';
 import type { OpenvpnSecrets } from '../system/openvpn-login.ts';
 import { findMissing } from '../system/prerequisites.ts';
+import { ipv6Faults, remoteFaults } from './reach-faults.ts';
 
 /** The tunnel's interface; persistent, so that rules and routes can name it before OpenVPN runs. */
 export const tunName = 'tun0' as IfName;
@@ -98,14 +90,17 @@ export async function setUpRouter({
   const { lan, uplink, gateways } = interfaces.value;
   // Asking takes NET_ADMIN; without it, silence means nothing.
   const gateway = mayChange ? await findGateway(interfaces.value) : gateways[0];
+  const { firewall } = rules;
+  const families = { ipv4: uplink.cidr !== undefined, ipv6: uplink.ipv6 !== undefined && firewall === 'nft' };
   faults.push(
     ...missing,
     ...rules.faults,
-    ...(profiles.kind === 'ok' ? profiles.value.flatMap((profile) => remoteFaults(profile, config)) : []),
+    ...(profiles.kind === 'ok' ? profiles.value.flatMap((profile) => remoteFaults(profile, config, families)) : []),
+    ...(config.ipv6 === undefined ? [] : ipv6Faults({ firewall, purpose })),
   );
   if (config.hasStandby && profiles.kind === 'ok' && profiles.value.length < 2) faults.push(noSecondProfile);
-  if (gateway === undefined) faults.push(silentGateway(interfaces.value));
-  if (faults.length > 0 || gateway === undefined || complete.kind === 'faults' || controlToken.kind === 'faults') {
+  if (gateway === undefined && families.ipv4) faults.push(silentGateway(interfaces.value));
+  if (faults.length > 0 || complete.kind === 'faults' || controlToken.kind === 'faults') {
     return faulty(...faults);
   }
   return ok({
@@ -115,11 +110,11 @@ export async function setUpRouter({
     ...(controlToken.value === undefined ? {} : { controlToken: controlToken.value }),
     facts: {
       lan,
-      uplink: { ...uplink, gateway },
+      uplink: uplinkFacts({ uplink, gateway, firewall }),
       tunName,
       ...(config.hasStandby ? { standbyTunName } : {}),
       openvpnUid,
-      firewall: rules.firewall,
+      firewall,
       extras: rules.extras,
       canRejectBeforeRouting: rules.canRejectBeforeRouting,
     },
@@ -156,7 +151,7 @@ function isSame(one: Fault, other: Fault): boolean {
 }
 
 /** True when one of our interfaces has the address. */
-export function holdsAddress({ links }: ObservedNetwork, { address }: Ipv4Cidr): boolean {
+export function holdsAddress({ links }: ObservedNetwork, { address }: Ipv4Cidr | Ipv6Cidr): boolean {
   return links.some(({ addr_info }) => addr_info.some(({ local }) => local === address));
 }
 
@@ -190,17 +185,42 @@ export async function refreshFacts({
     return { ...facts, networkFault: fault };
   }
   const { lan, uplink, gateways } = interfaces.value;
+  const { firewall } = facts;
+  const next = uplinkFacts({ uplink, gateway: facts.uplink.ipv4?.gateway ?? gateways[0], firewall });
   // Without a default route there are several that could be the gateway, and the one that was found is one of them.
   const isSame =
     facts.networkFault === undefined &&
-    (gateways.length > 1 || gateways[0] === facts.uplink.gateway) &&
+    (gateways.length > 1 || gateways[0] === facts.uplink.ipv4?.gateway) &&
     lan.name === facts.lan.name &&
     uplink.name === facts.uplink.name &&
-    renderCidr(uplink.cidr) === renderCidr(facts.uplink.cidr);
+    renderOwn(next) === renderOwn(facts.uplink);
   if (isSame) return facts;
   const gateway = (await findGateway(interfaces.value)) ?? gateways[0];
   const { networkFault: _, ...known } = facts;
-  return { ...known, lan, uplink: { ...uplink, gateway } };
+  return { ...known, lan, uplink: uplinkFacts({ uplink, gateway, firewall }) };
+}
+
+/** What the uplink has. The rules of iptables know no IPv6 there. */
+function uplinkFacts({
+  uplink: { name, cidr, ipv6 },
+  gateway,
+  firewall,
+}: {
+  readonly uplink: RouterInterfaces['uplink'];
+  readonly gateway: Ipv4 | undefined;
+  readonly firewall: Firewall;
+}): RouterFacts['uplink'] {
+  return {
+    name,
+    ...(cidr === undefined || gateway === undefined ? {} : { ipv4: { cidr, gateway } }),
+    ...(ipv6 === undefined || firewall !== 'nft' ? {} : { ipv6 }),
+  };
+}
+
+/** An uplink's own addresses, and the next hop that nobody has to be asked for. */
+function renderOwn({ ipv4, ipv6 }: RouterFacts['uplink']): string {
+  const cidrs = [...(ipv4 === undefined ? [] : [ipv4.cidr]), ...(ipv6?.cidrs ?? [])];
+  return [...cidrs.map(renderCidr), ipv6?.gateway ?? ''].join(' ');
 }
 
 /** What can still be told while a setting is faulty, so that the user does not learn of it one start later. */
@@ -233,22 +253,30 @@ function mentions(parsed: Parsed<unknown>, name: string): boolean {
 
 /** The two networks of this container, as they are now. */
 export function observeInterfaces(
-  config: Pick<RouterConfig, 'gateway'> & { readonly uplinkGateway?: Ipv4 | undefined },
+  config: Pick<RouterConfig, 'gateway' | 'ipv6' | 'uplinkGateway6'> & { readonly uplinkGateway?: Ipv4 | undefined },
   network: ObservedNetwork,
 ): Parsed<RouterInterfaces> {
   return findInterfaces({
     gateway: config.gateway,
+    ipv6: config.ipv6,
     uplinkGateway: config.uplinkGateway,
+    uplinkGateway6: config.uplinkGateway6,
     interfaces: network.links
       .filter(({ ifname, link_type }) => link_type === 'ether' && ifname !== tunName)
       .map(({ ifname, addr_info }) => ({
         name: ifname,
-        ipv4: addr_info
-          .filter(({ family }) => family === 'inet')
-          .map(({ local, prefixlen }) => `${local}/${prefixlen}`),
+        ipv4: cidrsOf(addr_info, 'inet'),
+        ipv6: cidrsOf(addr_info, 'inet6'),
       })),
     defaults: observeDefaults(network),
   });
+}
+
+/** Link-local addresses of IPv6 are left out: every link has one. */
+function cidrsOf(addresses: ObservedNetwork['links'][number]['addr_info'], family: string): readonly string[] {
+  return addresses
+    .filter((address) => address.family === family && (family === 'inet' || address.scope === 'global'))
+    .map(({ local, prefixlen }) => `${local}/${prefixlen}`);
 }
 
 /** Default routes of the main table. */
@@ -322,7 +350,10 @@ function rulesOf({
   const uplink = { ...sample.uplink, name: loopback };
   const facts = { ...sample, uplink, extras, canRejectBeforeRouting: isRefusing };
   const forward = { kind: 'forward', endpoint: sampleEndpoint, tun: sampleTunnel(tunName) } as const;
-  return planRouter({ config, facts, policy: isRefusing ? { kind: 'lockdown' } : forward }).ruleset;
+  // By iptables clients' IPv6 is not carried, which is a fault of its own.
+  const { ipv6, ...ipv4 } = config;
+  const carried = ipv6 === undefined || firewall !== 'nft' ? ipv4 : config;
+  return planRouter({ config: carried, facts, policy: isRefusing ? { kind: 'lockdown' } : forward }).ruleset;
 }
 
 function firewallFault(problem: string): Fault {
@@ -338,7 +369,7 @@ const pollMs = 10;
 
 /** The first likely next hop that answers ARP; a single one is taken as it is. */
 async function findGateway({ uplink, gateways }: RouterInterfaces): Promise<Ipv4 | undefined> {
-  if (gateways.length === 1) return gateways[0];
+  if (gateways.length <= 1) return gateways[0];
   await solicit({ device: uplink.name, addresses: gateways });
   for (let waitedMs = 0; waitedMs < gatewayWaitMs; waitedMs += pollMs) {
     for (const address of gateways) {
@@ -354,34 +385,5 @@ function silentGateway({ uplink, gateways }: RouterInterfaces): Fault {
     name: 'UPLINK_GATEWAY',
     problem: `the uplink ${uplink.name} has no default route, and neither of ${gateways.join(' and ')} answers there`,
     hint: 'set UPLINK_GATEWAY to the gateway address of the uplink network',
-  };
-}
-
-/** Servers of the profile that the router cannot reach. */
-export function remoteFaults(profile: Profile, config: Pick<RouterConfig, 'gateway'>): readonly Fault[] {
-  return profile.remotes.flatMap((remote: ProfileRemote) => {
-    const { host } = firstHop(remote);
-    // The regular expression behind isIPv6 takes 8 ms to compile.
-    if (host.includes(':') && profile.remotes.every((each) => isIPv6(firstHop(each).host)))
-      return [ipv6Fault(profile, { ...remote, host })];
-    const address = parseIpv4(host);
-    if (address === undefined || !contains(config.gateway, address)) return [];
-    return [
-      {
-        name: `${profile.name}:${remote.line}`,
-        value: host,
-        problem: `the VPN server is inside the isolated network ${renderSubnet(config.gateway)}`,
-        hint: 'use an address that the uplink reaches, or another subnet for the isolated network',
-      },
-    ];
-  });
-}
-
-function ipv6Fault(profile: Profile, { line, host }: ProfileRemote): Fault {
-  return {
-    name: `${profile.name}:${line}`,
-    value: host,
-    problem: 'the VPN server has only an IPv6 address, which is not supported yet',
-    hint: 'use a profile with a name or an IPv4 address',
   };
 }

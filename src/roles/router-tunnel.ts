@@ -1,12 +1,13 @@
 import { existsSync } from 'node:fs';
 import { assertNever } from '../errors.ts';
-import { contains, type IfName, type Ipv4 } from '../net/address.ts';
+import { contains, type IfName, type Ip } from '../net/address.ts';
 import type { OneOrMore } from '../one-or-more.ts';
 import { renderArguments, renderProfile } from '../openvpn/profile.ts';
-import { enforcedResolvers, probeAddresses } from '../plan/context.ts';
+import { enforcedIpv6Resolvers, enforcedResolvers, ipv6Of, probeAddresses } from '../plan/context.ts';
 import type { RouterFacts } from '../plan/facts.ts';
 import { applyForwarding } from '../system/forwarding.ts';
 import { changeNetwork } from '../system/iproute.ts';
+import { enableIpv6 } from '../system/ipv6.ts';
 import type { Log } from '../system/log.ts';
 import { type OpenvpnProcess, openvpnUid, startOpenvpn } from '../system/openvpn.ts';
 import { startProbe, type Target } from '../system/probe.ts';
@@ -40,7 +41,7 @@ export interface TunnelOwner {
   readonly facts: () => RouterFacts;
   readonly runFolder: () => string;
   /** Addresses of the other tunnels. */
-  readonly takenAddresses: () => readonly Ipv4[];
+  readonly takenAddresses: () => readonly Ip[];
   /** The state is a new one, and its effects come next. */
   readonly onChange: () => void;
   readonly apply: (policy: TunnelPolicy) => void;
@@ -116,7 +117,10 @@ export function openTunnel({
   };
 
   const resolveSoon = async ({ epoch, profileIndex }: Extract<TunnelEffect, { kind: 'resolve' }>) => {
-    const { endpoints, problems } = await resolveRemotes(setup, profileIndexes[profileIndex] ?? profileIndexes[0]);
+    const { endpoints, problems } = await resolveRemotes(
+      { config, profiles, facts: owner.facts() },
+      profileIndexes[profileIndex] ?? profileIndexes[0],
+    );
     const [first, ...others] = endpoints;
     if (first !== undefined) return dispatch({ kind: 'resolved', epoch, endpoints: [first, ...others] });
     dispatch({ kind: 'resolve-failed', epoch, text: problems.join('; ') });
@@ -127,7 +131,7 @@ export function openTunnel({
     const remote = profile.remotes[endpoint.remoteIndex] ?? profile.remotes[0];
     try {
       await ending;
-      await ensureTun(tunName);
+      await ensureTun(tunName, config);
       // The attempt may be over by now; nobody would end a process that is started for it.
       if (state.kind !== 'dialing' || state.course.epoch !== epoch) return;
       process = startOpenvpn({
@@ -163,6 +167,11 @@ export function openTunnel({
 
   const startProbing = ({ epoch, endpoint, tun }: Extract<TunnelEffect, { kind: 'start-probe' }>) => {
     probe?.stop();
+    if (config.ipv6 !== undefined && tun.ipv6 === undefined) {
+      log.warn("the server gave no IPv6 address: clients' IPv6 is refused", {
+        hint: 'ask the provider for a profile with IPv6, or set IPV6=off',
+      });
+    }
     const target = probeTarget({ config, facts: owner.facts(), endpoint, tun });
     if (target.kind === 'none' || target.kind === 'peer') {
       log.warn('no resolver to prove the tunnel with', {
@@ -240,10 +249,11 @@ function profileNameOf({ profiles, profileIndex }: Course): string {
 }
 
 /** The tunnel's device, persistent and owned by OpenVPN's user. */
-export async function ensureTun(tunName: IfName): Promise<void> {
+export async function ensureTun(tunName: IfName, { ipv6 }: Pick<RouterSetup['config'], 'ipv6'>): Promise<void> {
   if (!existsSync(`/sys/class/net/${tunName}`)) {
     await changeNetwork([`tuntap add dev ${tunName} mode tun user ${openvpnUid}`]);
   }
+  if (ipv6 !== undefined) enableIpv6(tunName);
   applyForwarding([{ name: tunName, forwards: true }]);
 }
 
@@ -257,22 +267,30 @@ function checkLink({
 }: Pick<RouterSetup, 'config' | 'facts'> & {
   readonly event: TunnelEvent;
   readonly endpoint: Endpoint;
-  readonly taken: readonly Ipv4[];
+  readonly taken: readonly Ip[];
 }): TunnelEvent {
   if (event.kind !== 'connected') return event;
-  const { address } = event.tun;
-  const owners = [
-    { owner: 'the isolated network', isOwned: contains(config.gateway, address) },
-    { owner: 'the uplink', isOwned: contains(facts.uplink.cidr, address) },
+  const { tun } = event;
+  const { ipv4, ipv6 } = facts.uplink;
+  const isolated = [config.gateway, ...(config.ipv6 === undefined ? [] : [config.ipv6.gateway])];
+  const uplink = [...(ipv4 === undefined ? [] : [ipv4.cidr]), ...(ipv6?.cidrs ?? [])];
+  const resolvers: readonly Ip[] = [...enforcedResolvers(config, tun), ...enforcedIpv6Resolvers(config, tun)];
+  const ownersOf = (address: Ip) => [
+    { owner: 'the isolated network', isOwned: isolated.some((cidr) => contains(cidr, address)) },
+    { owner: 'the uplink', isOwned: uplink.some((cidr) => contains(cidr, address)) },
     { owner: 'the other tunnel', isOwned: taken.includes(address) },
     { owner: 'the VPN server itself', isOwned: address === endpoint.address },
     { owner: 'HEALTH_PROBE', isOwned: config.probe.kind === 'tcp' && config.probe.address === address },
-    { owner: 'the enforced resolver', isOwned: enforcedResolvers(config, event.tun).includes(address) },
+    { owner: 'the enforced resolver', isOwned: resolvers.includes(address) },
   ];
-  const owner = owners.find(({ isOwned }) => isOwned)?.owner;
-  if (owner === undefined) return event;
-  const cause = { code: 'address-conflict', text: `the server gave ${address}, which belongs to ${owner}` } as const;
-  return { kind: 'failed', epoch: event.epoch, cause };
+  const second = ipv6Of(config, tun)?.address;
+  for (const address of [tun.address, ...(second === undefined ? [] : [second])]) {
+    const owner = ownersOf(address).find(({ isOwned }) => isOwned)?.owner;
+    if (owner === undefined) continue;
+    const cause = { code: 'address-conflict', text: `the server gave ${address}, which belongs to ${owner}` } as const;
+    return { kind: 'failed', epoch: event.epoch, cause };
+  }
+  return event;
 }
 
 function text(error: unknown): string {

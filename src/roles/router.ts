@@ -143,7 +143,9 @@ export async function startRouter({
             if (place === index) return [];
             // Its server, too: an address of ours is local, and that tunnel would lose its way there.
             const server = 'endpoint' in state ? [state.endpoint.address] : [];
-            return state.kind === 'up' ? [state.tun.address, ...server] : server;
+            if (state.kind !== 'up') return server;
+            const { address, ipv6 } = state.tun;
+            return [address, ...(ipv6 === undefined ? [] : [ipv6.address]), ...server];
           }),
         onChange: () => {
           wasCarrier = carrier === index;
@@ -201,6 +203,7 @@ export async function startRouter({
       repairs: kernel.repairs(),
       firewall: kernel.facts().firewall,
       hardening,
+      wantsIpv6: config.ipv6 !== undefined,
       networkFault: kernel.facts().networkFault,
       now,
     }));
@@ -245,7 +248,7 @@ export async function startRouter({
   // What the kernel tracked before the locks was not translated, and would stay so. Before the first attempt: in the
   // middle of a handshake the server's packets would no longer count as answers.
   kernel.forgetFlows();
-  await Promise.all([...tunNames.map(ensureTun), kernel.idle()]);
+  await Promise.all([...tunNames.map((name) => ensureTun(name, config)), kernel.idle()]);
   // The address comes last: locks confirmed, nobody else there.
   const serve = async () => {
     await kernel.serve(firstPolicy);

@@ -1,4 +1,5 @@
 import { assertNever, UnderbridgeError } from '../errors.ts';
+import type { IpFamily } from '../net/address.ts';
 import type { OneOrMore } from '../one-or-more.ts';
 import type { Chain, ConntrackState, Hook, IcmpType, Match, PortSpan, Rule, Ruleset, Table, Verdict } from './model.ts';
 
@@ -17,7 +18,6 @@ export interface IptablesTable {
 }
 
 export type TableName = 'filter' | 'raw' | 'mangle' | 'nat';
-export type IpFamily = 'ipv4' | 'ipv6';
 
 /** The filter table comes first: each table is a transaction of its own, and this one closes. */
 const tableOrder: readonly TableName[] = ['filter', 'raw', 'mangle', 'nat'];
@@ -77,7 +77,7 @@ const loopbackOnly = (match: Match) =>
   (match.kind === 'in' || match.kind === 'out') && match.names.every((name) => name === 'lo');
 
 function concerns({ when }: Rule, family: IpFamily): boolean {
-  const isOnlyIpv6 = when.some(({ kind }) => kind === 'family');
+  const isOnlyIpv6 = when.some((match) => match.kind === 'family' && match.family === 'ipv6');
   if (family === 'ipv4') return !isOnlyIpv6;
   return isOnlyIpv6 || (when.length > 0 && when.every(loopbackOnly));
 }
@@ -154,7 +154,7 @@ function translateMatch(match: Match): readonly Words[] {
     case 'in':
       return match.names.map((name) => ({ in: `-i ${name}` }));
     case 'not-in':
-      return [{ in: `! -i ${match.name}` }];
+      return [{ in: `! -i ${match.names[0]}` }];
     case 'out':
       return match.names.map((name) => ({ out: `-o ${name}` }));
     case 'family':
@@ -173,6 +173,10 @@ function translateMatch(match: Match): readonly Words[] {
       return [{ protocol: 'tcp', matches: ['-m tcp --tcp-flags FIN,SYN,RST,ACK SYN'] }];
     case 'icmp':
       return match.types.map((type) => ({ protocol: 'icmp', matches: [`-m icmp --icmp-type ${icmpNumbers[type]}`] }));
+    case 'source-any':
+    case 'icmpv6':
+      // Plans have them for IPv6 beyond loopback only, which is refused before without nft.
+      throw new TypeError('IPv6 takes nft');
     case 'state':
       return [{ matches: [`-m conntrack --ctstate ${stateList(match.states)}`] }];
     case 'was-dnated':

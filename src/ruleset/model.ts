@@ -1,4 +1,4 @@
-import type { IfName, Ipv4, Port } from '../net/address.ts';
+import type { IfName, Ip, IpFamily, Port } from '../net/address.ts';
 import type { OneOrMore } from '../one-or-more.ts';
 
 /**
@@ -11,10 +11,10 @@ export interface Ruleset {
 }
 
 /**
- * `inet` sees IPv4 and IPv6; `ip` is used for NAT, because inet NAT needs Linux 5.2. `netdev` sees every frame of one
+ * `inet` sees IPv4 and IPv6; `ip` and `ip6` are used for NAT, because inet NAT needs Linux 5.2. `netdev` sees every frame of one
  * device, `arp` the machine's own ARP; iptables has neither.
  */
-export type Family = 'inet' | 'ip' | 'netdev' | 'arp';
+export type Family = 'inet' | 'ip' | 'ip6' | 'netdev' | 'arp';
 
 export interface Table {
   readonly family: Family;
@@ -34,13 +34,14 @@ export interface DnatMap {
 export interface DnatEntry {
   readonly transport: 'tcp' | 'udp';
   readonly outsidePort: Port;
-  readonly target: Ipv4;
+  readonly target: Ip;
   readonly targetPort: Port;
 }
 
 /** Source addresses, alone or each with a mark; what comes when it is full gets no element. */
 export interface PacketSet {
   readonly name: string;
+  readonly family: IpFamily;
   readonly key: 'source' | 'source-and-mark';
   readonly mostElements: number;
 }
@@ -79,11 +80,13 @@ export interface Rule {
 
 export type Match =
   | { readonly kind: 'in'; readonly names: OneOrMore<IfName> }
-  | { readonly kind: 'not-in'; readonly name: IfName }
+  | { readonly kind: 'not-in'; readonly names: OneOrMore<IfName> }
   | { readonly kind: 'out'; readonly names: OneOrMore<IfName> }
-  | { readonly kind: 'family'; readonly family: 'ipv6' }
+  | { readonly kind: 'family'; readonly family: IpFamily }
   | { readonly kind: 'source'; readonly subnet: string; readonly negate?: true }
-  | { readonly kind: 'destination'; readonly addresses: OneOrMore<Ipv4>; readonly negate?: true }
+  /** All of one family; a packet of the other one does not match, negated or not. */
+  | { readonly kind: 'source-any'; readonly subnets: OneOrMore<string>; readonly negate?: true }
+  | { readonly kind: 'destination'; readonly addresses: OneOrMore<Ip>; readonly negate?: true }
   | {
       readonly kind: 'transport';
       readonly transports: OneOrMore<'tcp' | 'udp'>;
@@ -97,19 +100,20 @@ export type Match =
   /** An opening TCP segment: SYN without ACK, FIN or RST. */
   | { readonly kind: 'tcp-opening' }
   | { readonly kind: 'icmp'; readonly types: OneOrMore<IcmpType> }
+  | { readonly kind: 'icmpv6'; readonly types: OneOrMore<Icmpv6Type> }
   | { readonly kind: 'state'; readonly states: OneOrMore<ConntrackState> }
   | { readonly kind: 'was-dnated' }
   | { readonly kind: 'socket-uid'; readonly uid: number }
   /** A frame for another host, a broadcast or a multicast. */
   | { readonly kind: 'not-unicast-to-us' }
-  /** A fragment but the first, which has no ports. */
-  | { readonly kind: 'later-fragment' }
+  /** A fragment but the first, which has no ports; of IPv6 any fragment. */
+  | { readonly kind: 'later-fragment'; readonly family: IpFamily }
   /** ARP that asks who has an address outside of the subnet. */
   | { readonly kind: 'arp-asks-outside'; readonly subnet: string }
   /** ARP that has nothing of the subnet in it. */
   | { readonly kind: 'arp-without'; readonly subnet: string }
   /** Matches when the packet's source has more connections than that, and counts this one; comes last. */
-  | { readonly kind: 'connections-over'; readonly most: number; readonly set: string };
+  | { readonly kind: 'connections-over'; readonly most: number; readonly set: PacketSet };
 
 /** Ports from the first to the last. */
 export interface PortSpan {
@@ -118,6 +122,15 @@ export interface PortSpan {
 }
 
 export type IcmpType = 'echo-request' | 'destination-unreachable' | 'time-exceeded';
+export type Icmpv6Type =
+  | 'destination-unreachable'
+  | 'packet-too-big'
+  | 'time-exceeded'
+  | 'parameter-problem'
+  | 'echo-request'
+  | 'nd-neighbor-solicit'
+  | 'nd-neighbor-advert'
+  | 'mld2-listener-report';
 export type ConntrackState = 'invalid' | 'established' | 'related' | 'new';
 
 export type Verdict =
@@ -130,5 +143,5 @@ export type Verdict =
   /** With ports: the flow keeps its source port if it is one of them, and else gets one of them. */
   | { readonly kind: 'masquerade'; readonly ports?: PortSpan }
   /** More than one target: used in turn. */
-  | { readonly kind: 'dnat'; readonly targets: OneOrMore<Ipv4> }
-  | { readonly kind: 'dnat-by-map'; readonly map: string };
+  | { readonly kind: 'dnat'; readonly targets: OneOrMore<Ip> }
+  | { readonly kind: 'dnat-by-map'; readonly map: string; readonly family: IpFamily };

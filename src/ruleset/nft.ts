@@ -1,5 +1,5 @@
 import { assertNever } from '../errors.ts';
-import { type Ipv4, toNumber } from '../net/address.ts';
+import { familyOf, type Ip, type IpFamily, isIpv4, toNumber } from '../net/address.ts';
 import type { OneOrMore } from '../one-or-more.ts';
 import type {
   Chain,
@@ -8,6 +8,7 @@ import type {
   DnatMap,
   Hook,
   IcmpType,
+  Icmpv6Type,
   Match,
   PacketSet,
   PortSpan,
@@ -33,19 +34,23 @@ export function renderNft(ruleset: Ruleset): string {
 
 /** Renders one table as nft lists it. */
 export function renderTable(table: Table): string {
-  const parts = [...(table.sets ?? []).map(renderSet), ...table.maps.map(renderMap), ...table.chains.map(renderChain)];
+  const parts = [
+    ...(table.sets ?? []).map(renderSet),
+    ...table.maps.map((map) => renderMap(map, table)),
+    ...table.chains.map(renderChain),
+  ];
   return `table ${table.family} ${table.name} {\n${parts.join('\n')}}\n`;
 }
 
-function renderSet({ name, key, mostElements }: PacketSet): string {
-  const type = key === 'source' ? 'ipv4_addr' : 'ipv4_addr . mark';
+function renderSet({ name, family, key, mostElements }: PacketSet): string {
+  const type = `${family}_addr${key === 'source' ? '' : ' . mark'}`;
   return `\tset ${name} {\n\t\ttype ${type}\n\t\tsize ${mostElements}\n\t\tflags dynamic\n\t}\n`;
 }
 
-function renderMap(map: DnatMap): string {
+function renderMap(map: DnatMap, { family }: Table): string {
   const elements =
     map.entries.length === 0 ? '' : `\t\telements = { ${map.entries.map(renderDnatEntry).join(',\n\t\t\t     ')} }\n`;
-  return `\tmap ${map.name} {\n\t\ttype inet_proto . inet_service : ipv4_addr . inet_service\n${elements}\t}\n`;
+  return `\tmap ${map.name} {\n\t\ttype inet_proto . inet_service : ${family === 'ip6' ? 'ipv6' : 'ipv4'}_addr . inet_service\n${elements}\t}\n`;
 }
 
 function renderDnatEntry(entry: DnatEntry): string {
@@ -88,21 +93,25 @@ function renderMatch(match: Match): string {
     case 'in':
       return `iifname ${renderAny([...match.names].sort().map(quoted))}`;
     case 'not-in':
-      return `iifname != ${quoted(match.name)}`;
+      return `iifname != ${renderAny([...match.names].sort().map(quoted))}`;
     case 'out':
       return `oifname ${renderAny([...match.names].sort().map(quoted))}`;
     case 'family':
       return `meta nfproto ${match.family}`;
     case 'source':
-      return `ip saddr ${match.negate ? '!= ' : ''}${match.subnet}`;
+      return `${ipOf(match.subnet)} saddr ${match.negate ? '!= ' : ''}${match.subnet}`;
+    case 'source-any':
+      return `${ipOf(match.subnets[0])} saddr ${match.negate ? '!= ' : ''}${renderAny(match.subnets)}`;
     case 'destination':
-      return `ip daddr ${match.negate ? '!= ' : ''}${renderAny(sortedAddresses(match.addresses))}`;
+      return `${ipOf(match.addresses[0])} daddr ${match.negate ? '!= ' : ''}${renderAny(sortedAddresses(match.addresses))}`;
     case 'transport':
       return renderTransport(match);
     case 'tcp-opening':
       return 'tcp flags & (fin | syn | rst | ack) == syn';
     case 'icmp':
       return `icmp type ${renderAny(byNumber(match.types, icmpNumbers))}`;
+    case 'icmpv6':
+      return `icmpv6 type ${renderAny(byNumber(match.types, icmpv6Numbers))}`;
     case 'state':
       return `ct state ${byNumber(match.states, stateBits).join(',')}`;
     case 'was-dnated':
@@ -112,13 +121,13 @@ function renderMatch(match: Match): string {
     case 'not-unicast-to-us':
       return 'meta pkttype != host';
     case 'later-fragment':
-      return 'ip frag-off & 8191 != 0';
+      return match.family === 'ipv4' ? 'ip frag-off & 8191 != 0' : 'ip6 nexthdr ipv6-frag';
     case 'arp-asks-outside':
       return `arp operation request arp daddr ip != ${match.subnet}`;
     case 'arp-without':
       return `arp saddr ip != ${match.subnet} arp daddr ip != ${match.subnet}`;
     case 'connections-over':
-      return `add @${match.set} { ip saddr ct count over ${match.most} }`;
+      return `add @${match.set.name} { ${nftFamilies[match.set.family]} saddr ct count over ${match.most} }`;
     default:
       return assertNever(match);
   }
@@ -154,7 +163,7 @@ function renderVerdict(verdict: Verdict): string {
       return `dnat to numgen inc mod ${verdict.targets.length} map { ${choices} }`;
     }
     case 'dnat-by-map':
-      return `dnat ip to meta l4proto . th dport map @${verdict.map}`;
+      return `dnat ${nftFamilies[verdict.family]} to meta l4proto . th dport map @${verdict.map}`;
     default:
       return assertNever(verdict);
   }
@@ -166,6 +175,24 @@ const icmpNumbers: Readonly<Record<IcmpType, number>> = {
   'time-exceeded': 11,
 };
 
+const icmpv6Numbers: Readonly<Record<Icmpv6Type, number>> = {
+  'destination-unreachable': 1,
+  'packet-too-big': 2,
+  'time-exceeded': 3,
+  'parameter-problem': 4,
+  'echo-request': 128,
+  'nd-neighbor-solicit': 135,
+  'nd-neighbor-advert': 136,
+  'mld2-listener-report': 143,
+};
+
+const nftFamilies: Readonly<Record<IpFamily, 'ip' | 'ip6'>> = { ipv4: 'ip', ipv6: 'ip6' };
+
+/** The family's name in an expression; it also keeps packets of the other one out. */
+function ipOf(address: string): 'ip' | 'ip6' {
+  return nftFamilies[familyOf(address)];
+}
+
 const stateBits: Readonly<Record<ConntrackState, number>> = { invalid: 1, established: 2, related: 4, new: 8 };
 
 // nft lists the elements of a set in the order of their values, whatever order they were given in.
@@ -173,8 +200,9 @@ function byNumber<T extends string>(values: OneOrMore<T>, numbers: Readonly<Reco
   return [...values].sort((one, other) => numbers[one] - numbers[other]);
 }
 
-function sortedAddresses(addresses: readonly Ipv4[]): readonly string[] {
-  return [...addresses].sort((one, other) => toNumber(one) - toNumber(other));
+/** A read-back compares sets in any order; this one is for whoever reads the rules. */
+function sortedAddresses(addresses: readonly Ip[]): readonly string[] {
+  return [...addresses].sort((one, other) => (isIpv4(one) && isIpv4(other) ? toNumber(one) - toNumber(other) : 0));
 }
 
 function renderSpan({ first, last }: PortSpan): string {

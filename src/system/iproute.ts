@@ -9,7 +9,12 @@ export interface ObservedLink {
   readonly flags: readonly string[];
   readonly mtu: number;
   readonly link_type: string;
-  readonly addr_info: readonly { readonly family: string; readonly local: string; readonly prefixlen: number }[];
+  readonly addr_info: readonly {
+    readonly family: string;
+    readonly local: string;
+    readonly prefixlen: number;
+    readonly scope: string;
+  }[];
 }
 
 export interface ObservedRoute {
@@ -19,6 +24,8 @@ export interface ObservedRoute {
   readonly dev?: string;
   readonly table?: string;
   readonly metric?: number;
+  /** IPv6 only, and there always. */
+  readonly pref?: string;
 }
 
 export interface ObservedRule {
@@ -30,6 +37,8 @@ export interface ObservedRule {
   readonly iif_detached?: null;
   readonly table?: string;
   readonly action?: string;
+  readonly uid_start?: number;
+  readonly uid_end?: number;
   /** Selectors that our rules never have: destination, mark, ports … */
   readonly [selector: string]: unknown;
 }
@@ -45,6 +54,7 @@ export interface ObservedNetwork {
  * the others (`-force`): what counts is the read-back.
  */
 export async function changeNetwork(changes: readonly string[]): Promise<ObservedNetwork> {
+  // Addresses and routes are of both families, rules of IPv4.
   const questions = ['addr show', 'route show table all', 'rule show'];
   const [links, routes, rules] = await runBatch({ lines: [...changes, ...questions] });
   if (links === undefined || routes === undefined || rules === undefined) {
@@ -97,13 +107,21 @@ export function renderRoute(route: Route): string {
 
 /** Arguments of `ip rule` that stand for this rule. */
 export function renderRule(rule: RoutingRule): string {
-  const from = { interface: 'iif', source: 'from', forwarded: 'not iif lo', any: 'from all' }[rule.from.kind];
+  const from = {
+    interface: 'iif',
+    source: 'from',
+    user: 'from all uidrange',
+    forwarded: 'not iif lo',
+    any: 'from all',
+  }[rule.from.kind];
   const name =
     rule.from.kind === 'interface'
       ? ` ${rule.from.name}`
       : rule.from.kind === 'source'
         ? ` ${rule.from.address}/32`
-        : '';
+        : rule.from.kind === 'user'
+          ? ` ${rule.from.uid}-${rule.from.uid}`
+          : '';
   const source = rule.from.kind === 'interface' && rule.from.source !== undefined ? `from ${rule.from.source} ` : '';
   const to = rule.to.kind === 'table' ? `lookup ${rule.to.table}` : rule.to.kind;
   return `pref ${rule.preference} ${source}${from}${name} ${to}`;
@@ -112,18 +130,21 @@ export function renderRule(rule: RoutingRule): string {
 /** The same text for an observed route as {@link renderRoute} gives for the planned one. */
 export function renderObservedRoute(route: ObservedRoute): string {
   const table = route.table ?? 'main';
-  if (route.type === 'unreachable') return `unreachable ${route.dst} metric ${route.metric ?? 0} table ${table}`;
+  // `ip` prints `default` for both families, and takes it for IPv4.
+  const dst = route.dst === 'default' && route.pref !== undefined ? '::/0' : route.dst;
+  if (route.type === 'unreachable') return `unreachable ${dst} metric ${route.metric ?? 0} table ${table}`;
   const gateway = route.gateway === undefined ? 'scope link' : `via ${route.gateway} onlink`;
-  return `${route.dst} dev ${route.dev} ${gateway} table ${table}`;
+  return `${dst} dev ${route.dev} ${gateway} table ${table}`;
 }
 
 /** The same text for an observed rule as {@link renderRule} gives for the planned one; a foreign selector shows. */
 export function renderObservedRule(rule: ObservedRule): string {
-  const { priority, src, srclen, not, iif, iif_detached: _, table, action, ...foreign } = rule;
+  const { priority, src, srclen, not, iif, iif_detached: _, table, action, uid_start, uid_end, ...foreign } = rule;
   // `ip` prints a host without its prefix length.
-  const source = src === 'all' ? [] : [`from ${src}/${srclen ?? 32}`];
+  const source = src === 'all' ? [] : [`from ${src}/${srclen ?? (src.includes(':') ? 128 : 32)}`];
   const origin = [...source, ...(iif === undefined ? [] : [`iif ${iif}`])].join(' ');
-  const from = `${not === null ? 'not ' : ''}${origin === '' ? 'from all' : origin}`;
+  const user = uid_start === undefined ? '' : ` uidrange ${uid_start}-${uid_end}`;
+  const from = `${not === null ? 'not ' : ''}${origin === '' ? 'from all' : origin}${user}`;
   const to = action ?? `lookup ${table}`;
   const selectors = Object.entries(foreign).map(([name, value]) => ` ${name} ${value}`);
   return `pref ${priority} ${from} ${to}${selectors.join('')}`;

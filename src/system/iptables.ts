@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs';
 import { UnderbridgeError } from '../errors.ts';
+import type { IpFamily } from '../net/address.ts';
 import type { Firewall } from '../plan/facts.ts';
 import { arpTable, egressTable, filterTable, natTable } from '../plan/lockdown.ts';
-import { type IpFamily, translateRuleset } from '../ruleset/iptables.ts';
+import { translateRuleset } from '../ruleset/iptables.ts';
 import { compareSave, parseSave, renderRemoval, renderRestore, type SavedTable } from '../ruleset/iptables-restore.ts';
 import type { Ruleset } from '../ruleset/model.ts';
 import { run } from './exec.ts';

@@ -72,6 +72,8 @@ const routeGroups = Object.values({
   ipv4Address: 5,
   ipv4Route: 7,
   ipv4Rule: 8,
+  ipv6Address: 9,
+  ipv6Route: 11,
   ipv6Rule: 19,
   ipv4Netconf: 24,
 });
@@ -81,7 +83,14 @@ const routeTable = 15;
 const ourRouteTables: ReadonlySet<number> = new Set(Object.values(tableIds));
 const mainTable = 254;
 
+const addressTypes: ReadonlySet<number> = new Set([20, 21]);
+const afInet6 = 10;
+const linkScope = 253;
+
 function isOurRouting(message: NetlinkMessage): boolean {
+  // struct ifaddrmsg: family, prefix length, flags, scope. Each link has such an address, and it comes by itself.
+  const [family, , , scope] = message.payload;
+  if (addressTypes.has(message.type) && family === afInet6 && scope === linkScope) return false;
   if (!routeTypes.has(message.type)) return true;
   const table = findAttribute(message, { after: rtmsgBytes, type: routeTable });
   if (table === undefined) return true;

@@ -1,5 +1,5 @@
 import { UnderbridgeError } from '../errors.ts';
-import { planIpv6Rules, tableIds } from '../plan/lockdown.ts';
+import { tableIds } from '../plan/lockdown.ts';
 import type { Plan, PlannedTun, Route, RoutingRule } from '../plan/plan.ts';
 import { readDevice } from './device.ts';
 import { run } from './exec.ts';
@@ -20,12 +20,21 @@ import {
  */
 export async function changeRouting(wanted: Plan, seen: ObservedNetwork): Promise<ObservedNetwork> {
   const plan = possiblePlan(wanted, seen);
-  return changeNetwork([...planTunChanges(plan, seen), ...planRoutingChanges(plan, seen)]);
+  const changes = [...planTunChanges(plan, seen), ...planRoutingChanges(plan, seen)];
+  // Both end before anything follows.
+  const [network, ipv6Rules] = await Promise.allSettled([changeNetwork(changes), applyIpv6Rules(plan)]);
+  if (network.status === 'rejected') throw network.reason;
+  if (ipv6Rules.status === 'rejected') throw ipv6Rules.reason;
+  return network.value;
 }
 
 /** Compares with the kernel, never with memory. @throws UnderbridgeError UB_APPLY when it holds something else. */
 export async function confirmPlan(plan: Plan, network: ObservedNetwork): Promise<void> {
-  const wrong = [...(await findFirewallDrift(plan)), ...findNetworkDrift(plan, network)];
+  const [inFirewall, inIpv6] = await Promise.all([
+    findFirewallDrift(plan),
+    hasOwnIpv6Rules(plan) ? findIpv6Drift(plan) : [],
+  ]);
+  const wrong = [...inFirewall, ...findNetworkDrift(plan, network), ...inIpv6.map((change) => `IPv6 needs: ${change}`)];
   if (wrong.length > 0) {
     throw new UnderbridgeError({
       code: 'UB_APPLY',
@@ -44,10 +53,20 @@ export function findNetworkDrift(wanted: Plan, seen: ObservedNetwork): readonly 
   ];
 }
 
-/** The changes that bring the routing rules of IPv6, the same in every state, back to what was loaded at boot. */
-export async function findIpv6Drift(): Promise<readonly string[]> {
+/** The changes that bring the routing rules of IPv6 back to what is planned. */
+export async function findIpv6Drift({ ipv6Rules }: Pick<Plan, 'ipv6Rules'>): Promise<readonly string[]> {
   const rules = await changeIpv6Rules([]);
-  return rules === undefined ? [] : planIpv6Rules().flatMap((rule) => planRuleChanges(rule, { rules }));
+  return rules === undefined ? [] : ipv6Rules.flatMap((rule) => planRuleChanges(rule, { rules }));
+}
+
+/** Only where clients have IPv6 there are more rules than the boot's, which need no look at each apply. */
+function hasOwnIpv6Rules({ ipv6Rules }: Plan): boolean {
+  return ipv6Rules.some(({ from }) => from.kind === 'interface');
+}
+
+async function applyIpv6Rules(plan: Plan): Promise<void> {
+  const changes = hasOwnIpv6Rules(plan) ? await findIpv6Drift(plan) : [];
+  if (changes.length > 0) await changeIpv6Rules(changes);
 }
 
 /**
@@ -107,13 +126,19 @@ function planTunChanges({ tun, standbyTun }: Plan, seen: ObservedNetwork): reado
 
 function planOneTun({ name, link: wanted }: PlannedTun, seen: ObservedNetwork): readonly string[] {
   const link = seen.links.find((candidate) => candidate.ifname === name);
-  const addresses = link?.addr_info.filter(({ family }) => family === 'inet') ?? [];
-  const stale = addresses.filter(({ local, prefixlen }) => local !== wanted?.address || prefixlen !== 32);
-  const removals = stale.map(({ local, prefixlen }) => `addr del ${local}/${prefixlen} dev ${name}`);
+  // Link-local ones are the kernel's own.
+  const addresses = (link?.addr_info ?? [])
+    .filter(({ scope }) => scope === 'global')
+    .map(({ local, prefixlen }) => `${local}/${prefixlen}`);
+  const wantedAddresses =
+    wanted === undefined
+      ? []
+      : [`${wanted.address}/32`, ...(wanted.ipv6 === undefined ? [] : [`${wanted.ipv6.address}/128`])];
+  const removals = difference(addresses, wantedAddresses).map((address) => `addr del ${address} dev ${name}`);
   if (wanted === undefined) return removals;
   return [
     // Before the old one goes: with a device's last address its routes go, too.
-    ...(addresses.length > stale.length ? [] : [`addr add ${wanted.address}/32 dev ${name}`]),
+    ...difference(wantedAddresses, addresses).map((address) => `addr add ${address} dev ${name}`),
     ...removals,
     ...(link?.mtu === wanted.mtuBytes ? [] : [`link set ${name} mtu ${wanted.mtuBytes}`]),
     ...(link?.flags.includes('UP') ? [] : [`link set ${name} up`]),

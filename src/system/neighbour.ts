@@ -1,4 +1,5 @@
-import { type IfName, type Ipv4, type Ipv4Cidr, renderCidr } from '../net/address.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type IfName, type Ipv4, type Ipv4Cidr, type Ipv6Cidr, renderCidr } from '../net/address.ts';
 import { readDevice } from './device.ts';
 import { run } from './exec.ts';
 
@@ -67,14 +68,46 @@ export function makeHardwareAddress(): string {
  * gratuitous ARP for each address when the hardware address is set, also to what it was, if the device announces
  * (arp_notify). `noprefixroute`: Docker's own address already made the subnet's route.
  */
-export async function claimAddress({ device, cidr }: { device: IfName; cidr: Ipv4Cidr }): Promise<void> {
+export async function claimAddress({
+  device,
+  cidr,
+  ipv6,
+}: {
+  readonly device: IfName;
+  readonly cidr: Ipv4Cidr;
+  /** The gateway address of clients' IPv6, which the kernel makes usable after it has asked for another owner. */
+  readonly ipv6: Ipv6Cidr | undefined;
+}): Promise<void> {
   const own = ownHardwareAddress(device);
   const lines = [
-    `addr replace ${renderCidr(cidr)} dev ${device} noprefixroute`,
+    ...[cidr, ...(ipv6 === undefined ? [] : [ipv6])].map(
+      (each) => `addr replace ${renderCidr(each)} dev ${device} noprefixroute`,
+    ),
     ...(own === undefined ? [] : [`link set dev ${device} address ${own}`]),
     ...noteOf(device, cidr.address),
   ];
   await run({ file: 'ip', args: ['-batch', '-'], input: `${lines.join('\n')}\n` });
+}
+
+const detectionPollMs = 100;
+/** Up to a second of random delay, and a second for an answer (RFC 4862, 5.4); with a busy machine's reserve. */
+const detectionMs = 5_000;
+
+/** Waits for the kernel's duplicate address detection; false when somebody else has the address. */
+export async function isAloneWith({ device, cidr }: { device: IfName; cidr: Ipv6Cidr }): Promise<boolean> {
+  for (let waitedMs = 0; waitedMs < detectionMs; waitedMs += detectionPollMs) {
+    const output = await run({ file: 'ip', args: ['-6', '-j', 'addr', 'show', 'dev', device], accept: [1, 2] });
+    const [link]: readonly ObservedAddresses[] = output.trim() === '' ? [] : JSON.parse(output);
+    const own = link?.addr_info?.find(({ local }) => local === cidr.address);
+    if (own?.dadfailed === true) return false;
+    if (own !== undefined && own.tentative !== true) return true;
+    await sleep(detectionPollMs);
+  }
+  return true;
+}
+
+interface ObservedAddresses {
+  readonly addr_info?: readonly { readonly local?: string; readonly tentative?: true; readonly dadfailed?: true }[];
 }
 
 /**

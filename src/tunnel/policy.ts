@@ -1,8 +1,8 @@
-import type { IfName, Ipv4, Port } from '../net/address.ts';
+import { type IfName, type Ip, type Ipv4, type Ipv6, isIpv6, type Port } from '../net/address.ts';
 
 /** A literal place that OpenVPN may talk to; the only one that is ever open on the uplink while it dials. */
 export interface Endpoint {
-  readonly address: Ipv4;
+  readonly address: Ip;
   readonly port: Port;
   readonly transport: 'udp' | 'tcp';
   /** Index of the profile in the order of CONFIG, and of its remote that this came from. */
@@ -19,10 +19,12 @@ export interface TunnelLink {
   readonly peer?: Ipv4;
   /** Resolvers that the server pushed, in its order. */
   readonly pushedDns: readonly Ipv4[];
+  /** Its IPv6, where the server gave it an address. */
+  readonly ipv6?: { readonly address: Ipv6; readonly pushedDns: readonly Ipv6[] };
 }
 
 /** Where names of remotes are asked: Docker's resolver hides its upstreams, so `any` of them may have to be reached. */
-export type ResolverScope = { readonly kind: 'any' } | { readonly kind: 'servers'; readonly servers: readonly Ipv4[] };
+export type ResolverScope = { readonly kind: 'any' } | { readonly kind: 'servers'; readonly servers: readonly Ip[] };
 
 /** What may pass: that of the tunnel which carries clients, or would, and of the one beside it. */
 export type Policy = TunnelPolicy & {
@@ -59,7 +61,8 @@ function renderOne(policy: TunnelPolicy): string {
   }
 }
 
-/** `address:port/transport`. */
+/** `address:port/transport`, an IPv6 address in brackets. */
 export function renderEndpoint(endpoint: Endpoint): string {
-  return `${endpoint.address}:${endpoint.port}/${endpoint.transport}`;
+  const address = isIpv6(endpoint.address) ? `[${endpoint.address}]` : endpoint.address;
+  return `${address}:${endpoint.port}/${endpoint.transport}`;
 }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import type { LabProcess, Namespace } from '../kernel/lab/namespace.ts';
-import { clientIpv6, kindOfTtl, type Scene, type TrafficName } from './traffic.ts';
+import { clientIpv6, kindOfTtl, openvpnIpv6, type Scene, type TrafficName } from './traffic.ts';
 
 /** What came by on the uplink so far. */
 export interface Seen {
@@ -74,6 +74,7 @@ export async function openCatcher({ ns, device, routers, isp, scene }: Place): P
         ip6 saddr != { ${clientIpv6.join(', ')} } ip6 hoplimit 1 icmpv6 type mld2-listener-report counter name link accept
         ip saddr 0.0.0.0 ip daddr 224.0.0.22 ip ttl 1 counter name link accept
         ip ttl 64 ip saddr { ${router} } ip daddr ${scene.server} meta l4proto { tcp, udp } th dport ${scene.serverPort} counter name openvpn accept
+        ip6 hoplimit 64 ip6 saddr ${openvpnIpv6.router} ip6 daddr ${openvpnIpv6.server} meta l4proto { tcp, udp } th dport ${scene.serverPort} counter name openvpn accept
         # An error quotes the packet that it is about; that of a client is known again by its TTL there.
         ip ttl 64 icmp type { destination-unreachable, time-exceeded, parameter-problem, redirect } @th,128,8 >= 90 counter name client accept
         # A kernel that starts says to the VPN server that a port is gone, before any program runs.
@@ -101,6 +102,7 @@ function filter({ routers, isp, scene }: Pick<Place, 'routers' | 'isp' | 'scene'
   const harmless = [
     `(arp and not net ${inside[0]} and not net ${inside[1]})`,
     `(ip6 and not (${clientIpv6.map((address) => `src host ${address}`).join(' or ')}) and (ip6[7] = 255 or ip6[7] = 1))`,
+    `(ip6[7] = 64 and src host ${openvpnIpv6.router} and dst host ${openvpnIpv6.server} and dst port ${scene.serverPort})`,
     '(ip[8] = 1 and src host 0.0.0.0 and dst host 224.0.0.22)',
     `(${own} and dst port ${scene.serverPort})`,
     `(${own} and icmp[0] = 3 and icmp[1] = 3)`,

@@ -39,6 +39,8 @@ export interface Ground {
   readonly uplink: {
     readonly disconnect: () => Promise<void>;
     readonly connect: (address: string) => Promise<void>;
+    /** A device that goes down loses its IPv6 addresses. */
+    readonly restoreIpv6?: (() => Promise<void>) | undefined;
   };
   /** Somebody outside who sends to the forwarded port all the while; resolves when the client has answered. */
   readonly startCaller: () => Promise<LabProcess>;

@@ -33,6 +33,14 @@ export type Lock = (typeof locks)[number];
 const ordinary = ['udp', 'tcp', 'ping', 'to the VPN server', 'dns'] as const satisfies readonly TrafficName[];
 const loss = [...ordinary, 'answers of a forward', 'tcp flags', 'spoofed source'] as const;
 const overIpv6 = ['ipv6', 'ipv6 on the link'] as const;
+/** What a client may send where its IPv6 is carried. */
+export const carriedIpv6 = [
+  ...overIpv6,
+  'ipv6 to the VPN server',
+  'ipv6, odd',
+  'ipv6, spoofed source',
+  'ipv6 answers of a forward',
+] as const satisfies readonly TrafficName[];
 const once = { fast: 1, whole: 1 } as const;
 
 const outages: readonly Row[] = [
@@ -56,6 +64,38 @@ const alone: readonly Row[] = locks.flatMap((without) => {
     { ...row, event: `${taken}; the provider advertises itself`, kinds: overIpv6, make: advertise },
   ];
 });
+
+/** The same things happen to clients' IPv6 where it is carried. `IPV6: tunnel`; the provider has IPv6, too. */
+export const ipv6Rows: readonly Row[] = [
+  {
+    event: 'boot in a new namespace, same hardware address',
+    make: async (ground: Ground) => {
+      await ground.boot();
+      await ground.untilCarried();
+    },
+  },
+  { event: 'nothing happens, the tunnel works', make: () => sleep(1_000) },
+  { event: 'OpenVPN killed', make: killOpenvpn },
+  { event: 'tunnel device deleted', make: deleteTunnel },
+  {
+    event: 'uplink down and up',
+    make: async (ground: Ground) => {
+      await cutUplink(ground);
+      await ground.uplink.restoreIpv6?.();
+    },
+  },
+  {
+    event: 'daemon killed',
+    make: (ground: Ground) => ground.killDaemon(),
+  },
+  ...locks.flatMap((without) => {
+    const taken = without === 'firewall' ? 'firewall flushed' : 'rules and routes flushed, main leads to the provider';
+    return [
+      { without, event: taken, make: () => sleep(1_000) },
+      { without, event: `${taken}; tunnel device deleted`, make: deleteTunnel },
+    ];
+  }),
+].map((row) => ({ ...row, group: 'carried ipv6', kinds: carriedIpv6, times: once }));
 
 const putBack: readonly Row[] = locks.map((lock) => ({
   group: 'locks',
@@ -365,7 +405,9 @@ async function flushRouting(router: Namespace, { uplink }: Devices, isp: string)
     await router.run('ip', family, 'rule', 'flush');
     await router.run('ip', family, 'rule', 'add', 'pref', '32766', 'lookup', 'main');
   }
-  for (const table of ['7100', '7101', '7102']) await router.attempt('ip', 'route', 'flush', 'table', table);
+  for (const table of ['7100', '7101', '7102', '7105']) {
+    for (const family of ['-4', '-6']) await router.attempt('ip', family, 'route', 'flush', 'table', table);
+  }
   // Where the daemon puts its rules back meanwhile, the next hop cannot be looked up any more.
   await router.run('ip', 'route', 'replace', 'default', 'via', isp, 'dev', uplink, 'onlink');
 }

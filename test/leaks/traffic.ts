@@ -55,7 +55,20 @@ export interface Round {
 /** In every packet that has room for it, for whoever reads a capture. */
 const data = Buffer.from('sent by a client');
 const dnsQuestion = Buffer.from('123401000001000000000000047465737407696e76616c69640000010001', 'hex');
-const ula = { client: 'fd00:7722::128', web: '2001:db8:80::80' } as const;
+const ula = {
+  client: 'fd00:7722::128',
+  other: 'fd00:7722::129',
+  gateway: 'fd00:7722::1',
+  web: '2001:db8:80::80',
+  server: '2001:db8:203::10',
+  routerUplink: '2001:db8:198::2',
+  isp: '2001:db8:198::1',
+  /** The router's address in the tunnel, and who calls there. */
+  tunnel: 'fd00:8::1000',
+  caller: 'fd00:8::1',
+} as const;
+/** What OpenVPN's own packets over IPv6 look like. */
+export const openvpnIpv6 = { router: ula.routerUplink, server: ula.server } as const;
 /** Sources of a client's IPv6 packets; the catcher takes them for nothing else. */
 export const clientIpv6 = [ula.client, 'fe80::7722:128'] as const;
 
@@ -284,6 +297,64 @@ export const traffic = [
     passes: 'a bridge',
     packets: (scene, round) => [0, 77].map((vlan) => tagged(datagram(scene, round, scene.web, 7), vlan)),
   },
+  {
+    name: 'ipv6 to the VPN server',
+    passes: 'a router',
+    packets: ({ serverPort }, round) =>
+      [serverPort, 53, 853].flatMap((port) => [
+        datagram6(ula.client, ula.server, round, port),
+        segment6(ula.client, ula.server, round, port, tcpFlags.syn),
+      ]),
+  },
+  {
+    name: 'ipv6, odd',
+    passes: 'a router',
+    packets: (_, round) => {
+      const { client, web } = ula;
+      const { rst, fin, ack, psh, urg, syn } = tcpFlags;
+      const { sctp, gre, esp, udplite, experiment } = protocols;
+      const header = { ...pair(client, web), hopLimit: round.ttl };
+      const each = ends(client, web, round, 80);
+      const quoted = datagram6(web, client, round, 7).bytes;
+      return [
+        ...[rst, rst | ack, fin | ack, ack, psh | ack, syn | ack, fin | psh | urg, 0].map((flags) =>
+          segment6(client, web, round, 80, flags),
+        ),
+        ...[sctp, gre, esp, udplite, experiment].map((nextHeader) =>
+          ipv6({ ...header, nextHeader }, words(40_000 + round.number, 80, data)),
+        ),
+        ipv6({ ...header, nextHeader: protocols.tcp }, tcp(each, tcpFlags.syn, 'wrong')),
+        ipv6({ ...header, nextHeader: protocols.udp }, udp(each, data, 'wrong')),
+        // Errors, a neighbour's question and an advertisement, none of which is for a neighbour.
+        ...[1, 2, 3, 4, 129, 135, 136].map((type) =>
+          ipv6(
+            { ...header, nextHeader: protocols.icmp6 },
+            icmp6({ source: client, destination: web }, type, words(0, 0, quoted)),
+          ),
+        ),
+      ];
+    },
+  },
+  {
+    name: 'ipv6, spoofed source',
+    passes: 'a router',
+    packets: ({ serverPort }, round) =>
+      [ula.other, ula.routerUplink, ula.isp, ula.server, ula.tunnel, '2001:db8:77::7'].flatMap((source) => [
+        datagram6(source, ula.web, round, 7),
+        segment6(source, ula.web, round, 80, tcpFlags.syn),
+        datagram6(source, ula.server, round, serverPort),
+        // Nobody listens there: the refusal would go to the false source.
+        datagram6(source, ula.gateway, round, 7),
+      ]),
+  },
+  {
+    name: 'ipv6 answers of a forward',
+    passes: 'a router',
+    packets: ({ caller }, { ttl }) => {
+      const each = { ...pair(ula.client, ula.caller), sourcePort: caller.forwardedPort, destinationPort: caller.port };
+      return [ipv6({ ...pair(ula.client, ula.caller), hopLimit: ttl, nextHeader: protocols.udp }, udp(each, data))];
+    },
+  },
 ] as const satisfies readonly Traffic[];
 
 export type TrafficName = (typeof traffic)[number]['name'];
@@ -324,6 +395,16 @@ function datagram(scene: Scene, { ttl, number }: Round, destination: string, por
 function segment(scene: Scene, { ttl, number }: Round, destination: string, port: number, flags: number): Packet {
   const header = { ...pair(scene.client, destination), ttl, protocol: protocols.tcp };
   return ipv4(header, tcp(ends(scene.client, destination, { ttl, number }, port), flags));
+}
+
+function datagram6(source: string, destination: string, round: Round, port: number): Packet {
+  const header = { ...pair(source, destination), hopLimit: round.ttl, nextHeader: protocols.udp };
+  return ipv6(header, udp(ends(source, destination, round, port), data));
+}
+
+function segment6(source: string, destination: string, round: Round, port: number, flags: number): Packet {
+  const header = { ...pair(source, destination), hopLimit: round.ttl, nextHeader: protocols.tcp };
+  return ipv6(header, tcp(ends(source, destination, round, port), flags));
 }
 
 function fragments(scene: Scene, round: Round, destination: string, payload: Buffer, port: number) {

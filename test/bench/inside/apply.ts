@@ -67,7 +67,7 @@ function contextWith(count: number): Context {
     config: parsed.value.config,
     facts: {
       lan: { name: lan },
-      uplink: { name: uplink, cidr: { address: gateway, prefixBits: 24 }, gateway },
+      uplink: { name: uplink, ipv4: { cidr: { address: gateway, prefixBits: 24 }, gateway } },
       tunName: tun,
       openvpnUid,
       firewall: 'nft',

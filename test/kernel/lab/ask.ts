@@ -15,7 +15,7 @@ if (mode === 'tcp') {
     process.exitCode = 1;
   });
 } else {
-  const socket = createSocket('udp4');
+  const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
   socket.on('error', () => undefined);
   socket.on('message', () => process.stdout.write(`${Date.now()}\n`));
   const timer = setInterval(() => socket.send('x', Number(port), address), Number(everyMs));

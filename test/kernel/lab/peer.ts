@@ -8,7 +8,7 @@ for (const address of addresses) {
     socket.on('error', () => socket.destroy());
     socket.end(`${socket.remoteAddress}\n`);
   }).listen(Number(port), address);
-  const udp = createSocket('udp4');
+  const udp = createSocket(address.includes(':') ? 'udp6' : 'udp4');
   udp.on('message', (message, from) => udp.send(`${from.address} ${message}`, from.port, from.address));
   udp.bind(Number(port), address);
 }

@@ -215,7 +215,8 @@ async function wire({
         # Every profile's servers are in this network: OpenVPN may knock there, and nothing else.
         iifname "to-router" ip saddr 198.51.100.0/24 ip daddr 203.0.113.0/24 meta l4proto { tcp, udp } th dport ${ports.openvpn} counter name openvpn accept
         # What the kernel says of itself when a device comes up is no client's.
-        iifname "to-router" icmpv6 type { nd-router-solicit, nd-neighbor-solicit, mld2-listener-report } accept
+        iifname "to-router" icmpv6 type { nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, mld2-listener-report } accept
+        iifname "to-router" ip6 saddr 2001:db8:198::/64 ip6 daddr 2001:db8:203::/64 meta l4proto { tcp, udp } th dport ${ports.openvpn} counter name openvpn accept
         iifname "to-router" counter name leaked
       }
     }`;

@@ -73,11 +73,11 @@ describe('an entry of PORT_FWD', () => {
     '80:abc:80': 'has a host name for a target, and names are not supported yet',
     '1:2:172.22.0.128:80': 'has too many colons',
     '8080::172.22.0.128:80': 'has too many colons',
-    '[fd00::5]:80': 'is an IPv6 address, and only IPv4 is supported',
-    '8080:[fd00::5]:80/tcp': 'is an IPv6 address, and only IPv4 is supported',
-    'fd00::5:80': 'is an IPv6 address, and only IPv4 is supported',
-    '2001:db8:1:2:3:4:5:6:80': 'is an IPv6 address, and only IPv4 is supported',
-    '::ffff:172.22.0.128:80': 'is an IPv6 address, and only IPv4 is supported',
+    '[fd00::5]:80': 'is an IPv6 address, and IPV6 is off',
+    '8080:[fd00::5]:80/tcp': 'is an IPv6 address, and IPV6 is off',
+    'fd00::5:80': 'is an IPv6 address, and IPV6 is off',
+    '2001:db8:1:2:3:4:5:6:80': 'is an IPv6 address, and IPV6 is off',
+    '::ffff:172.22.0.128:80': 'is an IPv6 address, and IPV6 is off',
     '172.22.0.300:80': 'has a target that has a number above 255',
   };
   for (const [text, problem] of Object.entries(refusals)) {

@@ -16,7 +16,7 @@ const explained = { ...silence, hint: hintOf('server-silent') };
 const sinceMs = Date.UTC(2026, 0, 2, 3, 4, 5, 678);
 const now = { clockMs: 0, calendarMs: sinceMs };
 const hardening = describeHardening(context());
-const always = { sinceMs, repairs: 3, firewall: 'nft', hardening, now } as const;
+const always = { sinceMs, repairs: 3, firewall: 'nft', hardening, wantsIpv6: false, now } as const;
 const since = '2026-01-02T03:04:05.678Z';
 const seen = { since, repairs: 3, firewall: 'nft', hardening };
 

@@ -160,3 +160,25 @@ it('takes the first eight of the resolvers that are pushed, each once', () => {
     [1, 2, 3, 4, 5, 6, 7, 8].map((last) => `10.0.0.${last}`),
   );
 });
+
+describe('the IPv6 of a tunnel', () => {
+  const env = new Map([
+    ['ifconfig_local', '10.8.0.2'],
+    ['ifconfig_ipv6_local', 'FD00:8::1000'],
+    ['ifconfig_ipv6_netbits', '64'],
+  ]);
+  const parse = (more: Readonly<Record<string, string>> = {}, pushed: readonly string[] = []) =>
+    parseTunnelLink({ name: ifName('tun0'), env: new Map([...env, ...Object.entries(more)]), pushed })?.ipv6;
+
+  it('is its address, and the resolvers that were pushed for it', () => {
+    const pushed = ['dhcp-option DNS6 2620:fe::9', 'dhcp-option DNS 9.9.9.9', 'dns server 1 address [2620:fe::fe]:53'];
+    assert.deepEqual(parse({}, pushed), { address: 'fd00:8::1000', pushedDns: ['2620:fe::9', '2620:fe::fe'] });
+  });
+
+  it('is none where no host can have the address, or the device would be too narrow for it', () => {
+    for (const address of ['', '::', '::1', 'ff02::1', 'fe80::2', 'x'])
+      assert.equal(parse({ ifconfig_ipv6_local: address }), undefined, address);
+    assert.equal(parse({ tun_mtu: '1279' }), undefined);
+    assert.ok(parse({ tun_mtu: '1280' }));
+  });
+});

@@ -1,6 +1,15 @@
 import fc from 'fast-check';
 import type { DnsPolicy, PortForward, Transport } from '../../../src/config/router-config.ts';
-import { type IfName, type Ipv4, type Ipv4Cidr, overlaps, type Port } from '../../../src/net/address.ts';
+import {
+  type IfName,
+  type Ipv4,
+  type Ipv4Cidr,
+  type Ipv6,
+  type Ipv6Cidr,
+  overlaps,
+  type Port,
+  parseIpv6,
+} from '../../../src/net/address.ts';
 import type { Context, PlanConfig } from '../../../src/plan/context.ts';
 import { extras, type RouterFacts } from '../../../src/plan/facts.ts';
 import type { Endpoint, Policy, TunnelLink } from '../../../src/tunnel/policy.ts';
@@ -64,7 +73,7 @@ const anyFacts: fc.Arbitrary<RouterFacts> = fc
   })
   .map(({ names: [lan, uplink], cidr, gateway, openvpnUid, canRejectBeforeRouting, has }) => ({
     lan: { name: lan as IfName },
-    uplink: { name: uplink as IfName, cidr, gateway },
+    uplink: { name: uplink as IfName, ipv4: { cidr, gateway } },
     tunName: 'tun0' as IfName,
     firewall: 'nft' as const,
     openvpnUid,
@@ -105,8 +114,47 @@ export const anyForwardPolicy = plainRecord({
 /** Whatever a router may be told and find; two networks of one container that overlap are refused before any plan. */
 export function anyContext(policy: fc.Arbitrary<Policy>): fc.Arbitrary<Context> {
   return plainRecord({ config: anyConfig, facts: anyFacts, policy }).filter(
-    ({ config, facts }) => !overlaps(config.gateway, facts.uplink.cidr),
+    ({ config, facts }) => facts.uplink.ipv4 === undefined || !overlaps(config.gateway, facts.uplink.ipv4.cidr),
   );
+}
+
+/** As the kernel prints it; one that holds an IPv4 address is of no network. */
+const anyIpv6 = fc
+  .ipV6()
+  .map((text) => parseIpv6(text))
+  .filter((address): address is Ipv6 => address !== undefined && address !== '::' && address !== '::1');
+const anySubnet6 = fc
+  .tuple(anyIpv6, fc.integer({ min: 48, max: 126 }))
+  .map(([address, prefixBits]): Ipv6Cidr => ({ address, prefixBits }));
+
+/** The same with IPv6: on the uplink, and in clients' network and in the tunnel where the parts say so. */
+export function anyIpv6Context(policy: fc.Arbitrary<Policy>): fc.Arbitrary<Context> {
+  const parts = fc.record({
+    gateway: fc.option(anySubnet6),
+    uplink: plainRecord({ cidrs: fc.tuple(anySubnet6), gateway: anyIpv6 }),
+    link: fc.option(plainRecord({ address: anyIpv6, pushedDns: fc.uniqueArray(anyIpv6, { maxLength: 3 }) })),
+    server: fc.option(anyIpv6),
+    resolver: fc.option(anyIpv6),
+    target: fc.option(anyIpv6),
+  });
+  return fc.tuple(anyContext(policy), parts).map(([{ config, facts, policy: plain }, given]) => {
+    const { gateway, uplink, link, server, resolver, target } = given;
+    const endpoint = 'endpoint' in plain && server !== null ? { endpoint: { ...plain.endpoint, address: server } } : {};
+    const tun = plain.kind === 'forward' && link !== null ? { tun: { ...plain.tun, ipv6: link } } : {};
+    const dns = config.dns.kind === 'servers' && resolver !== null ? [...config.dns.servers, resolver] : undefined;
+    return {
+      config: {
+        ...config,
+        ...(gateway === null ? {} : { ipv6: { gateway } }),
+        ...(dns === undefined ? {} : { dns: { kind: 'servers' as const, servers: dns as [Ipv4 | Ipv6] } }),
+        forwards: config.forwards.map((forward, index) =>
+          index === 0 && target !== null ? { ...forward, target } : forward,
+        ),
+      },
+      facts: { ...facts, uplink: { ...facts.uplink, ipv6: uplink } },
+      policy: { ...plain, ...endpoint, ...tun } as Policy,
+    };
+  });
 }
 
 /** A record as our own code makes it; fast-check also makes such without a prototype, which deepEqual tells apart. */

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
-import { planBootRules, planBootRuleset, planIpv6Rules } from '../../../src/plan/lockdown.ts';
+import { planBootRules, planBootRuleset, planIpv6BootRules } from '../../../src/plan/lockdown.ts';
 import { translateRuleset } from '../../../src/ruleset/iptables.ts';
 import { renderRestore } from '../../../src/ruleset/iptables-restore.ts';
 import { renderTable } from '../../../src/ruleset/nft.ts';
 import { renderRule } from '../../../src/system/iproute.ts';
+import { openvpnUid } from '../../../src/system/openvpn.ts';
 
 const read = (file: string) =>
   readFileSync(new URL(`../../../rootfs/usr/lib/underbridge/${file}`, import.meta.url), 'utf8');
@@ -37,8 +38,8 @@ describe('the lockdown that is loaded before Node starts', () => {
     assert.equal(read('lockdown.ip'), `${rules.join('')}tuntap add dev tun0 mode tun user 975\n`);
   });
 
-  it('sends IPv6 the same way, but for the router itself, which has none', () => {
-    const refusals = planIpv6Rules().map((rule) => `rule add ${renderRule(rule).replace('from all ', '')}\n`);
-    assert.equal(read('lockdown.ip6'), refusals.join(''));
+  it('is in lockdown.ip6 exactly as it is planned', () => {
+    const rules = planIpv6BootRules(openvpnUid).map((rule) => `rule add ${renderRule(rule)}\n`);
+    assert.equal(read('lockdown.ip6'), rules.join(''));
   });
 });

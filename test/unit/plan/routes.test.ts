@@ -11,7 +11,7 @@ import type { Policy } from '../../../src/tunnel/policy.ts';
 import { cidr } from '../config/outcome.ts';
 import { endpoint, ipv4, port, tunnelLink } from '../tunnel/endpoints.ts';
 import { anyClosedPolicy, anyContext, anyForwardPolicy } from './any-context.ts';
-import { context, facts, policies } from './scenarios.ts';
+import { context, facts, policies, uplinkIpv4 } from './scenarios.ts';
 
 const own = (policy: Policy, settings: Partial<PlanConfig> = {}) =>
   planRoutes(context({ policy, settings }))
@@ -85,7 +85,7 @@ describe("the router's own packets", () => {
         const { uplink } = given.facts;
         assert.ok(
           planRoutes(given).some(
-            (route) => isOwn(route) && isBy(uplink.name)(route) && route.destination === uplink.gateway,
+            (route) => isOwn(route) && isBy(uplink.name)(route) && route.destination === uplink.ipv4?.gateway,
           ),
         );
       }),
@@ -103,8 +103,9 @@ describe("the router's own packets", () => {
     }
     fc.assert(
       fc.property(anyOfAll, (given) => {
-        fc.pre(!overlaps(given.config.gateway, given.facts.uplink.cidr));
-        const subnet = renderSubnet(given.facts.uplink.cidr);
+        const { cidr: uplinkCidr } = given.facts.uplink.ipv4 ?? assert.fail();
+        fc.pre(!overlaps(given.config.gateway, uplinkCidr));
+        const subnet = renderSubnet(uplinkCidr);
         const isWanted = given.policy.kind === 'resolve' || !isLoopback(given.config.healthAddress.host);
         assert.equal(
           planRoutes(given).some(({ destination }) => destination === subnet),
@@ -115,7 +116,7 @@ describe("the router's own packets", () => {
   });
 
   it('reach a gateway that is alone in a subnet of the uplink', () => {
-    const uplink = { ...facts.uplink, cidr: cidr('203.0.113.7/32') };
+    const uplink = { ...facts.uplink, ipv4: { ...uplinkIpv4, cidr: cidr('203.0.113.7/32') } };
     const given = context({ policy: policies.resolve, seen: { uplink } });
     assert.deepEqual(planRoutes(given).filter(isOwn).map(renderRoute), [
       `${clients} table 7100`,

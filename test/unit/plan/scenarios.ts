@@ -1,5 +1,6 @@
 import type { PortForward, Transport } from '../../../src/config/router-config.ts';
 import type { Ipv4Cidr } from '../../../src/net/address.ts';
+import { parseIp } from '../../../src/net/address.ts';
 import type { Context, PlanConfig } from '../../../src/plan/context.ts';
 import { extras, type RouterFacts } from '../../../src/plan/facts.ts';
 import { planBootRules, planBootRuleset } from '../../../src/plan/lockdown.ts';
@@ -8,18 +9,29 @@ import { planRouter } from '../../../src/plan/router.ts';
 import { renderNft } from '../../../src/ruleset/nft.ts';
 import { renderRoute, renderRule } from '../../../src/system/iproute.ts';
 import type { Policy } from '../../../src/tunnel/policy.ts';
-import { cidr } from '../config/outcome.ts';
-import { endpoint, ifName, ipv4, port, tunnelLink } from '../tunnel/endpoints.ts';
+import { cidr, cidr6 } from '../config/outcome.ts';
+import { endpoint, ifName, ipv4, ipv6, port, tunnelLink } from '../tunnel/endpoints.ts';
+
+export const uplinkIpv4 = { cidr: cidr('203.0.113.7/24'), gateway: ipv4('203.0.113.1') };
 
 export const facts: RouterFacts = {
   lan: { name: ifName('eth1') },
-  uplink: { name: ifName('eth0'), cidr: cidr('203.0.113.7/24'), gateway: ipv4('203.0.113.1') },
+  uplink: { name: ifName('eth0'), ipv4: uplinkIpv4 },
   tunName: ifName('tun0'),
   openvpnUid: 900,
   firewall: 'nft',
   extras,
   canRejectBeforeRouting: true,
 };
+
+/** The same with both families. */
+export const dualUplink: RouterFacts['uplink'] = {
+  ...facts.uplink,
+  ipv6: { cidrs: [cidr6('2001:db8:7::7/64')], gateway: ipv6('fe80::1') },
+};
+
+/** What `IPV6: tunnel` asks for. */
+export const ipv6Settings = { gateway: cidr6('fd00:7722::1/64') };
 
 export const gateway: Ipv4Cidr = cidr('172.22.0.1/24');
 
@@ -47,7 +59,7 @@ export function forward({
   readonly transports?: readonly Transport[];
 }): PortForward {
   const range = (first: number) => ({ first: port(first), last: port(first + count - 1) });
-  return { transports, outside: range(outside), target: ipv4(target), inside: range(inside) };
+  return { transports, outside: range(outside), target: parseIp(target) ?? ipv4(target), inside: range(inside) };
 }
 
 export const policies = {
@@ -74,7 +86,14 @@ const noTunnel: Plan['tun'] = { name: facts.tunName };
 
 /** The plans whose text is reviewed and kept in test/unit/golden. */
 export const goldenPlans: Readonly<Record<string, Plan>> = {
-  boot: { ruleset: planBootRuleset(), firewall: 'nft', rules: planBootRules(), routes: [], tun: noTunnel },
+  boot: {
+    ruleset: planBootRuleset(),
+    firewall: 'nft',
+    rules: planBootRules(),
+    ipv6Rules: planBootRules(),
+    routes: [],
+    tun: noTunnel,
+  },
   lockdown: planRouter(context({ policy: policies.lockdown })),
   resolve: planRouter(context({ policy: policies.resolve })),
   'resolve-servers': planRouter(
@@ -97,6 +116,35 @@ export const goldenPlans: Readonly<Record<string, Plan>> = {
       },
     }),
   ),
+  'resolve-ipv6': planRouter(context({ policy: policies.resolve, seen: { uplink: dualUplink } })),
+  'dial-ipv6': planRouter(
+    context({
+      policy: { kind: 'dial', endpoint: endpoint(10, { address: ipv6('2001:db8::10') }) },
+      seen: { uplink: dualUplink },
+    }),
+  ),
+  'lockdown-ipv6': planRouter(
+    context({ policy: policies.lockdown, settings: { ipv6: ipv6Settings }, seen: { uplink: dualUplink } }),
+  ),
+  'forward-ipv6': planRouter(
+    context({
+      policy: {
+        kind: 'forward',
+        endpoint: endpoint(10, { address: ipv6('2001:db8:7::10'), transport: 'tcp' }),
+        tun: tunnelLink(2, { ipv6: { address: ipv6('2001:db8:8::1000'), pushedDns: [] } }),
+      },
+      settings: {
+        ipv6: ipv6Settings,
+        dns: { kind: 'servers', servers: [ipv4('9.9.9.9'), ipv6('2620:fe::9'), ipv6('2620:fe::fe')] },
+        forwards: [
+          forward({ outside: 8080, inside: 80, transports: ['tcp'] }),
+          forward({ outside: 8080, inside: 80, target: 'fd00:7722::128' }),
+        ],
+      },
+      seen: { uplink: dualUplink, standbyTunName: ifName('tun1') },
+    }),
+  ),
+  'forward-ipv6-refused': planRouter(context({ policy: policies.forward, settings: { ipv6: ipv6Settings } })),
   'forward-standby': planRouter(
     context({
       policy: {
@@ -132,12 +180,14 @@ export function renderGoldenRules({ ruleset }: Plan): string {
 }
 
 /** Routing rules and routes as the arguments of `ip`, each with its reason, and the tunnel's address. */
-export function renderGoldenRoutes({ rules, routes, tun }: Plan): string {
+export function renderGoldenRoutes({ rules, ipv6Rules, routes, tun }: Plan): string {
   const { link } = tun;
+  const own = ipv6Rules.some(({ from }) => from.kind === 'interface') ? ipv6Rules : [];
   const lines = [
     ...rules.map((rule) => `rule ${renderRule(rule)}  # ${rule.why}`),
+    ...own.map((rule) => `-6 rule ${renderRule(rule)}  # ${rule.why}`),
     ...routes.map((route) => `route ${renderRoute(route)}  # ${route.why}`),
-    `# ${tun.name}: ${link === undefined ? 'no address' : `${link.address}/32 mtu ${link.mtuBytes}`}`,
+    `# ${tun.name}: ${link === undefined ? 'no address' : `${[`${link.address}/32`, ...(link.ipv6 === undefined ? [] : [`${link.ipv6.address}/128`])].join(' ')} mtu ${link.mtuBytes}`}`,
   ];
   return `${lines.join('\n')}\n`;
 }

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { renderSubnet } from '../../../src/net/address.ts';
 import { freePorts, planMasquerade } from '../../../src/plan/source-ports.ts';
 import { renderTable } from '../../../src/ruleset/nft.ts';
-import { tunnelLink } from '../tunnel/endpoints.ts';
+import { ifName } from '../tunnel/endpoints.ts';
 import { config, forward } from './scenarios.ts';
 
 const span = (first: number, last: number) => ({ first, last });
@@ -49,7 +50,12 @@ describe('the source ports of clients', () => {
       forward({ outside: 8_080, inside: 80 }),
       forward({ outside: 5_001, transports: ['tcp'], target: '172.22.0.9' }),
     ];
-    const rules = planMasquerade({ ...config, forwards }, tunnelLink(2));
+    const rules = planMasquerade({
+      forwards,
+      subnet: renderSubnet(config.gateway),
+      tunName: ifName('tun0'),
+      suffix: '',
+    });
     const text = renderTable({ family: 'ip', name: 't', maps: [], chains: [{ name: 'c', rules }] });
     assert.deepEqual(
       [...text.matchAll(/saddr (\S+) (.*) masquerade(?: to (\S+))?/g)].map(([, ...found]) => found.join(' ').trim()),

@@ -20,7 +20,7 @@ describe('a match', () => {
   const texts: readonly (readonly [string, Match])[] = [
     ['iifname "eth0"', { kind: 'in', names: [eth0] }],
     ['iifname { "eth0", "eth1" }', { kind: 'in', names: [eth1, eth0] }],
-    ['iifname != "lo"', { kind: 'not-in', name: ifName('lo') }],
+    ['iifname != "lo"', { kind: 'not-in', names: [ifName('lo')] }],
     ['oifname { "eth0", "tun0" }', { kind: 'out', names: [tun0, eth0] }],
     ['meta nfproto ipv6', { kind: 'family', family: 'ipv6' }],
     ['ip saddr 172.22.0.0/24', { kind: 'source', subnet: '172.22.0.0/24' }],
@@ -59,10 +59,14 @@ describe('a match', () => {
         },
       },
     ],
-    ['ip frag-off & 8191 != 0', { kind: 'later-fragment' }],
+    ['ip frag-off & 8191 != 0', { kind: 'later-fragment', family: 'ipv4' }],
+    ['ip6 nexthdr ipv6-frag', { kind: 'later-fragment', family: 'ipv6' }],
     ['arp operation request arp daddr ip != 9.9.9.9', { kind: 'arp-asks-outside', subnet: '9.9.9.9' }],
     ['arp saddr ip != 10.0.0.0/8 arp daddr ip != 10.0.0.0/8', { kind: 'arp-without', subnet: '10.0.0.0/8' }],
-    ['add @some { ip saddr ct count over 7 }', { kind: 'connections-over', most: 7, set: 'some' }],
+    [
+      'add @some { ip6 saddr ct count over 7 }',
+      { kind: 'connections-over', most: 7, set: { name: 'some', family: 'ipv6', key: 'source', mostElements: 65_535 } },
+    ],
   ];
   for (const [text, match] of texts) {
     it(`reads ${text}`, () => assert.equal(ruleText({ when: [match] }), text));
@@ -87,7 +91,7 @@ describe('a verdict', () => {
     ['masquerade', { kind: 'masquerade' }],
     ['dnat to 9.9.9.9', { kind: 'dnat', targets: [low] }],
     ['dnat to numgen inc mod 2 map { 0 : 10.0.0.1, 1 : 9.9.9.9 }', { kind: 'dnat', targets: [high, low] }],
-    ['dnat ip to meta l4proto . th dport map @forwards', { kind: 'dnat-by-map', map: 'forwards' }],
+    ['dnat ip to meta l4proto . th dport map @forwards', { kind: 'dnat-by-map', map: 'forwards', family: 'ipv4' }],
   ];
   for (const [text, verdict] of texts) {
     it(`reads ${text}`, () => assert.equal(ruleText({ verdict }), text));

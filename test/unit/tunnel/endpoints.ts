@@ -1,4 +1,13 @@
-import { type IfName, type Ipv4, type Port, parseIfName, parseIpv4, parsePort } from '../../../src/net/address.ts';
+import {
+  type IfName,
+  type Ipv4,
+  type Ipv6,
+  type Port,
+  parseIfName,
+  parseIpv4,
+  parseIpv6,
+  parsePort,
+} from '../../../src/net/address.ts';
 import type { EndpointSource, FailoverSettings, Moment } from '../../../src/tunnel/failover.ts';
 import { initialState, type TunnelState } from '../../../src/tunnel/machine.ts';
 import type { Endpoint, TunnelLink } from '../../../src/tunnel/policy.ts';
@@ -6,6 +15,10 @@ import type { Endpoint, TunnelLink } from '../../../src/tunnel/policy.ts';
 /** An address that a test states as text. */
 export function ipv4(text: string): Ipv4 {
   return stated(parseIpv4(text), text);
+}
+
+export function ipv6(text: string): Ipv6 {
+  return stated(parseIpv6(text), text);
 }
 
 export function ifName(text: string): IfName {
