@@ -69,7 +69,7 @@ function mayRefuseClients({ verdict, when }: Rule, lan: IfName): boolean {
  * holds no verdict, so it can let nothing pass and stop nothing; it stays when the ruleset is loaded anew.
  */
 export function renderPassedTable(lan: IfName): string {
-  const set = (name: string) => `  set ${name} { type ipv4_addr; size ${mostClients}; flags dynamic; }\n`;
+  const set = (name: string) => `  set ${name} { typeof ip saddr; size ${mostClients}; flags dynamic; }\n`;
   // Behind the firewall's chains, which have priority 0.
   return `table inet ${passedTable}
 delete table inet ${passedTable}

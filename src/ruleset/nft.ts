@@ -43,8 +43,9 @@ export function renderTable(table: Table): string {
 }
 
 function renderSet({ name, family, key, mostElements }: PacketSet): string {
-  const type = `${family}_addr${key === 'source' ? '' : ' . mark'}`;
-  return `\tset ${name} {\n\t\ttype ${type}\n\t\tsize ${mostElements}\n\t\tflags dynamic\n\t}\n`;
+  // What nft 1.1.3 writes of a set of plain `type ipv4_addr`, nft 1.0.6 ends at with a segmentation fault.
+  const type = key === 'source' ? `typeof ${family === 'ipv4' ? 'ip' : 'ip6'} saddr` : `type ${family}_addr . mark`;
+  return `\tset ${name} {\n\t\t${type}\n\t\tsize ${mostElements}\n\t\tflags dynamic\n\t}\n`;
 }
 
 function renderMap(map: DnatMap, { family }: Table): string {

@@ -52,7 +52,7 @@ for (const { on, isolated, composeIs } of places) {
 
     test('says at /healthz and /readyz how it is, and nothing elsewhere', async () => {
       const { status, body } = await world.request('/healthz');
-      const { since, attempts, repairs, profile, profiles, ...rest } = body;
+      const { since, attempts, repairs, profile, profiles, hardening, ...rest } = body;
       assert.deepEqual(rest, {
         healthy: true,
         ready: true,
@@ -63,6 +63,11 @@ for (const { on, isolated, composeIs } of places) {
         firewall: 'nft',
         failures: 0,
       });
+      assert.deepEqual(
+        new Set(Object.values(hardening as Record<string, string>)),
+        new Set(['on']),
+        'each layer is on, on this kernel',
+      );
       assert.equal(status, 200);
       assert.match(`${since}`, /^\d{4}-\d\d-\d\dT[\d:.]+Z$/);
       assert.equal(typeof attempts, 'number');

@@ -54,12 +54,13 @@ async function kernelState(): Promise<string> {
     parts
       .join('\n')
       .replaceAll(/counter packets \d+ bytes \d+/g, 'counter')
+      // Who has connections, and what was refused and let through.
+      .replaceAll(/\t\telements = \{[^{}]*\}\n/g, '')
+      .replaceAll(/^table inet underbridge_passed \{\n.*?^\}\n/gms, '')
       .replaceAll(/fe80::[0-9a-f:]+/g, 'fe80::')
       .split('\n')
       // The kernel gives the link-local addresses of a tun device by chance.
       .filter((line) => !line.includes('fe80::'))
-      // Who has connections.
-      .filter((line) => !/elements = .* ct count/.test(line))
       .join('\n')
   );
 }

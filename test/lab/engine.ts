@@ -87,7 +87,16 @@ export async function startNewEngine(): Promise<Engine> {
       await ensurePackages(enginePackages);
       const tree = await ensureNewEngineTree();
       await stopRecorded();
-      await start(newPlace, newEngineCommand(tree));
+      try {
+        await start(newPlace, newEngineCommand(tree));
+      } catch {
+        // What was running when it was killed can keep it busy for minutes. Images stay.
+        step('forget the containers and networks of an engine that was killed');
+        await stopRecorded();
+        for (const folder of ['containers', 'network'])
+          rmSync(join(newDataRoot, folder), { recursive: true, force: true });
+        await start(newPlace, newEngineCommand(tree));
+      }
     }
     await ensureClient();
     return connect(newPlace);
@@ -109,8 +118,11 @@ async function ensureNewEngineTree(): Promise<string> {
   );
 }
 
+/** The newer engine's, which nobody else uses. */
+const newDataRoot = '/var/lib/underbridge-lab/docker-new';
+
 function newEngineCommand(tree: string): string[] {
-  const dataRoot = '/var/lib/underbridge-lab/docker-new';
+  const dataRoot = newDataRoot;
   for (const folder of [dataRoot, stateRoot]) mkdirSync(folder, { recursive: true });
   const { pidFile, socket, execRoot } = newPlace;
   return [

@@ -25,7 +25,7 @@ export interface Result {
   readonly faults: readonly string[];
 }
 
-const packetsPerSecond = 3_000;
+const packetsPerSecond = 4_400;
 const controlRounds = 8;
 /** Below this, 0 packets would mean nothing. */
 const leastPackets = 20;
