@@ -132,7 +132,8 @@ export function openRouterKernel({
     let plan = planRouter({ config, facts, policy });
     beforeLoad();
     const loading = applyFirewall(plan);
-    if (isClosing) await loading;
+    // Each lock closes alone: one that fails does not keep the other from it.
+    if (isClosing) await Promise.allSettled([loading]);
     // Both end before anything follows: a load that is left alone could land on top of a later one.
     const [loaded, changed] = await Promise.allSettled([loading, changeRouting(plan, network)]);
     if (loaded.status === 'rejected') throw loaded.reason;

@@ -51,7 +51,7 @@ export async function flushRules(router: Namespace, backend: Backend): Promise<v
 }
 
 export async function holdsRules(router: Namespace, backend: Backend): Promise<boolean> {
-  if (backend === 'nft') return (await router.run('nft', 'list', 'tables')).includes(tables[0]);
+  if (backend === 'nft') return (await router.run('nft', 'list', 'tables')).split('\n').includes(`table ${tables[0]}`);
   const saved = await Promise.all(families(backend).map((family) => router.run(`${family}-save`)));
   return saved.every((text) => text.split('\n').some((line) => chain.test(line)));
 }

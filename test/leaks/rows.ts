@@ -101,7 +101,7 @@ const putBack: readonly Row[] = locks.map((lock) => ({
   group: 'locks',
   event: `${lock === 'firewall' ? 'firewall flushed' : 'rules and routes flushed'}, and put back by the router`,
   kinds: loss,
-  times: { fast: 6, whole: 20 },
+  times: { fast: 3, whole: 20 },
   without: lock,
   isPutBack: true,
   make: repeat(async (ground) => {
