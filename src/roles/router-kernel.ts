@@ -99,14 +99,25 @@ export function openRouterKernel({
       // Claimed meanwhile, the address may not be in what was seen, and would be claimed again.
       const wasServing = isServing;
       await applyRepeatedly(policy);
-      if (wasServing) await restoreGateway({ config, facts, log, network });
       held = policy;
+      if (wasServing) await restoreGatewaySoon();
       return true;
     } catch (error) {
       if (!(error instanceof UnderbridgeError)) throw error;
       log.error('policy not applied', { policy: renderPolicy(policy), reason: error.message, hint: error.hint });
       onRefused(policy, error.message);
       return false;
+    }
+  };
+
+  /** What clients need is no part of the locks: where it cannot be put right now, the next look tries again. */
+  const restoreGatewaySoon = async () => {
+    try {
+      await restoreGateway({ config, facts, log, network });
+    } catch (error) {
+      if (!(error instanceof UnderbridgeError)) throw error;
+      log.warn('the gateway was not put right', { reason: error.message });
+      fullLookAtMs = 0;
     }
   };
 

@@ -92,6 +92,8 @@ export async function startRouter({
       const isLockdown = parts.every(({ kind }) => kind === 'lockdown');
       for (const [index, part] of parts.entries()) {
         if (part.kind === 'lockdown' && !isLockdown) continue;
+        // What is wanted by now is still to come.
+        if (part.kind !== 'lockdown' && wanted[index] !== part) continue;
         tunnels[index]?.dispatch({ kind: 'policy-failed', policy: part, text: reason });
       }
     },
@@ -188,6 +190,8 @@ export async function startRouter({
     begin: (next) => {
       if (isStopping) return;
       carrier = 0;
+      startMs = performance.now();
+      hasWorked.length = 0;
       for (const [index, tunName] of tunNames.entries()) tunnels[index] = open(next, tunName, index);
       for (const tunnel of tunnels) tunnel.dispatch({ kind: 'start' });
     },

@@ -56,7 +56,11 @@ export function findNetworkDrift(wanted: Plan, seen: ObservedNetwork): readonly 
 /** The changes that bring the routing rules of IPv6 back to what is planned. */
 export async function findIpv6Drift({ ipv6Rules }: Pick<Plan, 'ipv6Rules'>): Promise<readonly string[]> {
   const rules = await changeIpv6Rules([]);
-  return rules === undefined ? [] : ipv6Rules.flatMap((rule) => planRuleChanges(rule, { rules }));
+  if (rules === undefined) return [];
+  return [
+    ...ipv6Rules.flatMap((rule) => planRuleChanges(rule, { rules })),
+    ...planRuleRemovals({ rules: ipv6Rules }, { rules }),
+  ];
 }
 
 /** Only where clients have IPv6 there are more rules than the boot's, which need no look at each apply. */
@@ -104,7 +108,7 @@ function planRoutingChanges(plan: Plan, seen: ObservedNetwork): readonly string[
  * Rules that are not planned and would be asked before the last of ours: of a tunnel that was up, or somebody else's,
  * which would lead past the lock. The kernel's own stands at 0.
  */
-function planRuleRemovals({ rules }: Plan, seen: ObservedNetwork): readonly string[] {
+function planRuleRemovals({ rules }: Pick<Plan, 'rules'>, seen: Pick<ObservedNetwork, 'rules'>): readonly string[] {
   const last = Math.max(...rules.map(({ preference }) => preference));
   return seen.rules
     .filter(({ priority }) => priority > 0 && priority < last)

@@ -114,7 +114,14 @@ function enginePids(): number[] {
 }
 
 function killEngine(): void {
-  for (const pid of enginePids()) process.kill(pid, 'SIGKILL');
+  for (const pid of enginePids()) {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch (error) {
+      // containerd may end with its dockerd.
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    }
+  }
 }
 
 async function savedRules(): Promise<string> {
