@@ -6,9 +6,9 @@ import type { Family } from '../host/resource.ts';
 import { type DockerApi, openDocker } from '../system/docker-api.ts';
 import { observeHostDocker } from '../system/host-docker.ts';
 import { parseDockerHost } from '../system/host-docker-api.ts';
-import { askStatus } from '../system/host-http.ts';
 import { cleanNamespace } from '../system/host-namespaces.ts';
 import { applyRules, observeRules } from '../system/host-rules.ts';
+import { askHttp } from '../system/http.ts';
 import { applyDifference, compareAll, findDifference, type HostDifference } from './host-reconcile.ts';
 
 interface Task {
@@ -70,14 +70,14 @@ export async function cleanUp({ settings }: Pick<Task, 'settings'>): Promise<num
 
 /** Prints what the running host role says of itself. */
 export async function printStatus({ health }: Pick<HostSettings, 'health'>): Promise<number> {
-  const answer = await askStatus(health);
+  const answer = await askHttp({ ...health, path: '/status' });
   if (answer === undefined) {
     process.stderr.write(
       `underbridge: no host role answers at ${health.host}:${health.port}; run this where it runs, with the same HEALTH_ADDR\n`,
     );
     return 1;
   }
-  const status: { readonly healthy: boolean } = JSON.parse(answer);
+  const status: { readonly healthy: boolean } = JSON.parse(answer.body);
   process.stdout.write(`${JSON.stringify(status, null, 2)}\n`);
   return status.healthy ? 0 : 1;
 }

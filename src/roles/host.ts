@@ -2,12 +2,12 @@ import { type Fault, UnderbridgeError } from '../errors.ts';
 import type { HostConfig } from '../host/host-config.ts';
 import type { HostFinding } from '../host/host-plan.ts';
 import type { HostSettings } from '../host/host-settings.ts';
-import { countResources, type HostCounts, type HostStatus } from '../host/status.ts';
+import { countResources, type HostCounts, type HostStatus, renderMetrics } from '../host/status.ts';
 import { type DockerApi, openDocker } from '../system/docker-api.ts';
 import { readHostFile, watchHostFile } from '../system/host-config-file.ts';
 import { relevantEvents } from '../system/host-docker.ts';
 import { followEvents, parseDockerHost } from '../system/host-docker-api.ts';
-import { serveStatus } from '../system/host-http.ts';
+import { type HttpAnswer, type HttpRequest, json, serveHttp } from '../system/http.ts';
 import { type KernelWatch, watchKernel } from '../system/kernel-watch.ts';
 import type { Log } from '../system/log.ts';
 import { makeDue, pause, type Reason } from './host-due.ts';
@@ -204,7 +204,12 @@ export async function startHost({
   const polling = setInterval(() => {
     if (watch?.hasChanged('firewall')) due.mark('firewall');
   }, firewallEveryMs);
-  const server = await serveStatus({ ...settings.health, status });
+  const server = await serveHttp({
+    ...settings.health,
+    hint: 'set it to an address of this machine and a free port; another host role may run already',
+    answer: (request) => answerWith(status(), request),
+    onProblem: (problem) => log.error('a request was not answered', { reason: `${problem}` }),
+  });
   let fileTimer: NodeJS.Timeout | undefined;
   const watchedFile = watchHostFile(settings.file, () => {
     clearTimeout(fileTimer);
@@ -248,4 +253,12 @@ function openWatch(log: Log): KernelWatch | undefined {
     log.warn('changes of the firewall cannot be watched', { message: error.message });
     return undefined;
   }
+}
+
+/** `/healthz` (200 or 503), `/status` and `/metrics`. */
+function answerWith(status: HostStatus, { method, path }: HttpRequest): HttpAnswer {
+  if (!['/healthz', '/status', '/metrics'].includes(path)) return json(404, {});
+  if (method !== 'GET' && method !== 'HEAD') return json(405, {});
+  if (path !== '/metrics') return json(path === '/healthz' && !status.healthy ? 503 : 200, status);
+  return { kind: 'body', status: 200, type: 'text/plain; version=0.0.4', body: renderMetrics(status) };
 }

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { renderFaults } from '../config/report.ts';
 import { assertNever } from '../errors.ts';
-import type { HttpAnswer, HttpRequest } from '../system/http.ts';
+import { type HttpAnswer, type HttpRequest, json } from '../system/http.ts';
 import type { Log } from '../system/log.ts';
-import { json } from './router-http.ts';
+
 import { type RouterSetup, setUpRouter } from './router-setup.ts';
 
 const actions = ['reconnect', 'next', 'pause', 'reload'] as const;

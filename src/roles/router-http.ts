@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { renderMetrics } from '../health/metrics.ts';
 import { renderPage } from '../health/page.ts';
 import type { HealthReport } from '../health/report.ts';
-import type { HttpAnswer, HttpRequest } from '../system/http.ts';
+import { type HttpAnswer, type HttpRequest, json } from '../system/http.ts';
 import type { RouterObserver } from './router-observer.ts';
 
 /** What each path shows; everything is read only. Control answers for itself. */
@@ -47,10 +47,6 @@ export function createAnswers({
     if (request.method === 'GET' || (request.method === 'HEAD' && request.path !== '/events')) return show();
     return { ...json(405, { problem: 'this path is only read' }), headers: { allow: 'GET, HEAD' } };
   };
-}
-
-export function json(status: number, value: unknown): Extract<HttpAnswer, { kind: 'body' }> {
-  return { kind: 'body', status, type: 'application/json', body: `${JSON.stringify(value)}\n` };
 }
 
 function text(type: string, body: string | Buffer): HttpAnswer {

@@ -237,7 +237,8 @@ export async function startRouter({
     ...(token === undefined ? {} : { control: createControlAnswers({ token, control, log }) }),
   });
   const onProblem = (problem: unknown) => log.error('a request was not answered', { reason: `${problem}` });
-  const listen = () => serveHttp({ ...config.healthAddress, answer, onProblem });
+  const hint = 'set it to an address of this container, 0.0.0.0 or 127.0.0.1, and a free port';
+  const listen = () => serveHttp({ ...config.healthAddress, hint, answer, onProblem });
   if (!isLoopback(config.healthAddress.host)) {
     log.warn('the health endpoint is open to clients and to the uplink: they see every client, server and forward', {
       address: `${config.healthAddress.host}:${config.healthAddress.port}`,

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Status } from '../health/status.ts';
 import { type Colours, renderTable } from '../health/table.ts';
-import { askRouter } from '../system/http.ts';
+import { askHttp } from '../system/http.ts';
 
 const watchMs = 2_000;
 const clearScreen = '\x1b[H\x1b[2J';
@@ -22,7 +22,7 @@ export async function runStatus({
 }): Promise<number> {
   const [host = '', port = ''] = healthAddress.split(':');
   for (;;) {
-    const answer = await askRouter({
+    const answer = await askHttp({
       host: host === '0.0.0.0' ? '127.0.0.1' : host,
       port: Number(port),
       path: '/status',

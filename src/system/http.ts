@@ -56,11 +56,14 @@ const headers = {
 export async function serveHttp({
   host,
   port,
+  hint,
   answer,
   onProblem,
 }: {
   readonly host: Ipv4;
   readonly port: Port;
+  /** What to do when the address cannot be listened on. */
+  readonly hint: string;
   readonly answer: (request: HttpRequest) => HttpAnswer | Promise<HttpAnswer>;
   /** An answer that could not be made. */
   readonly onProblem: (problem: unknown) => void;
@@ -87,7 +90,7 @@ export async function serveHttp({
     throw new UnderbridgeError({
       code: 'UB_CONFIG',
       message: `HEALTH_ADDR="${host}:${port}": cannot be listened on (${cause instanceof Error ? cause.message : cause})`,
-      hint: 'set it to an address of this container, 0.0.0.0 or 127.0.0.1, and a free port',
+      hint,
       cause,
     });
   }
@@ -97,6 +100,10 @@ export async function serveHttp({
       server.closeAllConnections();
     },
   };
+}
+
+export function json(status: number, value: unknown): Extract<HttpAnswer, { kind: 'body' }> {
+  return { kind: 'body', status, type: 'application/json', body: `${JSON.stringify(value)}\n` };
 }
 
 function limitConnections(server: Server): void {
@@ -163,8 +170,8 @@ function sendStream(
   });
 }
 
-/** Asks a running router; undefined when nobody answers. Not `fetch`, which needs WebAssembly (no JIT). */
-export function askRouter({
+/** Asks a running role; undefined when nobody answers. Not `fetch`, which needs WebAssembly (no JIT). */
+export function askHttp({
   host,
   port,
   path,
