@@ -1,6 +1,26 @@
 import { Agent, type IncomingMessage, request } from 'node:http';
 import { UnderbridgeError } from '../errors.ts';
 
+/** A network as the Engine API 1.41 (Docker 20.10) and later give it; only what is read. Go writes an empty list as null. */
+export interface ApiNetwork {
+  readonly Id: string;
+  readonly Name: string;
+  readonly Driver: string;
+  readonly Internal: boolean;
+  readonly EnableIPv6: boolean;
+  readonly Options: Readonly<Record<string, string>> | null;
+  readonly Labels: Readonly<Record<string, string>> | null;
+  readonly IPAM: {
+    readonly Config:
+      | readonly {
+          readonly Subnet?: string;
+          readonly Gateway?: string;
+          readonly AuxiliaryAddresses?: Readonly<Record<string, string>> | null;
+        }[]
+      | null;
+  };
+}
+
 /** Where an engine is asked. */
 export type DockerAddress =
   | { readonly kind: 'socket'; readonly path: string }

@@ -1,6 +1,6 @@
 import type { DockerWorld, SeenContainer, SeenNetwork } from '../doctor/docker-world.ts';
 import { UnderbridgeError } from '../errors.ts';
-import { type DockerApi, defaultDocker, openDocker } from './docker-api.ts';
+import { type ApiNetwork, type DockerApi, defaultDocker, openDocker } from './docker-api.ts';
 import type { ObservedLink } from './iproute.ts';
 
 const unreachableHint =
@@ -9,24 +9,6 @@ const unreachableHint =
 const entrypoint = '/usr/lib/underbridge/entrypoint';
 
 // As the Engine API 1.41 (Docker 20.10) and later give them; only what is read. Go writes an empty list as null.
-interface ApiNetwork {
-  readonly Id: string;
-  readonly Name: string;
-  readonly Driver: string;
-  readonly Internal: boolean;
-  readonly EnableIPv6: boolean;
-  readonly Options: Readonly<Record<string, string>> | null;
-  readonly IPAM: {
-    readonly Config:
-      | readonly {
-          readonly Subnet?: string;
-          readonly Gateway?: string;
-          readonly AuxiliaryAddresses?: Readonly<Record<string, string>> | null;
-        }[]
-      | null;
-  };
-}
-
 interface ApiContainer {
   readonly Id: string;
   readonly Name: string;

@@ -7,28 +7,10 @@ import type {
   DockerSnapshot,
   PublishedPort,
 } from '../host/snapshot.ts';
-import type { DockerApi } from './docker-api.ts';
+import type { ApiNetwork, DockerApi } from './docker-api.ts';
 import { post } from './host-docker-api.ts';
 
 // As the Engine API 1.41 (Docker 20.10) and later give them; only what is read. Go writes an empty list as null.
-interface ApiNetwork {
-  readonly Id: string;
-  readonly Name: string;
-  readonly Driver: string;
-  readonly Internal: boolean;
-  readonly Options: Readonly<Record<string, string>> | null;
-  readonly Labels: Readonly<Record<string, string>> | null;
-  readonly IPAM: {
-    readonly Config:
-      | readonly {
-          readonly Subnet?: string;
-          readonly Gateway?: string;
-          readonly AuxiliaryAddresses?: Readonly<Record<string, string>> | null;
-        }[]
-      | null;
-  };
-}
-
 interface ApiListedContainer {
   readonly Id: string;
   readonly Names: readonly string[];

@@ -11,6 +11,7 @@ import { findLink, until } from '../leaks/ground.ts';
 import { startSending } from '../leaks/sender.ts';
 import { type Scene, type TrafficName, trafficNames } from '../leaks/traffic.ts';
 import { askTcp, sentBy, startFlood } from './lab/client.ts';
+import { labScene } from './lab/leak-ground.ts';
 import { join, type Namespace, pidsIn } from './lab/namespace.ts';
 import { addresses, makeWorld, ports, type RunningRouter, type World } from './lab/world.ts';
 
@@ -67,18 +68,11 @@ async function strangers(): Promise<number> {
 async function sendRaw(kinds: readonly TrafficName[]): Promise<number> {
   const before = await strangers();
   const scene: Scene = {
+    ...labScene,
     // As if the router itself sent them: to the very server, and all others.
     client: addresses.routerUplink,
-    other: addresses.other,
-    gateway: addresses.gateway,
-    routerUplink: addresses.routerUplink,
-    isp: addresses.isp,
-    server: addresses.server,
-    serverPort: ports.openvpn,
-    web: '203.0.113.80',
-    resolver: '203.0.113.53',
     tunnel,
-    caller: { address: addresses.tunnelServer, port: 40_000, forwardedPort },
+    caller: { ...labScene.caller, forwardedPort },
   };
   const ispMac = (await findLink(world.isp, addresses.isp)).mac;
   const sender = startSending(world.router, {

@@ -1,6 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { addresses, ports, type ServerOptions, type World } from './world.ts';
+import { addresses, ports, type ServerOptions, startResolver, type World } from './world.ts';
 
 export const ipv6Addresses = {
   gateway: 'fd00:7722::1',
@@ -37,20 +37,7 @@ export async function addIpv6({ router, lan, client, other, isp, server }: World
   server.start({}, 'node', peer, `${ports.web}`, own.web, own.server);
   client.start({}, 'node', peer, `${ports.web}`, own.client);
   other.start({}, 'node', peer, `${ports.web}`, own.other);
-  const resolver = server.start(
-    {},
-    'dnsmasq',
-    ...[
-      '--no-daemon',
-      '--no-resolv',
-      '--no-hosts',
-      '--conf-file=/dev/null',
-      '--bind-interfaces',
-      '--except-interface=tun*',
-    ],
-    ...[`--listen-address=${own.resolver}`, `--address=/who-answers.test/${own.resolver}`],
-  );
-  await resolver.says('started');
+  await startResolver(server, own.resolver).says('started');
   await lan.run('sysctl', '-qw', 'net.ipv6.conf.bridge.disable_ipv6=1');
 }
 

@@ -21,23 +21,26 @@ export interface GroundOptions {
   readonly isCarried?: () => Promise<boolean>;
 }
 
+/** Where everything is in the namespaces of the lab. */
+export const labScene: Scene = {
+  client: addresses.client,
+  other: addresses.other,
+  gateway: addresses.gateway,
+  routerUplink: addresses.routerUplink,
+  isp: addresses.isp,
+  server: addresses.server,
+  serverPort: ports.openvpn,
+  web: '203.0.113.80',
+  resolver: '203.0.113.53',
+  tunnel: '10.8.0.2',
+  caller: { address: addresses.tunnelServer, port: 40_000, forwardedPort: ports.web },
+};
+
 /** A ground for the leak matrix in network namespaces; nothing runs on it yet. */
 export async function layGround(world: World, options: GroundOptions = {}): Promise<Ground> {
   const { client, isp, router, server } = world;
   const { backend = 'nft' } = options;
-  const scene: Scene = {
-    client: addresses.client,
-    other: addresses.other,
-    gateway: addresses.gateway,
-    routerUplink: addresses.routerUplink,
-    isp: addresses.isp,
-    server: addresses.server,
-    serverPort: ports.openvpn,
-    web: '203.0.113.80',
-    resolver: '203.0.113.53',
-    tunnel: '10.8.0.2',
-    caller: { address: addresses.tunnelServer, port: 40_000, forwardedPort: ports.web },
-  };
+  const scene = labScene;
   const ispDevice = await findLink(isp, addresses.isp);
   const neighbour = await world.addNeighbour({ lan: '172.22.0.3/24', uplink: '198.51.100.3/24' });
   const givenMac = await hardwareAddress(router, 'eth0');

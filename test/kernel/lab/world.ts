@@ -228,7 +228,12 @@ function startPeers({ server, client, other }: Readonly<Record<'server' | 'clien
   server.start({}, 'node', peer, `${ports.web}`, addresses.web, addresses.server);
   client.start({}, 'node', peer, `${ports.web}`, addresses.client);
   other.start({}, 'node', peer, `${ports.web}`, addresses.other);
-  server.start(
+  startResolver(server, addresses.resolver);
+}
+
+/** A resolver at an address of the namespace; it answers who-answers.test with that address. */
+export function startResolver(ns: Namespace, address: string): LabProcess {
+  return ns.start(
     {},
     'dnsmasq',
     ...[
@@ -239,7 +244,7 @@ function startPeers({ server, client, other }: Readonly<Record<'server' | 'clien
       '--bind-interfaces',
       '--except-interface=tun*',
     ],
-    ...[`--listen-address=${addresses.resolver}`, `--address=/who-answers.test/${addresses.resolver}`],
+    ...[`--listen-address=${address}`, `--address=/who-answers.test/${address}`],
   );
 }
 
