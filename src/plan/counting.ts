@@ -76,8 +76,8 @@ delete table inet ${passedTable}
 table inet ${passedTable} {
 ${set('sent')}${set('received')}${set('opened')}  chain forward {
     type filter hook forward priority 10; policy accept;
-    iifname "${lan}" counter update @sent { ip saddr counter } comment "sent"
     oifname "${lan}" counter update @received { ip daddr counter } comment "received"
+    iifname "${lan}" counter update @sent { ip saddr counter } comment "sent"
     ct state new iifname "${lan}" update @opened { ip saddr counter } comment "opened"
     ct state new oifname "${lan}" update @opened { ip daddr counter } comment "accepted"
   }

@@ -37,19 +37,19 @@ export function planForwardChains(context: Context): readonly Chain[] {
       verdict: { kind: 'drop' },
     },
     {
-      id: 'forward-out',
-      why: 'From clients into the tunnel; both interfaces are named, so a rerouted flow does not match.',
-      when: [lan, { kind: 'out', names: [tun.name] }],
-      verdict: { kind: 'jump', chain: 'outbound' },
-    },
-    {
       id: 'forward-in',
-      why: 'From the tunnel to clients.',
+      why: 'From the tunnel to clients; both interfaces are named, so a rerouted flow does not match.',
       when: [
         { kind: 'in', names: [tun.name] },
         { kind: 'out', names: [facts.lan.name] },
       ],
       verdict: { kind: 'jump', chain: 'inbound' },
+    },
+    {
+      id: 'forward-out',
+      why: 'From clients into the tunnel; both are named here, too.',
+      when: [lan, { kind: 'out', names: [tun.name] }],
+      verdict: { kind: 'jump', chain: 'outbound' },
     },
     refuse,
   ];

@@ -10,7 +10,8 @@ import { baseRules } from './lockdown.ts';
 
 /**
  * Before anything else: frames and packets that nobody sends honestly. Every packet pays for these rules, those of
- * OpenVPN too, so a rule begins with what most packets do not match.
+ * OpenVPN too, so a rule begins with what most packets do not match, and a name, which the kernel copies to compare,
+ * comes last.
  */
 export function planEarly(context: Context): readonly Rule[] {
   const { config, facts, policy } = context;
@@ -22,13 +23,13 @@ export function planEarly(context: Context): readonly Rule[] {
     {
       id: 'early-lan-frames',
       why: 'Only frames for this router: no broadcast, no multicast, nothing overheard.',
-      when: [lan, { kind: 'not-unicast-to-us' }],
+      when: [{ kind: 'not-unicast-to-us' }, lan],
       verdict: { kind: 'drop' },
     },
     {
       id: 'early-lan-spoof',
       why: 'A client speaks with an address of the isolated network only.',
-      when: [lan, { kind: 'source', subnet: lanSubnet, negate: true }],
+      when: [{ kind: 'source', subnet: lanSubnet, negate: true }, lan],
       verdict: { kind: 'drop' },
     },
     {
@@ -43,7 +44,7 @@ export function planEarly(context: Context): readonly Rule[] {
     {
       id: 'early-uplink-weak-host',
       why: 'The uplink may address only its own interface, not the tunnel or a client (CVE-2019-14899).',
-      when: [uplink, ...otherThan('destination', facts.uplink.ipv4)],
+      when: [...otherThan('destination', facts.uplink.ipv4), uplink],
       verdict: { kind: 'drop' },
     },
     ...tunNamesOf(facts).map((name, index): Rule => {
@@ -53,7 +54,7 @@ export function planEarly(context: Context): readonly Rule[] {
         id: index === 0 ? 'early-tunnel-weak-host' : 'early-standby-weak-host',
         why: "The tunnel may address only the tunnel's address, and nothing while there is no tunnel.",
         when:
-          link === undefined ? [tunnel] : [tunnel, { kind: 'destination', addresses: [link.address], negate: true }],
+          link === undefined ? [tunnel] : [{ kind: 'destination', addresses: [link.address], negate: true }, tunnel],
         verdict: { kind: 'drop' },
       };
     }),
@@ -89,12 +90,12 @@ export function planRefuse(context: Context): readonly Rule[] {
   ];
 }
 
-/** What may reach the router itself. */
+/** What may reach the router itself; what there is most of comes first. */
 export function planInput(context: Context): readonly Rule[] {
   const { config, facts, policy } = context;
   const lan: Match = { kind: 'in', names: [facts.lan.name] };
   const uplink: Match = { kind: 'in', names: [facts.uplink.name] };
-  const rules: Rule[] = [baseRules.acceptLoopbackIn];
+  const rules: Rule[] = [];
   const endpoints = endpointsOf(policy);
   for (const [index, endpoint] of endpoints.entries()) {
     rules.push({
@@ -109,6 +110,7 @@ export function planInput(context: Context): readonly Rule[] {
       verdict: { kind: 'accept' },
     });
   }
+  rules.push(baseRules.acceptLoopbackIn);
   if (endpoints.length > 0) {
     rules.push({
       id: 'in-uplink-errors',
@@ -177,12 +179,12 @@ export function planInput(context: Context): readonly Rule[] {
   return rules;
 }
 
-/** What the router itself may send. */
+/** What the router itself may send; what there is most of comes first. */
 export function planOutput(context: Context): readonly Rule[] {
   const { config, facts, policy } = context;
   const uplink: Match = { kind: 'out', names: [facts.uplink.name] };
   const lan: Match = { kind: 'out', names: [facts.lan.name] };
-  const rules: Rule[] = [baseRules.acceptLoopbackOut];
+  const rules: Rule[] = [];
   for (const [index, endpoint] of endpointsOf(policy).entries()) {
     rules.push({
       id: index === 0 ? 'out-endpoint' : 'out-standby-endpoint',
@@ -196,6 +198,7 @@ export function planOutput(context: Context): readonly Rule[] {
       verdict: { kind: 'accept' },
     });
   }
+  rules.push(baseRules.acceptLoopbackOut);
   for (const part of partsOf(policy)) {
     if (part.kind !== 'resolve') continue;
     for (const servers of resolverMatches(part.scope)) {
@@ -259,7 +262,7 @@ export function planLast(context: Context): readonly Rule[] {
     {
       id: 'last-uplink',
       why: "A packet leaves on the uplink with the uplink's own address, or not at all.",
-      when: [{ kind: 'out', names: [facts.uplink.name] }, ...otherThan('source', facts.uplink.ipv4)],
+      when: [...otherThan('source', facts.uplink.ipv4), { kind: 'out', names: [facts.uplink.name] }],
       verdict: { kind: 'drop' },
     },
     {
@@ -275,8 +278,8 @@ export function planLast(context: Context): readonly Rule[] {
       id: 'last-tunnel',
       why: 'No address of the isolated network is ever shown beyond the tunnel.',
       when: [
-        { kind: 'out', names: tunNamesOf(facts) },
         { kind: 'source', subnet: renderSubnet(config.gateway) },
+        { kind: 'out', names: tunNamesOf(facts) },
       ],
       verdict: { kind: 'drop' },
     },

@@ -48,8 +48,11 @@ function planRuleset(context: Context): Ruleset {
   };
 }
 
+const beforeRouting = { type: 'filter', at: 'prerouting', priority: 'filter', policy: 'accept' } as const;
+
 function planFilter(context: Context): Table {
   const excess = planExcess(context);
+  const refuse = planRefuse(context);
   return {
     family: 'inet',
     name: filterTable,
@@ -61,11 +64,7 @@ function planFilter(context: Context): Table {
         hook: { type: 'filter', at: 'prerouting', priority: 'raw', policy: 'accept' },
         rules: planEarly(context),
       },
-      {
-        name: 'refuse',
-        hook: { type: 'filter', at: 'prerouting', priority: 'filter', policy: 'accept' },
-        rules: planRefuse(context),
-      },
+      ...(refuse.length > 0 ? [{ name: 'refuse', hook: beforeRouting, rules: refuse }] : []),
       { name: 'input', hook: closed('input'), rules: planInput(context) },
       ...planForwardChains(context),
       ...excess.chains,

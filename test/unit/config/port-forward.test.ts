@@ -162,22 +162,33 @@ describe('PORT_FWD', () => {
     valueFrom(parsePortForwards('80:172.22.0.2:8080 81:172.22.0.2:8080', gateway));
   });
 
-  it('parses 10,000 entries in less than half a second', () => {
-    const entries = Array.from({ length: 10_000 }, (_, index) => `${index + 1}:172.22.0.${2 + (index % 250)}:80/tcp`);
-    const startMs = performance.now();
-    assert.equal(valueFrom(parsePortForwards(entries.join(','), gateway)).length, 10_000);
-    assert.ok(performance.now() - startMs < 500);
+  /** Ten times as many entries may take 40 times as long, not the 100 of a comparison of each with each. */
+  function takesNoMoreThanItsShare(parse: (count: number) => void): void {
+    const fastest = (count: number) =>
+      Math.min(
+        ...Array.from({ length: 3 }, () => {
+          const startMs = performance.now();
+          parse(count);
+          return performance.now() - startMs;
+        }),
+      );
+    fastest(1_000);
+    assert.ok(fastest(10_000) < 40 * fastest(1_000));
+  }
+
+  it('parses 10,000 entries in ten times the time of 1,000', () => {
+    takesNoMoreThanItsShare((count) => {
+      const entries = Array.from({ length: count }, (_, index) => `${index + 1}:172.22.0.${2 + (index % 250)}:80/tcp`);
+      assert.equal(valueFrom(parsePortForwards(entries.join(','), gateway)).length, count);
+    });
   });
 
-  it('compares 10,000 wide ranges in less than a second', () => {
-    const entries = Array.from({ length: 10_000 }, () => '172.22.0.2:1-65535');
-    const startMs = performance.now();
-    assert.equal(
-      faultsOf(parsePortForwards(entries.join(','), gateway)).length,
-      9_999 + 1,
-      'the overlaps, and the number',
-    );
-    assert.ok(performance.now() - startMs < 1_000);
+  it('compares 10,000 wide ranges in ten times the time of 1,000', () => {
+    takesNoMoreThanItsShare((count) => {
+      const entries = Array.from({ length: count }, () => '172.22.0.2:1-65535');
+      const faults = faultsOf(parsePortForwards(entries.join(','), gateway));
+      assert.equal(faults.length, count - 1 + 1, 'the overlaps, and the number');
+    });
   });
 
   it('survives as many faulty entries as an environment variable can hold', () => {
