@@ -1,0 +1,96 @@
+import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { execa } from 'execa';
+import { answersOf, startFlow } from './lab/client.ts';
+import { untilCounting } from './lab/counting.ts';
+import { type Endpoint, endpointOf } from './lab/endpoint.ts';
+import { countHoldings } from './lab/reconnects.ts';
+import { addresses, makeWorld, ports, type RunningRouter, type World } from './lab/world.ts';
+
+// A client that does its worst to the health endpoint, which is open to it. Root and network namespaces; real OpenVPN.
+const fuzzSeconds = 7;
+
+let world: World;
+let router: RunningRouter;
+let endpoint: Endpoint;
+before(async () => {
+  world = await makeWorld();
+  endpoint = endpointOf(world);
+  await writeFile(join(world.folder, 'token'), 'canary-of-control-0123456789');
+  await world.startServer();
+  router = world.startRouter({
+    CONTROL_TOKEN_FILE: join(world.folder, 'token'),
+    HEALTH_ADDR: '0.0.0.0:9797',
+  });
+  await router.untilHealthy();
+  await untilCounting(world);
+});
+after(() => world?.remove());
+
+/** A thousand clients with counters, so that what a listener does not read is much. */
+async function fillCounters(): Promise<void> {
+  const all = Array.from(
+    { length: 1_000 },
+    (_, index) => `172.22.${index >> 8}.${index & 255} counter packets 7 bytes 70`,
+  );
+  const input = `add element inet underbridge_passed sent { ${all.join(', ')} }\n`;
+  await execa(...world.router.argv('nft', '-f', '-'), { input });
+}
+
+test('is not stopped, nor its tunnel, by odd requests, a hundred slow listeners and knocks at the control', async (t) => {
+  await fillCounters();
+  const sources = Array.from({ length: 20 }, (_, index) => `172.22.0.${130 + index}`);
+  for (const source of sources) await world.client.run('ip', 'addr', 'add', `${source}/24`, 'dev', 'eth0');
+  await endpoint.request('/');
+  const before = await countHoldings(world, router);
+  const { health } = await endpoint.status();
+  await world.forgetLeaks();
+  const flow = startFlow(world.other, addresses.web, ports.web, fuzzSeconds + 1, 50);
+  const fuzz = world.client.start(
+    {},
+    'node',
+    join(import.meta.dirname, 'lab/fuzz-http.ts'),
+    ...[addresses.gateway, '9797', `${fuzzSeconds}`, ...sources],
+  );
+  await fuzz.says('holding');
+  await sleep(500);
+  // Nobody outside keeps out the container's own health check, nor who listens there.
+  const own = world.router.start({}, 'curl', '-sN', '-m', '3', 'http://127.0.0.1:9797/events');
+  await own.says('"schema":1');
+  for (let tries = 0; tries < 10; tries += 1) {
+    const check = await world.router.attempt(
+      'env',
+      'HEALTH_ADDR=0.0.0.0:9797',
+      join(world.folder, 'underbridge/healthcheck'),
+    );
+    assert.equal(check.exitCode, 0, check.output);
+    await sleep(100);
+  }
+  const amid = await countHoldings(world, router);
+  await fuzz.exited;
+  await flow.exited;
+  const { seen } = JSON.parse(fuzz.output().replace('holding\n', ''));
+  for (const code of [200, 400, 401, 404, 405, 431]) assert.ok(seen[code] > 0, `no ${code}: ${JSON.stringify(seen)}`);
+  // As many listeners as there are places, and a no for the others.
+  assert.ok(seen['held: 200'] >= 16 && seen['held: 503'] > 50, JSON.stringify(seen));
+  const answers = answersOf(flow);
+  const gaps = answers.slice(1).map((ms, index) => ms - (answers[index] ?? ms));
+  assert.ok(answers.length > fuzzSeconds * 10, `${answers.length} answers`);
+  const after = await endpoint.status();
+  assert.deepEqual(
+    [after.health.healthy, after.health.since, after.health.attempts, after.health.repairs, await world.leaked()],
+    [true, health.since, 1, 0, 0],
+  );
+  const { descriptors } = await countHoldings(world, router);
+  assert.ok(descriptors <= before.descriptors + 2, `${descriptors} descriptors, ${before.descriptors} before`);
+  const mib = (bytes: number) => Math.round(bytes / 1024 ** 2);
+  const grown = amid.residentBytes - before.residentBytes;
+  assert.ok(mib(grown) <= 64, `${mib(grown)} MiB more`);
+  t.diagnostic(
+    `${JSON.stringify(seen)}; Node from ${mib(before.residentBytes)} to ${mib(amid.residentBytes)} MiB; ` +
+      `longest gap of a client's flow ${Math.max(...gaps)} ms`,
+  );
+});
