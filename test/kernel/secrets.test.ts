@@ -145,7 +145,7 @@ for (const [what, faulty, tells] of [
   [
     'file of credentials with three lines',
     () => writeFile(join(folder, 'login'), `${secrets.username}\n${secrets.password}\n${wrong.password}\n`),
-    /./,
+    / blocked | proven |OPENVPN_CREDENTIALS_FILE/,
   ],
 ] as const) {
   test(`shows none in what it says of a wrong ${what}`, async () => {
