@@ -35,6 +35,7 @@ export interface RouterObserver {
   readonly gather: () => void;
   /** To be called when clients are served: counting begins a second later. */
   readonly start: () => void;
+  /** The same object as before while nothing is new, half a second at most: who asks without end costs little. */
   readonly status: () => Status;
   /** Tells of every change, as JSON: first of the whole status, then of those fields that are new. Gives what ends it. */
   readonly watch: (tell: (json: string) => void) => () => void;
@@ -52,7 +53,7 @@ export interface Observed {
 
 /** The first tunnel is connecting, and comes first. */
 const beginMs = 1_000;
-/** Counters that were read so lately are new enough. */
+/** Counters that were read so lately are new enough, and so is what was made of them when nothing happened meanwhile. */
 const freshMs = 500;
 /** Many changes at a time make one message. */
 const gatherMs = 50;
@@ -134,8 +135,15 @@ export function observeRouter({
     }
   };
 
+  let current: Status | undefined;
   const status = (): Status => {
-    if (performance.now() - readAtMs > freshMs) read();
+    const isOld = performance.now() - readAtMs > freshMs;
+    if (isOld) read();
+    if (isOld || current === undefined) current = project();
+    return current;
+  };
+
+  const project = (): Status => {
     const refused = sumOf(refusedTally, addRefused);
     const clients = clientsOf(passed, refused);
     // An address that something came back for is somebody's; a forged one would only be told to Docker's resolver.
@@ -185,6 +193,7 @@ export function observeRouter({
     stepTimer = setInterval(() => {
       read();
       past = addStep(past, passed, Date.now());
+      current = undefined;
       if (tellers.size > 0) tell();
     }, stepSeconds * 1000);
     read();
@@ -203,6 +212,7 @@ export function observeRouter({
     for (const teller of tellers) teller(json);
   };
   const tellSoon = () => {
+    current = undefined;
     if (tellers.size === 0) return;
     clearTimeout(tellTimer);
     tellTimer = setTimeout(tell, gatherMs);
@@ -219,11 +229,10 @@ export function observeRouter({
     },
     status,
     watch: (teller) => {
-      // Those who watch already get what is new by now with their next message.
-      const parts = partsOf(status());
-      if (tellers.size === 0) told = parts;
+      // What those who watch already were told; what is new since then comes with their next message.
+      if (tellers.size === 0) told = partsOf(status());
       tellers.add(teller);
-      teller(joinParts([...parts]));
+      teller(joinParts([...told]));
       return () => {
         tellers.delete(teller);
         if (tellers.size === 0) clearTimeout(tellTimer);
