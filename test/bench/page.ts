@@ -9,7 +9,7 @@ import { untilCounting } from '../kernel/lab/counting.ts';
 import { endpointOf } from '../kernel/lab/endpoint.ts';
 import { pidsIn } from '../kernel/lab/namespace.ts';
 import { makeWorld, type World } from '../kernel/lab/world.ts';
-import { renderSpread, spreadOf } from './figures.ts';
+import { renderNumber, renderSpread, spreadOf } from './figures.ts';
 
 const { values } = parseArgs({
   options: { rounds: { type: 'string', default: '1' }, seconds: { type: 'string', default: '60' } },
@@ -43,6 +43,8 @@ try {
   const spread = spreadOf(percents);
   say(`idle with the page open: ${renderSpread(spread, '%')} of a core, target ≤ ${targetPercent} %`);
   if (spread.median > targetPercent) process.exitCode = 1;
+  const residentMib = own.map(observeResidentMib);
+  say(`resident memory, all processes: ${renderNumber(residentMib.reduce((sum, mib) => sum + mib, 0))} MiB`);
   await close();
   await measureAnswers(world);
 } finally {
@@ -73,6 +75,10 @@ function observeCpuMs(pid: string): { readonly program: string; readonly cpuMs: 
     ticks.reduce((sum, text) => sum + Number(text) * 10, 0),
   );
   return { program: /\((.*)\)/.exec(stat)?.[1] ?? pid, cpuMs: (own ?? 0) + (children ?? 0) };
+}
+
+function observeResidentMib(pid: string): number {
+  return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024;
 }
 
 async function measureAnswers(lab: World): Promise<void> {
