@@ -135,7 +135,14 @@ test('prints its status as a table and as JSON, and its exit code says whether i
   assert.doesNotMatch(table.output, /\x1b/);
   const { schema, health } = JSON.parse((await run('--json')).output) as Status;
   assert.deepEqual([schema, health.healthy], [1, true]);
+  const watching = world.router.start(
+    {},
+    ...(['env', 'HEALTH_ADDR=0.0.0.0:9797', join(world.folder, 'underbridge/run'), 'status', '--watch'] as const),
+  );
+  await watching.says('PROTECTED');
   await endpoint.post('pause', token);
+  await watching.says('PAUSED');
+  watching.kill('SIGTERM');
   const paused = await run();
   assert.equal(paused.exitCode, 1);
   assert.match(paused.output, /^PAUSED {2}/m);

@@ -57,7 +57,7 @@ after(async () => {
   await rm(`/etc/netns/${world.router.name}`, { recursive: true, force: true });
 });
 
-async function untilOpen(page: Page): Promise<void> {
+async function open(page: Page): Promise<void> {
   await page.goto('http://127.0.0.1:9797/');
 }
 
@@ -68,7 +68,7 @@ for (const javaScriptEnabled of [true, false]) {
     const complaints: string[] = [];
     page.on('console', (message) => complaints.push(message.text()));
     page.on('pageerror', (error) => complaints.push(error.message));
-    await untilOpen(page);
+    await open(page);
     if (javaScriptEnabled) await page.locator('#live', { hasText: /^Live$/ }).waitFor();
     const text = await page.locator('body').innerText();
     for (const essential of [
@@ -92,3 +92,16 @@ for (const javaScriptEnabled of [true, false]) {
     await context.close();
   });
 }
+
+test('shows what somebody changed and was put right, and what doctor found', async () => {
+  const page = await browser.newPage();
+  await open(page);
+  await page.locator('#live', { hasText: /^Live$/ }).waitFor();
+  await page.locator('#repairs', { hasText: 'Nobody else has changed anything.' }).waitFor();
+  await world.router.run('ip', 'route', 'flush', 'table', '7101');
+  await page.locator('#repairs li', { hasText: 'the kernel was changed by somebody else' }).waitFor();
+  // It looks a second after somebody looks at the page.
+  await page.locator('#doctor', { hasNotText: 'Doctor has not looked yet.' }).waitFor();
+  assert.match(await page.locator('#doctor').innerText(), /^(Nothing found at \d|(leak|break|warning): )/);
+  await page.close();
+});
