@@ -22,7 +22,7 @@ const world = await makeWorld();
 try {
   await world.startServer();
   const router = world.startRouter();
-  await router.untilHealthy();
+  await router.untilHealthy(60_000);
   await untilCounting(world);
   // A browser in the router's namespace is no part of the router.
   const own = await pidsIn(world.router);
