@@ -208,6 +208,7 @@ export function observeRouter({
     const now = partsOf(status());
     const news = [...now].filter(([name, json]) => told.get(name) !== json);
     told = now;
+    if (news.length === 0) return;
     const json = joinParts(news);
     for (const teller of tellers) teller(json);
   };
