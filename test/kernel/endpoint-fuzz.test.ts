@@ -27,7 +27,7 @@ before(async () => {
     CONTROL_TOKEN_FILE: join(world.folder, 'token'),
     HEALTH_ADDR: '0.0.0.0:9797',
   });
-  await router.untilHealthy();
+  await router.untilHealthy(30_000);
   await untilCounting(world);
 });
 after(() => world?.remove());

@@ -42,7 +42,7 @@ before(async () => {
     IP6_ADDR: `${ipv6Addresses.gateway}/64`,
     PORT_FWD: `${addresses.client}:8080, [${ipv6Addresses.client}]:8080, 9000-9010:${addresses.other}:8080-8090/udp`,
   });
-  const [opened] = await Promise.all([openBrowser(world.router), router.untilHealthy()]);
+  const [opened] = await Promise.all([openBrowser(world.router), router.untilHealthy(30_000)]);
   ({ browser, close: closeBrowser } = opened);
   await untilCounting(world);
   await askTcp(world.client, addresses.web, ports.web);
