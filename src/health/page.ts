@@ -100,12 +100,14 @@ function renderVerdict({ verdict: { kind, text, hint }, health: { nextTry } }: S
 function renderExit({ health, gateway, connections, startedAt, at }: Status): string {
   const rows: readonly (readonly [string, string | undefined])[] = [
     ['Address in the tunnel', health.tunnelAddress ?? 'none'],
+    ['IPv6 address in the tunnel', health.tunnelIpv6Address ?? health.ipv6],
     ['VPN server', health.remote ?? 'none'],
     ['Profile', health.profile],
     ['State', `${health.state}, for ${formatSince(health.since, at)}`],
     ['Attempts', `${health.attempts ?? 0}, ${health.failures ?? 0} failed since it last worked`],
     ['Gateway of the clients', gateway],
     ['Tracked connections', connections && `${formatCount(connections.open)} of ${formatCount(connections.limit)}`],
+    ['Networks', health.networks?.text],
     ['Router started', `${formatSince(startedAt, at)} ago`],
   ];
   return `<dl>${rows.flatMap(([name, value]) => (value === undefined ? [] : `<div><dt>${name}</dt><dd>${escapeHtml(value)}</dd></div>`)).join('')}</dl>`;

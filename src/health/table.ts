@@ -34,7 +34,7 @@ export function renderTable(seen: Status, colours: Colours): string {
         tunnel.isCarrying ? 'carries' : 'standby',
         `${tunnel.healthy ? 'proven' : tunnel.state} ${formatSince(tunnel.since, at)}`,
         tunnel.remote ?? '-',
-        tunnel.tunnelAddress ?? '-',
+        [tunnel.tunnelAddress ?? '-', tunnel.tunnelIpv6Address].join(' ').trim(),
         tunnel.profile ?? '-',
       ]),
       { heads: ['TUNNEL', 'ROLE', 'STATE', 'SERVER', 'ADDRESS', 'PROFILE'], paint },

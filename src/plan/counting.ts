@@ -5,7 +5,7 @@ import type { Chain, Match, Rule, Table } from '../ruleset/model.ts';
 const refusedSet = { name: 'refused', family: 'ipv4', key: 'source-and-mark', mostElements: 4096 } as const;
 
 /** The clients of a bigger network that come later are not counted one by one. */
-const mostClients = 1024;
+export const mostClients = 1024;
 
 export const passedTable = 'underbridge_passed';
 

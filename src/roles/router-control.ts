@@ -81,6 +81,9 @@ export function createControl({
 
 /** So long has to wait who brings no token or a wrong one. */
 const wrongTokenMs = 1_000;
+/** After such a line those that follow make one line more, so that nobody without a token can fill the log. */
+const quietMs = 10_000;
+const mostNamed = 5;
 
 /**
  * Answers `POST /control/ACTION` with the token as bearer. No page of somebody else can send that header here: a browser
@@ -95,12 +98,13 @@ export function createControlAnswers({
   readonly control: RouterControl;
   readonly log: Log;
 }): (request: HttpRequest) => Promise<HttpAnswer> {
+  const tellRefusal = gatherRefusals(log);
   return async ({ path, method, token: given, from }) => {
     if (method !== 'POST')
       return { ...json(405, { outcome: 'this path is only posted to' }), headers: { allow: 'POST' } };
     const action = actions.find((name) => path === `/control/${name}`);
     if (given === undefined || !isSame(given, token)) {
-      log.warn('control refused: no token, or a wrong one', { action: action ?? 'unknown', from });
+      tellRefusal({ action: action ?? 'unknown', from });
       await sleep(wrongTokenMs);
       const headers = { 'www-authenticate': 'Bearer' };
       return { ...json(401, { outcome: 'the token of CONTROL_TOKEN_FILE is needed' }), headers };
@@ -110,6 +114,30 @@ export function createControlAnswers({
     const { kind, text } = await control.run(action);
     log.info('control done', { action, from, outcome: text });
     return json(kind === 'done' ? 200 : 409, { outcome: text });
+  };
+}
+
+function gatherRefusals(log: Log): (refusal: { readonly action: string; readonly from: string }) => void {
+  const message = 'control refused: no token, or a wrong one';
+  let requests: number | undefined;
+  const addresses = new Set<string>();
+  const end = () => {
+    if (requests !== undefined && requests > 0) {
+      log.warn(message, { requests, from: [...addresses] });
+      requests = 0;
+      addresses.clear();
+      setTimeout(end, quietMs);
+    } else requests = undefined;
+  };
+  return ({ action, from }) => {
+    if (requests === undefined) {
+      log.warn(message, { action, from });
+      requests = 0;
+      setTimeout(end, quietMs);
+    } else {
+      requests += 1;
+      if (addresses.size < mostNamed) addresses.add(from);
+    }
   };
 }
 

@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import { renderMetrics } from '../health/metrics.ts';
 import { renderPage } from '../health/page.ts';
 import type { HealthReport } from '../health/report.ts';
+import type { Status } from '../health/status.ts';
 import { type HttpAnswer, type HttpRequest, json } from '../system/http.ts';
 import type { RouterObserver } from './router-observer.ts';
 
@@ -17,6 +18,7 @@ export function createAnswers({
   /** What answers below /control/; absent: there is no such path. */
   readonly control?: (request: HttpRequest) => Promise<HttpAnswer>;
 }): (request: HttpRequest) => HttpAnswer | Promise<HttpAnswer> {
+  const [toJson, toMetrics, toPage] = [onceEach(renderJson), onceEach(renderMetrics), onceEach(renderPage)];
   const shown: Readonly<Record<string, () => HttpAnswer | Promise<HttpAnswer>>> = {
     '/healthz': () => {
       const report = health();
@@ -26,11 +28,11 @@ export function createAnswers({
       const report = health();
       return json(report.ready ? 200 : 503, report);
     },
-    '/status': () => json(200, observer.status()),
-    '/metrics': () => text('text/plain; version=0.0.4; charset=utf-8', renderMetrics(observer.status())),
+    '/status': () => text('application/json', toJson(observer.status())),
+    '/metrics': () => text('text/plain; version=0.0.4; charset=utf-8', toMetrics(observer.status())),
     '/': () => {
       observer.examine();
-      return text('text/html; charset=utf-8', renderPage(observer.status()));
+      return text('text/html; charset=utf-8', toPage(observer.status()));
     },
     '/page.js': asset('page.js', 'text/javascript; charset=utf-8'),
     '/page.css': asset('page.css', 'text/css; charset=utf-8'),
@@ -46,6 +48,23 @@ export function createAnswers({
     if (show === undefined) return json(404, { problem: 'there is nothing at this path' });
     if (request.method === 'GET' || (request.method === 'HEAD' && request.path !== '/events')) return show();
     return { ...json(405, { problem: 'this path is only read' }), headers: { allow: 'GET, HEAD' } };
+  };
+}
+
+type Render = (status: Status) => string;
+
+function renderJson(status: Status): string {
+  return `${JSON.stringify(status)}\n`;
+}
+
+/** Renders a status again only when it is another one. */
+function onceEach(render: Render): Render {
+  let last: Status | undefined;
+  let rendered = '';
+  return (status) => {
+    if (status !== last) rendered = render(status);
+    last = status;
+    return rendered;
   };
 }
 

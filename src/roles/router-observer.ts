@@ -1,5 +1,19 @@
 import { UnderbridgeError } from '../errors.ts';
-import { addToTally, clientsOf, emptyTally, type PassedCounts, refusalsOf } from '../health/counts.ts';
+import {
+  addPassed,
+  addRefused,
+  addToTally,
+  clientsOf,
+  emptyTally,
+  foldPassed,
+  foldRefused,
+  nothingPassed,
+  nothingRefused,
+  others,
+  refusalsOf,
+  sumOf,
+  tellApart,
+} from '../health/counts.ts';
 import { addStep, clientSeriesOf, seriesOf, startPast, stepSeconds } from '../health/history.ts';
 import type { HealthReport } from '../health/report.ts';
 import { projectStatus, type Status } from '../health/status.ts';
@@ -21,6 +35,7 @@ export interface RouterObserver {
   readonly gather: () => void;
   /** To be called when clients are served: counting begins a second later. */
   readonly start: () => void;
+  /** The same object as before while nothing is new, half a second at most: who asks without end costs little. */
   readonly status: () => Status;
   /** Tells of every change, as JSON: first of the whole status, then of those fields that are new. Gives what ends it. */
   readonly watch: (tell: (json: string) => void) => () => void;
@@ -38,21 +53,13 @@ export interface Observed {
 
 /** The first tunnel is connecting, and comes first. */
 const beginMs = 1_000;
-/** Counters that were read so lately are new enough. */
+/** Counters that were read so lately are new enough, and so is what was made of them when nothing happened meanwhile. */
 const freshMs = 500;
 /** Many changes at a time make one message. */
 const gatherMs = 50;
 const examineMs = 600_000;
 /** The page comes first. */
 const examineSoonMs = 1_000;
-
-const nothing = { packets: 0, bytes: 0 };
-const noCounts: PassedCounts = {
-  sent: new Map(),
-  received: new Map(),
-  opened: new Map(),
-  total: { sent: nothing, received: nothing },
-};
 
 /** Begins to remember the log; the rest begins with `start`. */
 export function observeRouter({
@@ -69,8 +76,13 @@ export function observeRouter({
   const startedMs = Date.now();
   /** From the first served client on: what comes before that costs no time of the start. */
   let counters: Counters | undefined;
-  let passed = noCounts;
-  let tally = emptyTally;
+  let passedTally = emptyTally(nothingPassed);
+  let refusedTally = emptyTally(nothingRefused);
+  /** What all tables have counted so far. */
+  let passed = nothingPassed;
+  let known: ReadonlySet<string> = new Set();
+  /** The clients' interface by the name that the counting table knows it by. */
+  let countedDevice: IfName | undefined;
   let past = startPast(startedMs);
   let readAtMs = 0;
   let isLoading = false;
@@ -78,25 +90,43 @@ export function observeRouter({
   let doctor: Status['doctor'];
   let examinedMs = -examineMs;
 
-  const gather = () => {
-    const refused = facts.firewall === 'nft' ? counters?.readRefused() : undefined;
-    if (refused !== undefined) tally = addToTally(tally, refused);
+  const gatherRefused = () => {
+    const reading = facts.firewall === 'nft' ? counters?.readRefused() : undefined;
+    if (reading === undefined) return;
+    const { generation, counts } = reading;
+    known = tellApart(known, counts.clients.keys());
+    refusedTally = addToTally(refusedTally, { generation, counts: foldRefused(counts, known) }, addRefused);
   };
 
   const read = () => {
     readAtMs = performance.now();
-    gather();
-    const counts = counters?.readPassed();
-    if (counts === undefined) void load();
-    else passed = counts;
+    // A table that an earlier router left counts for that one.
+    const reading = countedDevice === undefined ? undefined : counters?.readPassed();
+    if (reading !== undefined) {
+      const { generation, counts } = reading;
+      // Who got an answer first: where the rest is forged there may be no room for all.
+      known = tellApart(known, [...counts.received.keys(), ...counts.sent.keys(), ...counts.opened.keys()]);
+      passedTally = addToTally(passedTally, { generation, counts: foldPassed(counts, known) }, addPassed);
+      passed = sumOf(passedTally, addPassed);
+    }
+    gatherRefused();
+    if (reading === undefined || countedDevice !== observed.lan()) void load();
   };
 
-  /** At the start, and when somebody flushed it. */
+  const gather = () => {
+    const isRenamed = countedDevice !== undefined && countedDevice !== observed.lan();
+    if (isRenamed) read();
+    else gatherRefused();
+  };
+
+  /** At the start, when somebody flushed it, and when the clients' interface has another name. */
   const load = async () => {
     if (isLoading || counters === undefined) return;
     isLoading = true;
+    const device = observed.lan();
     try {
-      await loadPassedTable(observed.lan());
+      await loadPassedTable(device);
+      countedDevice = device;
     } catch (error) {
       if (!(error instanceof UnderbridgeError)) throw error;
       timeline.log.debug('clients are not counted', { reason: error.message });
@@ -105,11 +135,21 @@ export function observeRouter({
     }
   };
 
+  let current: Status | undefined;
   const status = (): Status => {
-    if (performance.now() - readAtMs > freshMs) read();
-    const clients = clientsOf(passed, tally);
+    const isOld = performance.now() - readAtMs > freshMs;
+    if (isOld) read();
+    if (isOld || current === undefined) current = project();
+    return current;
+  };
+
+  const project = (): Status => {
+    const refused = sumOf(refusedTally, addRefused);
+    const clients = clientsOf(passed, refused);
     // An address that something came back for is somebody's; a forged one would only be told to Docker's resolver.
-    names.lookUp(clients.flatMap(({ address, receivedPackets }) => (receivedPackets > 0 ? address : [])));
+    names.lookUp(
+      clients.flatMap(({ address, receivedPackets }) => (receivedPackets > 0 && address !== others ? address : [])),
+    );
     const { sent, received } = passed.total;
     return projectStatus({
       atMs: Date.now(),
@@ -129,7 +169,7 @@ export function observeRouter({
       connections: observeConnections(),
       clients,
       names: names.known,
-      refused: refusalsOf(tally),
+      refused: refusalsOf(refused),
       history: seriesOf(past),
       clientHistory: clientSeriesOf(past),
       events: timeline.events(),
@@ -153,6 +193,7 @@ export function observeRouter({
     stepTimer = setInterval(() => {
       read();
       past = addStep(past, passed, Date.now());
+      current = undefined;
       if (tellers.size > 0) tell();
     }, stepSeconds * 1000);
     read();
@@ -167,10 +208,12 @@ export function observeRouter({
     const now = partsOf(status());
     const news = [...now].filter(([name, json]) => told.get(name) !== json);
     told = now;
+    if (news.length === 0) return;
     const json = joinParts(news);
     for (const teller of tellers) teller(json);
   };
   const tellSoon = () => {
+    current = undefined;
     if (tellers.size === 0) return;
     clearTimeout(tellTimer);
     tellTimer = setTimeout(tell, gatherMs);
@@ -187,11 +230,10 @@ export function observeRouter({
     },
     status,
     watch: (teller) => {
-      // Those who watch already get what is new by now with their next message.
-      const parts = partsOf(status());
-      if (tellers.size === 0) told = parts;
+      // What those who watch already were told; what is new since then comes with their next message.
+      if (tellers.size === 0) told = partsOf(status());
       tellers.add(teller);
-      teller(joinParts([...parts]));
+      teller(joinParts([...told]));
       return () => {
         tellers.delete(teller);
         if (tellers.size === 0) clearTimeout(tellTimer);

@@ -1,4 +1,4 @@
-import type { Count, PassedCounts, RefusedCounts } from '../health/counts.ts';
+import type { Count, PassedCounts, Reading, RefusedCounts } from '../health/counts.ts';
 import type { IfName } from '../net/address.ts';
 import { passedTable, renderPassedTable } from '../plan/counting.ts';
 import { filterTable } from '../plan/lockdown.ts';
@@ -11,8 +11,8 @@ import { type NetlinkSocket, netlinkNetfilter, openNetlink } from './netlink.ts'
  */
 export interface Counters {
   /** Undefined when there is no such table. */
-  readonly readPassed: () => PassedCounts | undefined;
-  readonly readRefused: () => RefusedCounts | undefined;
+  readonly readPassed: () => Reading<PassedCounts> | undefined;
+  readonly readRefused: () => Reading<RefusedCounts> | undefined;
 }
 
 /** Loads the table that counts what passes, with all counters at 0. @throws UnderbridgeError UB_EXEC */
@@ -25,9 +25,10 @@ export function openCounters(): Counters {
   const socket = openNetlink({ protocol: netlinkNetfilter });
   return {
     readPassed: () => {
+      const generation = readHandle(socket, passedTable);
       const rules = readRules(socket, passedTable);
       const total = (id: string) => rules.get(id) ?? { packets: 0, bytes: 0 };
-      if (rules.size === 0) return undefined;
+      if (generation === undefined || rules.size === 0) return undefined;
       const read = (set: string) => {
         const counts = new Map<string, Count>();
         visitSet(socket, {
@@ -37,12 +38,13 @@ export function openCounters(): Counters {
         });
         return counts;
       };
-      return {
+      const counts = {
         sent: read('sent'),
         received: read('received'),
         opened: read('opened'),
         total: { sent: total('sent'), received: total('received') },
       };
+      return { generation, counts };
     },
     readRefused: () => {
       const generation = readHandle(socket, filterTable);
@@ -67,7 +69,7 @@ export function openCounters(): Counters {
         },
       });
       // Loaded anew meanwhile: numbers may have another meaning.
-      return readHandle(socket, filterTable) === generation ? { generation, rules, clients } : undefined;
+      return readHandle(socket, filterTable) === generation ? { generation, counts: { rules, clients } } : undefined;
     },
   };
 }

@@ -30,8 +30,8 @@ export interface HttpServer {
 }
 
 /**
- * Connections at a time, altogether and from one address. Those of the container itself have places of their own, so
- * that nobody outside can keep the health check out.
+ * Connections at a time, altogether and from one address, and streams. Those of the container itself have places of
+ * their own, so that nobody outside can keep the health check or the page there out.
  */
 const most = { connections: 64, perAddress: 12, streams: 16 } as const;
 /** Somebody who reads nothing for so long, or lets so much wait, is cut off. */
@@ -111,9 +111,9 @@ function limitConnections(server: Server): void {
   server.on('connection', (socket: Socket) => {
     const { remoteAddress = '' } = socket;
     const count = open.get(remoteAddress) ?? 0;
-    const isLocal = remoteAddress.startsWith('127.');
-    const outside = [...open].reduce((sum, [address, of]) => sum + (address.startsWith('127.') ? 0 : of), 0);
-    if (count >= (isLocal ? most.connections : most.perAddress) || (!isLocal && outside >= most.connections)) {
+    const isOwn = isLocal(remoteAddress);
+    const outside = [...open].reduce((sum, [address, of]) => sum + (isLocal(address) ? 0 : of), 0);
+    if (count >= (isOwn ? most.connections : most.perAddress) || (!isOwn && outside >= most.connections)) {
       socket.destroy();
       return;
     }
@@ -125,6 +125,10 @@ function limitConnections(server: Server): void {
       else open.set(remoteAddress, left);
     });
   });
+}
+
+function isLocal(address: string | undefined): boolean {
+  return address?.startsWith('127.') === true;
 }
 
 function parseRequest({ method = '', url = '', headers }: IncomingMessage, from: string): HttpRequest {
@@ -148,7 +152,9 @@ function sendStream(
   { open }: Extract<HttpAnswer, { kind: 'stream' }>,
   streams: Set<ServerResponse>,
 ): void {
-  if (streams.size >= most.streams) {
+  const isOwn = isLocal(response.socket?.remoteAddress);
+  const beside = [...streams].filter(({ socket }) => isLocal(socket?.remoteAddress) === isOwn);
+  if (beside.length >= most.streams) {
     const body = '{"problem":"too many listeners"}\n';
     sendBody(response, { kind: 'body', status: 503, type: 'application/json', body });
     return;

@@ -84,7 +84,9 @@ export function createLogin({
       // A code holds for half a minute: an answer that was refused would be the same once more.
       if (crv1 === undefined || hasStartedOver) {
         return fail(
-          hasToldCode ? explainRefusedCode(crv1?.text ?? event.reason, context) : explainRefusal(event, context),
+          hasToldCode && event.realm === 'Auth'
+            ? explainRefusedCode(crv1?.text ?? event.reason, context)
+            : explainRefusal(event, context),
         );
       }
       if (crv1.flags.includes('R') && secrets.totp === undefined) return fail(explainMissingCode(crv1.text, context));

@@ -10,6 +10,8 @@ export interface Timeline {
 }
 
 const mostEvents = 100;
+/** Of one message, so that what comes again and again, or whoever makes it come, leaves room for the rest. */
+const mostAlike = 20;
 const mostChars = 300;
 
 /** Remembers lines from `info` on. They hold no secrets, because the log does not. */
@@ -22,7 +24,10 @@ export function keepTimeline(log: Log, onEvent: () => void): Timeline {
       const details = Object.entries(fields).flatMap(([name, value]) =>
         value === undefined ? [] : `${name}=${renderField(value)}`.slice(0, mostChars),
       );
-      events = [...events.slice(1 - mostEvents), { at: new Date().toISOString(), level, message, details }];
+      const alike = events.filter((event) => event.message === message);
+      const [oldest] = alike.length < mostAlike ? events.slice(0, events.length < mostEvents ? 0 : 1) : alike;
+      const kept = events.filter((event) => event !== oldest);
+      events = [...kept, { at: new Date().toISOString(), level, message, details }];
       onEvent();
     };
   return {

@@ -5,18 +5,12 @@ import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import type { Status } from '../../src/health/status.ts';
-import { answersOf, askTcp, startFlow } from './lab/client.ts';
+import { renderSpread, spreadOf } from '../bench/figures.ts';
+import { askTcp } from './lab/client.ts';
 import { untilCounting } from './lab/counting.ts';
-import { type LabProcess, pidsIn } from './lab/namespace.ts';
-import {
-  addresses,
-  credentials,
-  makeWorld,
-  ports,
-  type RunningRouter,
-  type RunningServer,
-  type World,
-} from './lab/world.ts';
+import { type Endpoint, endpointOf } from './lab/endpoint.ts';
+import type { LabProcess } from './lab/namespace.ts';
+import { addresses, makeWorld, ports, type RunningRouter, type RunningServer, type World } from './lab/world.ts';
 
 // Root and network namespaces; real OpenVPN, nftables and Prometheus.
 const token = 'canary-of-control-0123456789';
@@ -25,57 +19,21 @@ const compose = join(import.meta.dirname, '../../compose/monitoring');
 let world: World;
 let server: RunningServer;
 let router: RunningRouter;
+let endpoint: Endpoint;
 before(async () => {
   world = await makeWorld();
+  endpoint = endpointOf(world);
   await writeFile(join(world.folder, 'token'), `${token}\n`);
-  // The server compares with the other one.
-  await copyFile(join(world.folder, 'credentials'), join(world.folder, 'login'));
-  await copyFile(join(world.folder, 'client.ovpn'), join(world.folder, 'spare.ovpn'));
   server = await world.startServer();
   router = world.startRouter({
-    CONFIG: ['client.ovpn', 'spare.ovpn'].map((name) => join(world.folder, name)).join(','),
-    FAILBACK: 'off',
-    OPENVPN_CREDENTIALS_FILE: join(world.folder, 'login'),
     PORT_FWD: `${addresses.client}:8080`,
     CONTROL_TOKEN_FILE: join(world.folder, 'token'),
-    // Open, so that clients can do their worst.
     HEALTH_ADDR: '0.0.0.0:9797',
-    LOG_LEVEL: 'debug',
   });
   await router.untilHealthy();
   await untilCounting(world);
 });
 after(() => world?.remove());
-
-async function request(path: string, ...options: readonly string[]) {
-  const { output } = await world.router.attempt(
-    'curl',
-    '-s',
-    '-m',
-    '5',
-    '-w',
-    '\n%{http_code} %{time_total}',
-    ...options,
-    `http://127.0.0.1:9797${path}`,
-  );
-  const [, body = '', code, seconds] = /^(.*)\n(\d+) ([\d.]+)$/s.exec(output) ?? [];
-  return { body, code: Number(code), ms: Number(seconds) * 1_000 };
-}
-
-async function status(): Promise<Status> {
-  return JSON.parse((await request('/status')).body);
-}
-
-/** The status, as soon as it is so. */
-async function until(isSo: (status: Status) => boolean, limitMs = 5_000): Promise<Status> {
-  const endMs = performance.now() + limitMs;
-  for (;;) {
-    const seen = await status();
-    if (isSo(seen)) return seen;
-    assert.ok(performance.now() < endMs, JSON.stringify(seen));
-    await sleep(100);
-  }
-}
 
 function clientIn({ clients }: Status, address: string) {
   const client = clients.find((each) => each.address === address);
@@ -83,16 +41,12 @@ function clientIn({ clients }: Status, address: string) {
   return client;
 }
 
-function post(action: string, given = token) {
-  return request(`/control/${action}`, '-X', 'POST', '-H', `authorization: Bearer ${given}`);
-}
-
 test('says of each client what it moved, opened and was refused, and why', async () => {
   await askTcp(world.client, addresses.web, ports.web);
   await askTcp(world.server, '10.8.0.2', 8080);
   await askTcp(world.client, addresses.gateway, 22);
   await askTcp(world.other, '9.9.9.9', 853);
-  const seen = await until(({ clients }) => clients.length === 2 && clients[0]?.openings === 2);
+  const seen = await endpoint.until(({ clients }) => clients.length === 2 && clients[0]?.openings === 2);
   const client = clientIn(seen, addresses.client);
   assert.deepEqual([client.openings, client.refused], [2, { 'in-lan-reset': 1 }]);
   assert.ok(client.sentPackets >= 8 && client.sentBytes >= 8 * 40 && client.sentBytes < 2_000, JSON.stringify(client));
@@ -124,7 +78,7 @@ test('tells events: all at first, then what is new, and a dead server at once', 
   // The kernel says so when the next packet goes out: at the next question of the probe.
   assert.ok(performance.now() - fromMs < 4_000);
   // What is refused in the very moment of a load is not counted.
-  const isCounted = async () => (clientIn(await status(), addresses.other).refused['refuse-tcp'] ?? 0) > 0;
+  const isCounted = async () => (clientIn(await endpoint.status(), addresses.other).refused['refuse-tcp'] ?? 0) > 0;
   while (!(await isCounted())) await askTcp(world.other, addresses.web, ports.web);
   server = await world.startServer();
   await stream.says('"verdict":{"kind":"protected"');
@@ -137,16 +91,38 @@ test('tells events: all at first, then what is new, and a dead server at once', 
   for (const line of others) assert.ok(!('schema' in JSON.parse(line)) && 'at' in JSON.parse(line), line);
 });
 
+/** Has the client talk until more of it is counted than before, and gives what is counted then. */
+async function untilMore(before: Status, address: string): Promise<Status> {
+  const packets = (seen: Status) => clientIn(seen, address).sentPackets;
+  for (let tries = 0; tries < 100; tries += 1) {
+    await askTcp(world.client, addresses.web, ports.web);
+    const seen = await endpoint.status();
+    if (packets(seen) > packets(before)) return seen;
+  }
+  return assert.fail(`nothing more of ${address} is counted\n${router.output()}`);
+}
+
 test('goes on counting where the rules were loaded anew, and where somebody flushed the counting table', async () => {
-  const seen = await until(({ verdict }) => verdict.kind === 'protected');
+  const seen = await endpoint.until(({ verdict }) => verdict.kind === 'protected');
   assert.equal(clientIn(seen, addresses.client).refused['in-lan-reset'], 1);
   assert.ok((clientIn(seen, addresses.other).refused['refuse-tcp'] ?? 0) >= 1);
   await world.router.run('nft', 'delete', 'table', 'inet', 'underbridge_passed');
   await sleep(550);
-  await request('/status');
+  await endpoint.request('/status');
   await untilCounting(world);
   // Nor is that table, or what is in the sets, taken for a change of ours.
-  assert.equal((await status()).health.repairs, 0);
+  assert.equal((await untilMore(seen, addresses.client)).health.repairs, 0);
+});
+
+test("goes on counting, what passes and what is refused, when the clients' interface has another name", async () => {
+  const before = await endpoint.status();
+  for (const change of [['down'], ['name', 'lan7'], ['up']])
+    await world.router.run('ip', 'link', 'set', change[0] === 'up' ? 'lan7' : 'eth0', ...change);
+  const after = await untilMore(before, addresses.client);
+  assert.ok(after.traffic.sentBytes > before.traffic.sentBytes);
+  await askTcp(world.client, addresses.gateway, 22);
+  const reset = (seen: Status) => clientIn(seen, addresses.client).refused['in-lan-reset'] ?? 0;
+  await endpoint.until((seen) => reset(seen) > reset(before));
 });
 
 test('prints its status as a table and as JSON, and its exit code says whether it is healthy', async () => {
@@ -159,73 +135,30 @@ test('prints its status as a table and as JSON, and its exit code says whether i
   assert.doesNotMatch(table.output, /\x1b/);
   const { schema, health } = JSON.parse((await run('--json')).output) as Status;
   assert.deepEqual([schema, health.healthy], [1, true]);
-  await post('pause');
+  const watching = world.router.start(
+    {},
+    ...(['env', 'HEALTH_ADDR=0.0.0.0:9797', join(world.folder, 'underbridge/run'), 'status', '--watch'] as const),
+  );
+  await watching.says('PROTECTED');
+  await endpoint.post('pause', token);
+  await watching.says('PAUSED');
+  watching.kill('SIGTERM');
   const paused = await run();
   assert.equal(paused.exitCode, 1);
   assert.match(paused.output, /^PAUSED {2}/m);
-  await post('reconnect');
+  await endpoint.post('reconnect', token);
   await router.untilHealthy();
 });
 
-test('pauses: clients are refused, nothing leaves, until it is told to reconnect', async () => {
-  const flow = startFlow(world.client, addresses.web, ports.web, 3, 20);
-  await flow.exited;
-  assert.equal((await post('pause')).code, 200);
-  const { verdict, health } = await status();
-  assert.deepEqual([verdict.kind, health.healthy], ['paused', false]);
-  await world.forgetLeaks();
-  assert.match(await askTcp(world.client, addresses.web, ports.web), /^ECONNREFUSED \d{1,3}$/);
-  assert.deepEqual([await pidsIn(world.router, 'openvpn'), await world.leaked()], [[], 0]);
-  assert.deepEqual([(await post('reconnect')).code, (await router.untilHealthy()) > 0], [200, true]);
-  assert.equal(await askTcp(world.client, addresses.web, ports.web), '10.8.0.2');
-});
-
-test('changes to the next profile, and reads profiles and credentials again', async () => {
-  assert.equal((await post('next')).code, 200);
-  await router.untilHealthy();
-  assert.equal((await status()).health.profile, 'spare.ovpn');
-  const file = join(world.folder, 'login');
-  const right = await readFile(file);
-  await writeFile(file, 'somebody\nsomething else\n');
-  assert.equal((await post('reload')).code, 200);
-  await until(({ health }) => health.cause?.code === 'auth-failed');
-  await writeFile(file, 'one line only\n');
-  const refused = await post('reload');
-  assert.equal(refused.code, 409);
-  assert.match(JSON.parse(refused.body).outcome, /^nothing was changed: 1 problem\n/);
-  await writeFile(file, right);
-  assert.equal((await post('reload')).code, 200);
-  await router.untilHealthy();
-});
-
-test('does none of it for a wrong token, another method or another path, and writes down who asked', async () => {
-  const before = await status();
-  const wrong = await post('pause', 'wrong');
-  assert.ok(wrong.code === 401 && wrong.ms >= 1_000, JSON.stringify(wrong));
-  assert.equal((await request('/control/pause', '-X', 'POST')).code, 401);
-  // As a page of somebody else would: no header of its own without asking first, and that is refused.
-  assert.equal(
-    (await request('/control/pause', '-X', 'POST', '-d', `token=${token}`, '-H', 'origin: http://evil.test')).code,
-    401,
-  );
-  const asked = await request(
-    '/control/pause',
-    '-i',
-    '-X',
-    'OPTIONS',
-    '-H',
-    'access-control-request-headers: authorization',
-  );
-  assert.ok(asked.code === 405 && !/access-control-allow/i.test(asked.body), asked.body);
-  assert.equal((await request(`/control/pause?token=${token}`)).code, 405);
-  assert.equal((await post('explode')).code, 404);
-  const { health, events } = await status();
-  assert.deepEqual([health.healthy, health.since], [true, before.health.since]);
-  assert.ok(
-    events.some(({ message, details }) => message.startsWith('control refused') && details.includes('from=127.0.0.1')),
-  );
-  assert.match(router.output(), /INFO: control \{"action":"pause","from":"127\.0\.0\.1"\}/);
-});
+/** Milliseconds of each answer: as many as it takes until one of them is in time, and a few at least. */
+async function timesOf(path: string, { limitMs, pauseMs }: { readonly limitMs: number; readonly pauseMs: number }) {
+  const times: number[] = [];
+  while (times.length < 5 || (times.length < 25 && Math.min(...times) > limitMs)) {
+    await sleep(pauseMs);
+    times.push((await endpoint.request(path)).ms);
+  }
+  return times;
+}
 
 test('answers in time: /healthz, and a scrape of 200 clients that were refused four ways', async (t) => {
   const counter = (each: number) => `counter packets ${each} bytes ${each * 1_400}`;
@@ -239,25 +172,51 @@ test('answers in time: /healthz, and a scrape of 200 clients that were refused f
   );
   const refusals = `flush set inet underbridge refused\nadd element inet underbridge refused { ${refused.join(', ')} }\n`;
   await execa(...world.router.argv('nft', '-f', '-'), { input: sets.join('') + refusals });
-  const best = async (path: string) => {
-    const answers = [];
-    for (let round = 0; round < 4; round += 1) {
-      // Counters that were just read are not read again.
-      await sleep(550);
-      answers.push(await request(path));
-    }
-    return answers.reduce((one, other) => (one.ms <= other.ms ? one : other));
+  // Counters that were just read are not read again.
+  const asked = { '/healthz': { limitMs: 2, pauseMs: 0 }, '/metrics': { limitMs: 20, pauseMs: 550 } };
+  for (const [path, how] of Object.entries(asked)) {
+    const spread = spreadOf(await timesOf(path, how));
+    t.diagnostic(`${path}: ${renderSpread(spread, 'ms')} of ${spread.count}`);
+    // The best one: other tests run beside it, and what it costs itself is in every one.
+    assert.ok(spread.least <= how.limitMs, renderSpread(spread, 'ms'));
+  }
+  const { body } = await endpoint.request('/metrics');
+  assert.ok((body.match(/^underbridge_client_refused_packets_total/gm)?.length ?? 0) >= 800);
+});
+
+test('tells 1,024 clients apart and the rest as one, however many are forged at how many loads', async (t) => {
+  const forged = 3_000;
+  const refuse = async (second: number) => {
+    const elements = Array.from({ length: forged }, (_, index) => {
+      return `10.${second}.${index >> 8}.${index & 255} . 0x01 counter packets 2 bytes 80`;
+    });
+    await execa(...world.router.argv('nft', '-f', '-'), {
+      input: `flush set inet underbridge refused\nadd element inet underbridge refused { ${elements.join(', ')} }\n`,
+    });
+    await sleep(550);
+    await endpoint.request('/status');
   };
-  const [health, scrape] = [await best('/healthz'), await best('/metrics')];
-  assert.ok((scrape.body.match(/^underbridge_client_refused_packets_total/gm)?.length ?? 0) >= 800);
-  t.diagnostic(`/healthz ${health.ms} ms, /metrics ${scrape.ms} ms`);
-  // 1 and 10 ms on a machine that does nothing else; here other tests run beside it.
-  assert.ok(health.ms <= 20 && scrape.ms <= 150, `/healthz ${health.ms} ms, /metrics ${scrape.ms} ms`);
+  for (const second of [1, 2, 3]) {
+    await refuse(second);
+    await endpoint.post('reconnect', token);
+    await router.untilHealthy();
+  }
+  await sleep(550);
+  const { clients } = await endpoint.status();
+  const packets = (each: Status['clients'][number] | undefined) =>
+    Object.values(each?.refused ?? {}).reduce((sum, count) => sum + count, 0);
+  assert.deepEqual([clients.length, clients.at(-1)?.address], [1_025, 'others']);
+  const all = clients.filter(({ address }) => address.startsWith('10.') || address === 'others').map(packets);
+  assert.ok(all.reduce((sum, count) => sum + count, 0) >= 3 * forged * 2);
+  assert.ok(clients.some(({ address }) => address === addresses.client));
+  const { body, ms } = await endpoint.request('/metrics');
+  assert.equal(body.match(/^underbridge_client_sent_bytes_total/gm)?.length, 1_025);
+  t.diagnostic(`a scrape of 1,025 clients: ${ms} ms, ${Math.round(body.length / 1_000)} kB`);
 });
 
 test('is answered by a real Prometheus: metrics, alert rules and every question of the dashboard', async (t) => {
   const lint = await execa('promtool', ['check', 'metrics'], {
-    input: (await request('/metrics')).body,
+    input: (await endpoint.request('/metrics')).body,
     reject: false,
     all: true,
   });
@@ -323,54 +282,6 @@ async function startPrometheus(): Promise<LabProcess> {
   );
 }
 
-test('shows no secret on any path, whatever is asked, and stands whatever a client does to it', async () => {
-  const flow = startFlow(world.other, addresses.web, ports.web, 6, 50);
-  const fuzz = world.client.start(
-    {},
-    'node',
-    join(import.meta.dirname, 'lab/fuzz-http.ts'),
-    addresses.gateway,
-    '9797',
-    '4',
-  );
-  await sleep(1_000);
-  // The container's own health check is never kept out.
-  for (let tries = 0; tries < 10; tries += 1) {
-    const check = await world.router.attempt(
-      'env',
-      'HEALTH_ADDR=0.0.0.0:9797',
-      join(world.folder, 'underbridge/healthcheck'),
-    );
-    assert.equal(check.exitCode, 0, check.output);
-    await sleep(100);
-  }
-  await fuzz.exited;
-  const { seen, text } = JSON.parse(fuzz.output());
-  assert.ok(seen[200] > 0 && seen[404] > 0 && seen[431] > 0, JSON.stringify(seen));
-  await flow.exited;
-  assert.ok(answersOf(flow).length > 100, `${answersOf(flow).length} answers`);
-  assert.equal((await router.health()).healthy, true);
-  const paths = ['/', '/status', '/metrics', '/healthz', '/readyz', '/page.js'];
-  const shown = [
-    text,
-    router.output(),
-    ...(await Promise.all(paths.map(async (path) => (await request(path)).body))),
-    (await world.router.attempt('curl', '-sN', '-m', '1', 'http://127.0.0.1:9797/events')).output,
-    ...(await Promise.all(
-      (await pidsIn(world.router)).map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')),
-    )),
-  ];
-  for (const secret of [token, credentials.username, credentials.password]) {
-    for (const form of [secret, JSON.stringify(secret).slice(1, -1), encodeURIComponent(secret), escapeHtml(secret)]) {
-      for (const each of shown)
-        assert.ok(
-          !each.includes(form),
-          `shown: ${each.slice(Math.max(0, each.indexOf(form) - 200), each.indexOf(form) + 20)}`,
-        );
-    }
-  }
-});
-
 test('tells a failed start in its last five lines', async () => {
   router.process.kill('SIGKILL');
   await router.process.exited;
@@ -393,7 +304,7 @@ test('tells a failed start in its last five lines', async () => {
     const unset = env.OPENVPN_USERNAME === undefined ? {} : { OPENVPN_CREDENTIALS_FILE: '' };
     const failing = world.startRouter({ ...unset, ...given });
     const last = () => failing.output().trimEnd().split('\n').slice(-5).join('\n');
-    const endMs = performance.now() + 5_000;
+    const endMs = performance.now() + 20_000;
     while (!tells.test(last())) {
       assert.ok(performance.now() < endMs, failing.output());
       await sleep(50);
@@ -402,7 +313,3 @@ test('tells a failed start in its last five lines', async () => {
     await failing.process.exited;
   }
 });
-
-function escapeHtml(text: string): string {
-  return text.replaceAll('&', '&amp;').replaceAll('"', '&quot;').replaceAll('<', '&lt;');
-}

@@ -1,9 +1,10 @@
 // The leak matrix for clients' IPv6, in network namespaces: `IPV6: tunnel`, the VPN server is reached over IPv6.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { takeLock } from '../leaks/events.ts';
 import type { Ground } from '../leaks/ground.ts';
 import { runRow, sum } from '../leaks/matrix.ts';
-import { ipv6Rows, takeLock } from '../leaks/rows.ts';
+import { ipv6Rows } from '../leaks/rows.ts';
 import { askTcp } from './lab/client.ts';
 import { addIpv6, addRouterIpv6, addUplinkIpv6, ipv6Addresses, ipv6Server, writeProfile } from './lab/ipv6.ts';
 import { layGround } from './lab/leak-ground.ts';

@@ -3,10 +3,11 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { takeLock } from '../leaks/events.ts';
 import { backends } from '../leaks/firewall.ts';
 import type { Ground } from '../leaks/ground.ts';
 import { runRow, sum } from '../leaks/matrix.ts';
-import { type Row, rows, takeLock } from '../leaks/rows.ts';
+import { type Row, rows } from '../leaks/rows.ts';
 import { trafficNames } from '../leaks/traffic.ts';
 import { layGround } from './lab/leak-ground.ts';
 import { makeWorld, type World } from './lab/world.ts';

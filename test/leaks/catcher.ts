@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import type { LabProcess, Namespace } from '../kernel/lab/namespace.ts';
-import { clientIpv6, kindOfTtl, openvpnIpv6, type Scene, type TrafficName } from './traffic.ts';
+import type { Scene } from './packets.ts';
+import { clientIpv6, kindOfTtl, openvpnIpv6, type TrafficName } from './traffic.ts';
 
 /** What came by on the uplink so far. */
 export interface Seen {

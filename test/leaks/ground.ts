@@ -3,7 +3,7 @@ import { execa } from 'execa';
 import type { LabProcess, Namespace } from '../kernel/lab/namespace.ts';
 import type { Catcher } from './catcher.ts';
 import type { Backend } from './firewall.ts';
-import type { Scene } from './traffic.ts';
+import type { Scene } from './packets.ts';
 
 /** A place to run the matrix in: a router between clients and an uplink that is watched. */
 export interface Ground {

@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Seen } from './catcher.ts';
+import { takeLock } from './events.ts';
 import type { Ground } from './ground.ts';
-import { type Row, takeLock } from './rows.ts';
+import type { Row } from './rows.ts';
 import { type Sent, startSending } from './sender.ts';
 import { type TrafficName, trafficOf } from './traffic.ts';
 

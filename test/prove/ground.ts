@@ -9,7 +9,7 @@ import type { Engine } from '../lab/engine.ts';
 import { openCatcher } from '../leaks/catcher.ts';
 import type { Backend } from '../leaks/firewall.ts';
 import { findLink, type Ground, makeNaive } from '../leaks/ground.ts';
-import type { Scene } from '../leaks/traffic.ts';
+import type { Scene } from '../leaks/packets.ts';
 
 const networks = { isolated: 'a-isolated', uplink: 'm-uplink' } as const;
 const naiveName = 'underbridge-test-naive';

@@ -1,9 +1,13 @@
-// Runs in a namespace. `fuzz-http.ts ADDRESS PORT SECONDS` sends what no honest program would to an HTTP server, holds
-// connections that say little or read nothing, and prints as JSON what came back.
-import { connect, type Socket } from 'node:net';
+// Runs in a namespace. `fuzz-http.ts ADDRESS PORT SECONDS [FROM …]` sends what no honest program would to an HTTP server;
+// from the addresses FROM it holds connections that say little or read nothing, 100 of them listeners to events, and
+// opens them again when they are cut. Prints `holding` when it begins with that, and as JSON what came back.
+import { connect } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 
-const [address = '', port = '', seconds = ''] = process.argv.slice(2);
+const [address = '', port = '', seconds = '', ...sources] = process.argv.slice(2);
 const endMs = performance.now() + Number(seconds) * 1_000;
+/** Before that nobody is in the way of the odd requests. */
+const holdAfterMs = 1_500;
 
 const methods = [
   'GET',
@@ -79,23 +83,31 @@ function talk(text: string): Promise<void> {
   });
 }
 
-/** Connections that send a byte now and then, or ask for much and read nothing. */
-const held: Socket[] = [];
-function hold(first: string, isReading: boolean): void {
-  const socket = connect({ host: address, port: Number(port) });
+/** A connection that sends a byte now and then, or asks for much and reads no more than the head of it. */
+function hold(index: number, first: string): void {
+  const localAddress = sources[index % sources.length] ?? '';
+  const socket = connect({ host: address, port: Number(port), localAddress });
   socket.on('error', () => undefined);
-  socket.on('connect', () => {
-    socket.write(first);
-    if (!isReading) socket.pause();
+  socket.on('connect', () => socket.write(first));
+  socket.once('data', (data) => {
+    count(`held: ${/^HTTP\/1\.[01] (\d+)/.exec(`${data}`)?.[1]}`);
+    socket.pause();
   });
-  held.push(socket);
+  const drip = setInterval(() => socket.writable && socket.write(':'), 500);
+  socket.on('close', () => {
+    clearInterval(drip);
+    if (performance.now() < endMs) setTimeout(() => hold(index, first), 200);
+  });
+  setTimeout(() => socket.destroy(), endMs - performance.now());
 }
-for (let index = 0; index < 60; index += 1) hold('GET /healthz HTTP/1.1\r\nHost', true);
-for (let index = 0; index < 60; index += 1) hold('GET /events HTTP/1.1\r\nHost: x\r\n\r\n', false);
-for (let index = 0; index < 60; index += 1) hold('', true);
-const drip = setInterval(() => {
-  for (const socket of held) if (!socket.destroyed && socket.writable) socket.write(':');
-}, 500);
+
+async function holdAll(): Promise<void> {
+  await sleep(holdAfterMs);
+  for (let index = 0; index < 100; index += 1) hold(index, 'GET /events HTTP/1.1\r\nHost: x\r\n\r\n');
+  process.stdout.write('holding\n');
+  for (let index = 0; index < 60; index += 1) hold(index, 'GET /healthz HTTP/1.1\r\nHost');
+  for (let index = 0; index < 60; index += 1) hold(index, '');
+}
 
 async function fuzz(): Promise<void> {
   for (let index = 0; performance.now() < endMs; index += 1) {
@@ -104,7 +116,12 @@ async function fuzz(): Promise<void> {
     await talk(`${pick(methods, 1)} ${pick(paths, 2)} HTTP/1.1\r\n${pick(headers, 3)}\r\n`);
   }
 }
-await Promise.all([fuzz(), fuzz(), fuzz()]);
-clearInterval(drip);
-for (const socket of held) socket.destroy();
-process.stdout.write(JSON.stringify({ seen, text: bodies.join('\n') }));
+/** Every header at the control, which has to be asked in one way only. */
+async function knock(): Promise<void> {
+  for (const path of ['/control/pause', '/control/explode', '/control/__proto__'])
+    await Promise.all(headers.slice(0, 6).map((header) => talk(`POST ${path} HTTP/1.1\r\n${header}\r\n`)));
+}
+
+const ends = [fuzz(), fuzz(), fuzz(), knock(), ...(sources.length > 0 ? [holdAll()] : [])];
+await Promise.all(ends);
+process.stdout.write(`\n${JSON.stringify({ seen, text: bodies.join('\n') })}\n`);

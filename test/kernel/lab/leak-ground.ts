@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { openCatcher } from '../../leaks/catcher.ts';
 import type { Backend } from '../../leaks/firewall.ts';
 import { findLink, type Ground, makeNaive, until } from '../../leaks/ground.ts';
-import type { Scene } from '../../leaks/traffic.ts';
+import type { Scene } from '../../leaks/packets.ts';
 import { askTcp } from './client.ts';
 import { pidsIn } from './namespace.ts';
 import { addresses, hardwareAddress, ports, type RunningRouter, type World } from './world.ts';

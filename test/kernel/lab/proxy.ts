@@ -18,8 +18,12 @@ function join(client: Socket, host: string, serverPort: number, ready: () => voi
 }
 
 function speakHttp(client: Socket): void {
-  client.once('data', (data) => {
-    const request = `${data}`;
+  let request = '';
+  // OpenVPN sends it line by line.
+  client.on('data', function gather(data) {
+    request += `${data}`;
+    if (!request.includes('\r\n\r\n')) return;
+    client.off('data', gather);
     const [, host = '', serverPort = ''] = /^CONNECT (\S+):(\d+) /.exec(request) ?? [];
     const login = `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
     if (!request.includes(`Proxy-Authorization: ${login}\r\n`)) {
