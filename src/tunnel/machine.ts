@@ -1,6 +1,6 @@
 import { assertNever } from '../errors.ts';
 import { isNonEmpty, type OneOrMore } from '../one-or-more.ts';
-import type { Cause } from './cause.ts';
+import { type Cause, silenceOf } from './cause.ts';
 import { afterFailure, afterSuccess, type Course, newCourse, profileOf } from './course.ts';
 import {
   authLimit,
@@ -227,7 +227,7 @@ function dialTimer(state: Dialing, timer: TimerName, at: Moment): Step {
     const cause: Cause =
       state.phase === 'preparing'
         ? { code: 'openvpn-exited', text: 'OpenVPN did not report for work' }
-        : (state.suspicion ?? { code: 'server-silent', text: `${server} does not answer` });
+        : (state.suspicion ?? silenceOf(server));
     return block(state.course, cause, at);
   }
   if (timer === 'handshake' && state.phase === 'greeting') {

@@ -4,7 +4,8 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { failures, makeCauseLab, provoke } from '../kernel/lab/causes.ts';
+import { makeCauseLab, provoke } from '../kernel/lab/causes.ts';
+import { failures } from '../kernel/lab/failures.ts';
 import { countHoldings, type Holdings, reconnect } from '../kernel/lab/reconnects.ts';
 import { makeStandbyLab } from '../kernel/lab/standby.ts';
 import { makeWorld, type World } from '../kernel/lab/world.ts';
