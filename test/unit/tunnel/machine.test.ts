@@ -128,7 +128,7 @@ const table: Readonly<Record<StateName, Partial<Record<EventName, string>>>> = {
   up: { ...carry, 'forward confirmed': 'forwarding: start-probe' },
   forwarding: { ...carry, 'forward confirmed': 'forwarding: start-probe', 'probe-answered': 'proven: nothing' },
   proven: { ...carry, 'forward confirmed': 'proven: start-probe' },
-  stopping: {},
+  stopping: { 'lockdown failed': 'SAME: halt' },
 };
 
 describe('the tunnel machine', () => {
