@@ -3,7 +3,7 @@ import {
   ManagementError,
   type PasswordNeedEvent,
   renderTotp,
-  type TotpSecret,
+  type TotpRecipe,
   type VerificationFailedEvent,
 } from '../node-openvpn-mgmt/src/index.ts';
 import {
@@ -20,7 +20,7 @@ export interface OpenvpnSecrets {
   readonly credentials?: { readonly username: string; readonly password: string };
   readonly keyPassphrase?: string;
   /** What one-time codes are made of. */
-  readonly totp?: TotpSecret;
+  readonly totp?: TotpRecipe;
   /** What the proxy in front of the server asks for. */
   readonly proxy?: { readonly username: string; readonly password: string };
 }
@@ -63,9 +63,9 @@ export function createLogin({
     }
   };
 
-  const makeCode = (secret: TotpSecret) => {
+  const makeCode = (recipe: TotpRecipe) => {
     hasToldCode = true;
-    return renderTotp({ secret, timeMs: Date.now() });
+    return renderTotp({ ...recipe, timeMs: Date.now() });
   };
 
   return {

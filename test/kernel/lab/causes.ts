@@ -2,6 +2,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
+import { ensureNewOpenvpn } from '../../lab/openvpn.ts';
 import { startFlood } from './client.ts';
 import { makePki, type Pki } from './pki.ts';
 import { addresses, ports, type RunningRouter, type RunningServer, type ServerOptions, type World } from './world.ts';
@@ -46,6 +47,8 @@ export interface CauseLab {
   readonly scripts: { readonly refusing: string; readonly deferring: string };
   /** An encrypted key with its certificate, of the passphrase `right`. */
   readonly lockedKey: string;
+  /** OpenVPN 2.7: a folder for the front of a PATH, and the management socket of a server that was started with it. */
+  readonly newOpenvpn: { readonly folder: string; readonly socket: string };
 }
 
 export async function makeCauseLab(world: World): Promise<CauseLab> {
@@ -90,8 +93,18 @@ export async function makeCauseLab(world: World): Promise<CauseLab> {
       refusing: await script('refusing', "account 'x' has ended"),
       deferring: await script('deferring', 'TEMP[backoff 3]:too many sessions'),
     },
+    newOpenvpn: { folder: await ensureNewOpenvpn(), socket: join(folder, 'server.sock') },
     lockedKey: `<cert>\n${await read('client.crt')}</cert>\n<key>\n${await read('client.key')}</key>\n`,
   };
+}
+
+/** A server of OpenVPN 2.7, which can change the tunnels of its clients; and a router with it. */
+export function newServer({ newOpenvpn: { folder, socket } }: CauseLab): ServerOptions {
+  return { program: join(folder, 'openvpn'), args: ['--management', socket, 'unix'] };
+}
+
+export function newClient({ newOpenvpn: { folder } }: CauseLab): Readonly<Record<string, string>> {
+  return { PATH: `${folder}:${process.env.PATH}` };
 }
 
 /** What was seen of a failure. Times in milliseconds. */

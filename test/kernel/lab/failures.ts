@@ -1,8 +1,9 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type CauseLab, type Failure, staticKey } from './causes.ts';
+import { type CauseLab, type Failure, newClient, newServer, staticKey } from './causes.ts';
 import { pidsIn } from './namespace.ts';
 import { findWrongPassphrase, type PassphraseError } from './passphrase.ts';
+import { pushUpdate } from './push-update.ts';
 import { addresses, type ServerOptions, startResolver, type World } from './world.ts';
 
 /** A profile that believes another authority. */
@@ -231,6 +232,15 @@ export const failures: readonly Failure[] = [
     toTunnel: async (_, server) => server.signal('SIGKILL'),
     mended: () => ({ subnet: ['10.9.0.0', '255.255.255.0'] }),
     address: '10.9.0.2',
+    noticedMs: 2_500,
+  },
+  {
+    name: 'server that changes the address to one of the isolated network (PUSH_UPDATE)',
+    code: 'address-conflict',
+    says: /^the server gave 172\.22\.0\.77, which belongs to the isolated network$/,
+    env: newClient,
+    server: newServer,
+    toTunnel: ({ newOpenvpn: { socket } }) => pushUpdate(socket, 'ifconfig 172.22.0.77 255.255.255.0'),
     noticedMs: 2_500,
   },
   {
