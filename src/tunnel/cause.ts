@@ -29,7 +29,8 @@ const hints = {
   'openvpn-exited': 'see the log at LOG_LEVEL=debug',
   'openvpn-killed': 'a new one is started; see whether the machine is out of memory',
   'openvpn-restarted': 'see the log at LOG_LEVEL=debug',
-  'server-closed': 'the next attempt begins at once; the server may be restarting',
+  'server-closed':
+    'the next attempt begins at once; the server may be restarting, or, over TCP, have another tls-auth or tls-crypt key',
   'tunnel-dead': 'a new tunnel is made; if it happens again and again, try another server or HEALTH_PROBE',
   'tun-gone': 'a new device is made; see who deletes it',
   'address-conflict': 'give the isolated network or the uplink another subnet',

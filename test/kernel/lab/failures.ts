@@ -117,6 +117,15 @@ export const failures: readonly Failure[] = [
     mended: ({ folder }) => ({ args: ['--tls-auth', join(folder, 'wrong.key')] }),
   },
   {
+    name: 'tls-crypt key that is not the one of the server, by TCP',
+    code: 'server-closed',
+    says: /^203\.0\.113\.10:1194\/tcp closed the connection$/,
+    profile: ({ tcp }) => `${tcp}<tls-crypt>\n${staticKey(1)}</tls-crypt>\n`,
+    server: ({ folder }) => ({ transport: 'tcp', args: ['--tls-crypt', join(folder, 'static.key')] }),
+    noticedMs: 5_500,
+    mended: ({ folder }) => ({ transport: 'tcp', args: ['--tls-crypt', join(folder, 'wrong.key')] }),
+  },
+  {
     name: 'name that cannot be resolved',
     code: 'resolve-failed',
     says: /^vpn\.example\.test cannot be resolved \(E\w+\)$/,
