@@ -31,14 +31,15 @@ export interface Failure {
   readonly noticedMs: number;
   /** The server that makes it good; the ordinary one of that protocol unless told. */
   readonly mended?: (lab: CauseLab) => ServerOptions;
-  /** No server makes it good: a person has to change the profile or the network. */
-  readonly isFinal?: true;
+  /** No server makes it good: a person has to change the profile, and have the router read it again. */
+  readonly isOfProfile?: true;
 }
 
 /** A world with all that failures are made of. */
 export interface CauseLab {
   readonly world: World;
   readonly folder: string;
+  readonly tokenFile: string;
   /** The good profile over UDP and TCP. */
   readonly udp: string;
   readonly tcp: string;
@@ -50,6 +51,8 @@ export interface CauseLab {
   /** OpenVPN 2.7: a folder for the front of a PATH, and the management socket of a server that was started with it. */
   readonly newOpenvpn: { readonly folder: string; readonly socket: string };
 }
+
+const token = 'canary-of-control-0123456789';
 
 export async function makeCauseLab(world: World): Promise<CauseLab> {
   const folder = join(world.folder, 'causes');
@@ -81,11 +84,14 @@ export async function makeCauseLab(world: World): Promise<CauseLab> {
   );
   await inFolder('x509', '-req', '-in', 'client.csr', ...sign, '-days', '2', '-out', 'client.crt');
   const read = (name: string) => readFile(join(other.folder, name), 'utf8');
+  const tokenFile = join(folder, 'token');
+  await writeFile(tokenFile, token);
   await writeFile(join(folder, 'static.key'), staticKey(0));
   await writeFile(join(folder, 'wrong.key'), staticKey(1));
   return {
     world,
     folder,
+    tokenFile,
     udp: await readFile(join(world.folder, 'client.ovpn'), 'utf8'),
     tcp: await readFile(join(world.folder, 'client-tcp.ovpn'), 'utf8'),
     other,
@@ -113,10 +119,10 @@ export interface Outcome {
   readonly cause: { readonly code: string; readonly text: string; readonly hint: string };
   /** From the start of the attempt, or from what happened to the tunnel, until it was known. */
   readonly noticedMs: number;
-  /** From a good server, or from what happened where the server was good all the time, to a healthy tunnel. */
-  readonly healedMs?: number;
+  /** From a good server, network or profile, or from what happened where the server was good all the time, to a healthy tunnel. */
+  readonly healedMs: number;
   /** The tunnel's address then. */
-  readonly address?: unknown;
+  readonly address: unknown;
   readonly leaked: number;
   readonly log: string;
 }
@@ -131,7 +137,7 @@ export async function provoke(lab: CauseLab, failure: Failure): Promise<Outcome>
   await failure.before?.(lab, server);
   await world.forgetLeaks();
   const flood = startFlood(world.client, addresses.web, ports.web, 20);
-  const router = world.startRouter({ CONFIG: path, ...failure.env?.(lab) });
+  const router = world.startRouter({ CONFIG: path, CONTROL_TOKEN_FILE: lab.tokenFile, ...failure.env?.(lab) });
   try {
     let happenedMs: number | undefined;
     if (failure.toTunnel !== undefined && server !== undefined) {
@@ -143,25 +149,29 @@ export async function provoke(lab: CauseLab, failure: Failure): Promise<Outcome>
     happenedMs ??= (await untilSaid(router, / INFO: (?:dialing|resolving)/)).atMs;
     const { cause: code, reason: text, hint } = JSON.parse(blocked.match[1] ?? '');
     const noticedMs = blocked.atMs - happenedMs;
-    let healed: Pick<Outcome, 'healedMs' | 'address'> = {};
-    if (failure.isFinal !== true) {
-      const isServerGood = failure.name.includes('OpenVPN') || failure.name.includes('device');
-      if (!isServerGood) {
-        await server?.stop();
-        const isTcp = options?.transport === 'tcp' || failure.profile?.(lab) === lab.tcp;
-        server = await world.startServer(failure.mended?.(lab) ?? (isTcp ? { transport: 'tcp' } : {}));
-      }
-      await failure.restored?.(lab);
-      const fromMs = isServerGood ? happenedMs : Date.now();
-      await router.untilHealthy(75_000);
-      healed = { healedMs: Date.now() - fromMs, address: (await router.health()).tunnelAddress };
+    const isServerGood = failure.name.includes('OpenVPN') || failure.name.includes('device');
+    if (failure.isOfProfile === undefined && !isServerGood) {
+      await server?.stop();
+      const isTcp = options?.transport === 'tcp' || failure.profile?.(lab) === lab.tcp;
+      server = await world.startServer(failure.mended?.(lab) ?? (isTcp ? { transport: 'tcp' } : {}));
     }
+    await failure.restored?.(lab);
+    const fromMs = isServerGood && failure.isOfProfile === undefined ? happenedMs : Date.now();
+    if (failure.isOfProfile) {
+      await writeFile(path, lab.udp);
+      const header = `authorization: Bearer ${token}`;
+      await world.router.run('curl', '-sf', '-X', 'POST', '-H', header, 'http://127.0.0.1:9797/control/reload');
+    }
+    await router.untilHealthy(75_000);
+    const healedMs = Date.now() - fromMs;
+    const { tunnelAddress: address } = await router.health();
     flood.kill('SIGTERM');
     const leaked = await world.leaked();
     return {
       cause: { code, text, hint },
       noticedMs,
-      ...healed,
+      healedMs,
+      address,
       leaked,
       log: router.output(),
     };
