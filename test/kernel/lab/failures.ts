@@ -151,7 +151,7 @@ export const failures: readonly Failure[] = [
     says: /^203\.0\.113\.10:1194\/udp answered, but broke off TLS before it showed its certificate$/,
     profile: ({ udp }) => `${udp}tls-version-min 1.3\n`,
     server: () => ({ args: ['--tls-version-max', '1.2'] }),
-    noticedMs: 11_500,
+    noticedMs: 13_000,
   },
   {
     name: 'ciphers that do not meet',
