@@ -1,5 +1,5 @@
 import { type Fault, ok, type Parsed } from '../errors.ts';
-import type { TotpSecret } from '../node-openvpn-mgmt/src/index.ts';
+import type { TotpRecipe } from '../node-openvpn-mgmt/src/index.ts';
 import type { CredentialSource, ValueOrFile } from './router-config.ts';
 
 /** Where the seed mounts user name and password, and where Docker mounts a secret of that name. */
@@ -40,9 +40,9 @@ export function parseCredentialSource(given: GivenCredentials): Parsed<Credentia
 
 /** Where the secret of one-time codes comes from; undefined where there is none. */
 export function parseTotpSource(
-  value: TotpSecret | undefined,
+  value: TotpRecipe | undefined,
   path: string | undefined,
-): Parsed<ValueOrFile<TotpSecret> | undefined> {
+): Parsed<ValueOrFile<TotpRecipe> | undefined> {
   const { source, faults } = parseValueOrFile('TOTP_SECRET', value, path);
   return faults.length > 0 ? { kind: 'faults', faults } : ok(source);
 }

@@ -1,5 +1,5 @@
 import { type Fault, faulty, ok, type Parsed } from '../errors.ts';
-import { ManagementError, parseTotpSecret, type TotpSecret } from '../node-openvpn-mgmt/src/index.ts';
+import { ManagementError, parseTotp as parseRecipe, type TotpRecipe } from '../node-openvpn-mgmt/src/index.ts';
 
 /** User name and password for the VPN server, exactly as given. */
 export interface Credentials {
@@ -69,19 +69,20 @@ export function parseSecret(text: string, name: SecretName): Parsed<string> {
   return faults.length > 0 ? { kind: 'faults', faults } : ok(secret);
 }
 
-/** Parses the secret of one-time codes, in base32 as providers show it. No fault quotes it. */
-export function parseTotp(text: string, name: string): Parsed<TotpSecret> {
+/** Parses the secret of one-time codes, in base32 or as an otpauth:// address. No fault quotes it. */
+export function parseTotp(text: string, name: string): Parsed<TotpRecipe> {
   try {
-    return ok(parseTotpSecret(text));
+    return ok(parseRecipe(text));
   } catch (error) {
     if (!(error instanceof ManagementError)) throw error;
-    const hint = 'give the secret that was shown for the authenticator app, letters and digits alone';
+    const hint =
+      'give the secret that was shown for the authenticator app, letters and digits alone, or the otpauth:// address of its QR code';
     return faulty({ name, problem: error.message, hint });
   }
 }
 
 /** Parses a file that holds the secret of one-time codes and nothing else. */
-export function parseTotpFile(bytes: Uint8Array, name: string): Parsed<TotpSecret> {
+export function parseTotpFile(bytes: Uint8Array, name: string): Parsed<TotpRecipe> {
   const text = decodeUtf8(bytes);
   return text === undefined ? faulty(notUtf8(name)) : parseTotp(text.trim(), name);
 }

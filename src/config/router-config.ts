@@ -1,5 +1,5 @@
 import type { Ip, Ipv4, Ipv4Cidr, Ipv6, Ipv6Cidr, Port } from '../net/address.ts';
-import type { TotpSecret } from '../node-openvpn-mgmt/src/index.ts';
+import type { TotpRecipe } from '../node-openvpn-mgmt/src/index.ts';
 
 /** Transport protocols that can be forwarded. */
 export type Transport = 'tcp' | 'udp';
@@ -63,7 +63,7 @@ export interface RouterConfig {
   readonly forwards: readonly PortForward[];
   readonly credentials: CredentialSource;
   /** What one-time codes are made of; absent: nothing answers a server that asks for one. */
-  readonly totp?: ValueOrFile<TotpSecret>;
+  readonly totp?: ValueOrFile<TotpRecipe>;
   /** Next hop of the uplink; absent: found out. */
   readonly uplinkGateway?: Ipv4;
   /** The same over IPv6. */

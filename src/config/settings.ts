@@ -184,7 +184,7 @@ export function settingsFor(isolated: Ipv4Cidr | undefined, ipv6?: IsolatedIpv6)
     }),
     TOTP_SECRET: optional({
       desc:
-        'Secret of the authenticator app, in base32, for a server that asks for one-time codes. ' +
+        'Secret of the authenticator app, in base32 or as the `otpauth://` address of its QR code, for a server that asks for one-time codes. ' +
         '`docker inspect` shows it: a file is better.',
       example: 'JBSWY3DPEHPK3PXP',
       unset: { kind: 'words', markdown: 'none' },

@@ -1,4 +1,4 @@
-import type { Cause, CauseCode } from '../tunnel/cause.ts';
+import { type Cause, type CauseCode, silenceOf } from '../tunnel/cause.ts';
 import type { Profile, ProfileRemote } from './profile-model.ts';
 
 /** Whom the words of OpenVPN are about. */
@@ -96,7 +96,7 @@ export function explainRestart(detail: string, { server }: FailureContext): Caus
     case 'ping-restart':
       return cause('tunnel-dead', `nothing came from ${server} for as long as it said itself that it would be silent`);
     case 'server_poll':
-      return cause('server-silent', `${server} does not answer`);
+      return silenceOf(server);
     default:
       return cause('openvpn-restarted', `OpenVPN gave up the connection to ${server} (${detail})`);
   }

@@ -1,5 +1,5 @@
 import type { IpFamily, Port } from '../net/address.ts';
-import type { TotpSecret } from '../node-openvpn-mgmt/src/index.ts';
+import type { TotpRecipe } from '../node-openvpn-mgmt/src/index.ts';
 
 /** One option of a profile, with the quoting undone and its file embedded. */
 export interface ProfileOption {
@@ -57,7 +57,7 @@ export interface Profile {
   /** User name and password, where the profile holds them or names a file of its folder that does. */
   readonly credentials?: { readonly username: string; readonly password: string };
   /** What one-time codes are made of, from a file beside the profile: `fast.totp` of `fast.ovpn`. */
-  readonly totp?: TotpSecret;
+  readonly totp?: TotpRecipe;
   /** Passphrase of the private key, from the file that `askpass` names. */
   readonly keyPassphrase?: string;
   readonly ignored: readonly IgnoredOption[];

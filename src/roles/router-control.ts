@@ -1,9 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { renderFaults } from '../config/report.ts';
-import { assertNever } from '../errors.ts';
+import { assertNever, UnderbridgeError } from '../errors.ts';
 import { type HttpAnswer, type HttpRequest, json } from '../system/http.ts';
 import type { Log } from '../system/log.ts';
-
 import { type RouterSetup, setUpRouter } from './router-setup.ts';
 
 const actions = ['reconnect', 'next', 'pause', 'reload'] as const;
@@ -11,7 +10,7 @@ export type Action = (typeof actions)[number];
 
 /** What came of an action, in a sentence. */
 interface Outcome {
-  readonly kind: 'done' | 'refused';
+  readonly kind: 'done' | 'refused' | 'failed';
   readonly text: string;
 }
 
@@ -19,6 +18,8 @@ export interface RouterControl {
   readonly isPaused: () => boolean;
   /** One after the other. */
   readonly run: (action: Action) => Promise<Outcome>;
+  /** Settles when nothing is being done. */
+  readonly idle: () => Promise<unknown>;
 }
 
 /** Every action takes the tunnels down in order, and at most begins anew: the machine of a tunnel knows nothing of it. */
@@ -28,7 +29,7 @@ export function createControl({
   begin,
 }: {
   readonly setup: RouterSetup;
-  /** Locks down, and settles when every OpenVPN is gone. */
+  /** Locks down, and settles when every OpenVPN is gone. @throws UnderbridgeError UB_APPLY: the router ends. */
   readonly end: () => Promise<void>;
   readonly begin: (setup: RouterSetup) => void;
 }): RouterControl {
@@ -72,11 +73,18 @@ export function createControl({
   return {
     isPaused: () => isPaused,
     run: (action) => {
-      const done = queue.then(() => act(action));
+      const done = queue.then(() => act(action)).catch(failedBy);
       queue = done.catch(() => undefined);
       return done;
     },
+    idle: () => queue,
   };
+}
+
+/** The router ends then: nothing else is sure to be shut. */
+function failedBy(error: unknown): Outcome {
+  if (!(error instanceof UnderbridgeError)) throw error;
+  return { kind: 'failed', text: `${error.message}; ${error.hint}` };
 }
 
 /** So long has to wait who brings no token or a wrong one. */
@@ -113,7 +121,7 @@ export function createControlAnswers({
     log.info('control', { action, from });
     const { kind, text } = await control.run(action);
     log.info('control done', { action, from, outcome: text });
-    return json(kind === 'done' ? 200 : 409, { outcome: text });
+    return json({ done: 200, refused: 409, failed: 500 }[kind], { outcome: text });
   };
 }
 

@@ -77,6 +77,7 @@ export function openRouterKernel({
   const fullLookMs = setup.facts.firewall === 'iptables-legacy' ? fullLookEveryMs.untold : fullLookEveryMs.told;
   let { facts, network } = setup;
   let isServing = setup.isClaimed;
+  let isGatewayRight = true;
   let wanted: Policy = { kind: 'lockdown' };
   let held: Policy | undefined;
   let repairs = 0;
@@ -114,9 +115,11 @@ export function openRouterKernel({
   const restoreGatewaySoon = async () => {
     try {
       await restoreGateway({ config, facts, log, network });
+      isGatewayRight = true;
     } catch (error) {
       if (!(error instanceof UnderbridgeError)) throw error;
       log.warn('the gateway was not put right', { reason: error.message });
+      isGatewayRight = false;
       fullLookAtMs = 0;
     }
   };
@@ -215,7 +218,7 @@ export function openRouterKernel({
     if (linksOf(policy).some(({ name }) => !hasDevice(network, name))) return;
     log.warn('the kernel was changed by somebody else', { differences: differences.slice(0, 3), program });
     if (ipv6.length > 0) await changeIpv6Rules(ipv6);
-    if (!(await hold(policy))) return;
+    if (!(await hold(policy)) || !isGatewayRight) return;
     repairs += 1;
     log.info('repaired', { repairs, tookMs: Math.round(performance.now() - startMs) });
     // What was tracked while the rules were gone was not translated, and would stay so.

@@ -10,9 +10,8 @@ import { serveHttp } from '../system/http.ts';
 import type { Log } from '../system/log.ts';
 import { makeRunFolder } from '../system/openvpn.ts';
 import { openTunDevice } from '../system/prerequisites.ts';
-import { isProven } from '../tunnel/machine.ts';
 import type { Policy, TunnelPolicy } from '../tunnel/policy.ts';
-import { chooseCarrier } from '../tunnel/selection.ts';
+import { findRefused, newSelection, select } from '../tunnel/selection.ts';
 import { createControl, createControlAnswers } from './router-control.ts';
 import { createAnswers } from './router-http.ts';
 import { openRouterKernel } from './router-kernel.ts';
@@ -55,11 +54,7 @@ export async function startRouter({
   // The owner awaits it later; until then a rejection is not unhandled.
   failed.catch(() => undefined);
   let leftoverTimer: NodeJS.Timeout | undefined;
-  /** Which tunnel clients leave by. */
-  let carrier = 0;
-  /** When the first attempts began; forgotten when a tunnel that worked is lost. */
-  let startMs = performance.now();
-  const hasWorked: boolean[] = [];
+  let selection = newSelection(performance.now());
   let isStopping = false;
   /** The last that each tunnel asked for, and the last of those that the kernel has confirmed. */
   const wanted: TunnelPolicy[] = [];
@@ -89,41 +84,30 @@ export async function startRouter({
     },
     onRefused: (policy, reason) => {
       const parts = partsOf.get(policy) ?? [];
-      const isLockdown = parts.every(({ kind }) => kind === 'lockdown');
-      for (const [index, part] of parts.entries()) {
-        if (part.kind === 'lockdown' && !isLockdown) continue;
-        // What is wanted by now is still to come.
-        if (part.kind !== 'lockdown' && wanted[index] !== part) continue;
-        tunnels[index]?.dispatch({ kind: 'policy-failed', policy: part, text: reason });
+      for (const index of findRefused({ parts, wanted, confirmed })) {
+        tunnels[index]?.dispatch({ kind: 'policy-failed', policy: parts[index] ?? policy, text: reason });
       }
     },
     onBroken: (error) => giveUp(unexpected(error)),
   });
 
   const applyAll = () => {
-    const standby = wanted.find((_, index) => index !== carrier);
-    const main = wanted[carrier] ?? { kind: 'lockdown' };
+    const standby = wanted.find((_, index) => index !== selection.carrier);
+    const main = wanted[selection.carrier] ?? { kind: 'lockdown' };
     const policy: Policy = standby === undefined ? main : { ...main, standby };
     partsOf.set(policy, [...wanted]);
     kernel.apply(policy);
   };
 
-  const select = (): boolean => {
+  /** True when clients change the tunnel. */
+  const selectAnew = (): boolean => {
+    const { failback } = config;
     const states = tunnels.map((tunnel) => tunnel.state());
-    for (const [index, state] of states.entries()) {
-      if (isProven(state)) hasWorked[index] = true;
-      else if (hasWorked[index] === true) startMs = Number.NEGATIVE_INFINITY;
-    }
-    const next = chooseCarrier({
-      tunnels: states,
-      carrier,
-      failback: config.failback,
-      startMs,
-      nowMs: performance.now(),
-    });
+    const { carrier } = selection;
+    selection = select({ selection, tunnels: states, failback, nowMs: performance.now() });
+    const next = selection.carrier;
     if (next === carrier) return false;
     log.info('clients change the tunnel', { from: tunnels[carrier]?.tunName, to: tunnels[next]?.tunName });
-    carrier = next;
     return true;
   };
 
@@ -150,8 +134,8 @@ export async function startRouter({
             return [address, ...(ipv6 === undefined ? [] : [ipv6.address]), ...server];
           }),
         onChange: () => {
-          wasCarrier = carrier === index;
-          hasMoved = select() || hasMoved;
+          wasCarrier = selection.carrier === index;
+          hasMoved = selectAnew() || hasMoved;
           // A tunnel that asks for something has all applied in the same go.
           queueMicrotask(() => {
             if (!hasMoved) return;
@@ -184,14 +168,12 @@ export async function startRouter({
   const control = createControl({
     setup,
     end: async () => {
-      await endTunnels();
+      await Promise.race([failed, endTunnels()]);
       kernel.forgetFlows();
     },
     begin: (next) => {
       if (isStopping) return;
-      carrier = 0;
-      startMs = performance.now();
-      hasWorked.length = 0;
+      selection = newSelection(performance.now());
       for (const [index, tunName] of tunNames.entries()) tunnels[index] = open(next, tunName, index);
       for (const tunnel of tunnels) tunnel.dispatch({ kind: 'start' });
     },
@@ -211,10 +193,10 @@ export async function startRouter({
       networkFault: kernel.facts().networkFault,
       now,
     }));
-    const report = reportHealth(snapshots[carrier] ?? assertSome(snapshots[0]));
+    const report = reportHealth(snapshots[selection.carrier] ?? assertSome(snapshots[0]));
     if (tunnels.length === 1) return report;
     const each = snapshots.map((snapshot, index) =>
-      reportTunnel(snapshot, { interface: tunNames[index] ?? tunNames[0], isCarrying: index === carrier }),
+      reportTunnel(snapshot, { interface: tunNames[index] ?? tunNames[0], isCarrying: index === selection.carrier }),
     );
     return { ...report, tunnels: each };
   };
@@ -268,13 +250,15 @@ export async function startRouter({
     failed,
     stop: async () => {
       isStopping = true;
-      const ended = endTunnels();
+      const ended = Promise.all([endTunnels(), control.idle()]);
       clearTimeout(leftoverTimer);
       kernel.stop();
-      server?.close();
       observer.stop();
       // A tool that hangs must not keep the container from ending: its namespace ends with it.
       await Promise.race([ended, sleep(stopMs)]);
+      // What control has done is answered by then.
+      await sleep(0);
+      server?.close();
     },
   };
 }

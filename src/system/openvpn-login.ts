@@ -3,7 +3,7 @@ import {
   ManagementError,
   type PasswordNeedEvent,
   renderTotp,
-  type TotpSecret,
+  type TotpRecipe,
   type VerificationFailedEvent,
 } from '../node-openvpn-mgmt/src/index.ts';
 import {
@@ -20,7 +20,7 @@ export interface OpenvpnSecrets {
   readonly credentials?: { readonly username: string; readonly password: string };
   readonly keyPassphrase?: string;
   /** What one-time codes are made of. */
-  readonly totp?: TotpSecret;
+  readonly totp?: TotpRecipe;
   /** What the proxy in front of the server asks for. */
   readonly proxy?: { readonly username: string; readonly password: string };
 }
@@ -31,6 +31,8 @@ export interface Login {
   readonly refused: (event: VerificationFailedEvent) => void;
   /** A question of the server in the middle of a login, as `>INFOMSG` has it. */
   readonly inform: (text: string) => void;
+  /** Whether a line of the log says that the passphrase is wrong where OpenVPN itself does not. */
+  readonly tellsWrongPassphrase: (line: string) => boolean;
   /** OpenVPN starts over because the server refused the login with a question, which the next login will answer. */
   readonly isStartingOver: () => boolean;
   /** It is ready for that login. */
@@ -51,6 +53,7 @@ export function createLogin({
   let isStartingOver = false;
   let hasStartedOver = false;
   let hasToldCode = false;
+  let hasToldPassphrase = false;
 
   // What cannot be sent is reported without its value; a connection that went is reported by itself.
   const refuse = (error: unknown) => {
@@ -60,9 +63,9 @@ export function createLogin({
     }
   };
 
-  const makeCode = (secret: TotpSecret) => {
+  const makeCode = (recipe: TotpRecipe) => {
     hasToldCode = true;
-    return renderTotp({ secret, timeMs: Date.now() });
+    return renderTotp({ ...recipe, timeMs: Date.now() });
   };
 
   return {
@@ -70,6 +73,7 @@ export function createLogin({
       const { realm, staticChallenge, dynamicChallenge } = need;
       const login = loginFor(realm, secrets);
       if (login === undefined) return fail(explainUnanswered(realm, context));
+      if (realm === 'Private Key') hasToldPassphrase = true;
       const asked = staticChallenge ?? (dynamicChallenge?.flags.includes('R') ? dynamicChallenge : undefined);
       if (asked !== undefined && secrets.totp === undefined) return fail(explainMissingCode(asked.text, context));
       const response = asked === undefined || secrets.totp === undefined ? undefined : makeCode(secrets.totp);
@@ -98,6 +102,10 @@ export function createLogin({
       if (secrets.totp === undefined) return fail(explainMissingCode(text, context));
       void client()?.crResponse(makeCode(secrets.totp)).catch(refuse);
     },
+    // One wrong passphrase in 200 decrypts the last block to what looks like padding. OpenSSL then finds nonsense
+    // instead of a key, and OpenVPN reports a wrong passphrase only by the other error (ssl_openssl.c of 2.6.14).
+    tellsWrongPassphrase: (line) =>
+      hasToldPassphrase && /^OpenSSL: error:\w+:DECODER routines:[^:]*:unsupported:/.test(line),
     isStartingOver: () => isStartingOver,
     goOn: () => {
       isStartingOver = false;

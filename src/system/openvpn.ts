@@ -228,6 +228,8 @@ function createReceiver({
     if (refusal !== undefined) {
       return fail({ code: 'proxy-refused', text: `the proxy ${context.server} answered: ${refusal}` });
     }
+    if (login.tellsWrongPassphrase(message))
+      return login.refused({ kind: 'verification-failed', realm: 'Private Key' });
     if (message.startsWith('VERIFY OK: depth=0')) return emit({ kind: 'verified' });
     const meaning = explainLine(message, context);
     // A tunnel that is up outlives a moment without a way; whether it does, the probe knows.

@@ -11,7 +11,7 @@ const hints = {
   starting: 'wait a moment',
   'resolve-failed': 'see whether the resolvers of /etc/resolv.conf answer, or use a profile with addresses',
   'server-silent':
-    'see whether the server is up and no firewall drops the packets; a wrong tls-auth or tls-crypt key looks the same',
+    'see whether the server is up and no firewall drops the packets; then download the profile again, for its port and its tls-auth or tls-crypt key',
   'server-refuses': 'see whether the server runs, and whether port and protocol of the profile are right',
   unreachable: "see whether the uplink's network has a way out (UPLINK_GATEWAY), and whether the address is right",
   'handshake-timeout': 'a lossy link or a small MTU may swallow large packets: try tun-mtu or another remote',
@@ -29,7 +29,8 @@ const hints = {
   'openvpn-exited': 'see the log at LOG_LEVEL=debug',
   'openvpn-killed': 'a new one is started; see whether the machine is out of memory',
   'openvpn-restarted': 'see the log at LOG_LEVEL=debug',
-  'server-closed': 'the next attempt begins at once; the server may be restarting',
+  'server-closed':
+    'the next attempt begins at once; the server may be restarting, or, over TCP, have another tls-auth or tls-crypt key',
   'tunnel-dead': 'a new tunnel is made; if it happens again and again, try another server or HEALTH_PROBE',
   'tun-gone': 'a new device is made; see who deletes it',
   'address-conflict': 'give the isolated network or the uplink another subnet',
@@ -37,6 +38,15 @@ const hints = {
   /** Not a failure: a profile that stands before the one in use is tried again. */
   failback: 'nothing has to be done; FAILBACK says when it happens',
 } as const;
+
+/**
+ * Nothing comes back from `server`, as `address:port/transport`. A server does not answer what it cannot read, so a wrong
+ * key of tls-auth or tls-crypt is like no server at all.
+ */
+export function silenceOf(server: string): Cause {
+  const reasons = 'it is down, something blocks the way, or the profile has a wrong port or tls-auth or tls-crypt key';
+  return { code: 'server-silent', text: `${server} does not answer: ${reasons}` };
+}
 
 /** What to do about a cause, one clause without a full stop. */
 export function hintOf(code: CauseCode): string {

@@ -1,6 +1,6 @@
 import { assertNever } from '../errors.ts';
 import { isNonEmpty, type OneOrMore } from '../one-or-more.ts';
-import type { Cause } from './cause.ts';
+import { type Cause, silenceOf } from './cause.ts';
 import { afterFailure, afterSuccess, type Course, newCourse, profileOf } from './course.ts';
 import {
   authLimit,
@@ -130,6 +130,9 @@ export function isProven(state: TunnelState): state is Up & { readonly isProven:
 
 /** The next state, and what has to be done for it. */
 export function step(state: TunnelState, event: TunnelEvent, at: Moment): Step {
+  if (event.kind === 'policy-failed' && event.policy.kind === 'lockdown') {
+    return { state, effects: [{ kind: 'halt', text: event.text }] };
+  }
   if (state.kind === 'stopping') return stay(state);
   if (event.kind === 'stop') {
     return {
@@ -137,7 +140,9 @@ export function step(state: TunnelState, event: TunnelEvent, at: Moment): Step {
       effects: [{ kind: 'apply', policy: { kind: 'lockdown' } }, { kind: 'stop-probe' }, { kind: 'end-openvpn' }],
     };
   }
-  if (event.kind === 'policy-failed') return policyFailed(state, event, at);
+  if (event.kind === 'policy-failed') {
+    return block(state.course, { code: 'apply-failed', text: `the kernel did not take the rules: ${event.text}` }, at);
+  }
   if ('epoch' in event && event.epoch !== state.course.epoch) return stay(state);
   switch (state.kind) {
     case 'blocked':
@@ -152,15 +157,6 @@ export function step(state: TunnelState, event: TunnelEvent, at: Moment): Step {
     default:
       return assertNever(state);
   }
-}
-
-function policyFailed(
-  state: Exclude<TunnelState, { kind: 'stopping' }>,
-  { policy, text }: Extract<TunnelEvent, { kind: 'policy-failed' }>,
-  at: Moment,
-): Step {
-  if (policy.kind === 'lockdown') return { state, effects: [{ kind: 'halt', text }] };
-  return block(state.course, { code: 'apply-failed', text: `the kernel did not take the rules: ${text}` }, at);
 }
 
 function whileResolving(state: Extract<TunnelState, { kind: 'resolving' }>, event: TunnelEvent, at: Moment): Step {
@@ -227,7 +223,7 @@ function dialTimer(state: Dialing, timer: TimerName, at: Moment): Step {
     const cause: Cause =
       state.phase === 'preparing'
         ? { code: 'openvpn-exited', text: 'OpenVPN did not report for work' }
-        : (state.suspicion ?? { code: 'server-silent', text: `${server} does not answer` });
+        : (state.suspicion ?? silenceOf(server));
     return block(state.course, cause, at);
   }
   if (timer === 'handshake' && state.phase === 'greeting') {

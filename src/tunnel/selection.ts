@@ -1,5 +1,61 @@
 import { type FailoverSettings, isTimeToGoBack, steadyMs } from './failover.ts';
 import { contactMs, isProven, type TunnelState } from './machine.ts';
+import type { TunnelPolicy } from './policy.ts';
+
+/** Which of several tunnels carries clients, and what the choice of the next one depends on. */
+export interface Selection {
+  readonly carrier: number;
+  /** When the first attempts began; long ago once a tunnel that worked was lost. */
+  readonly startMs: number;
+  readonly haveWorked: readonly boolean[];
+}
+
+/** The selection before the first attempts, which begin now. */
+export function newSelection(nowMs: number): Selection {
+  return { carrier: 0, startMs: nowMs, haveWorked: [] };
+}
+
+/** The selection after something happened to a tunnel. */
+export function select({
+  selection,
+  tunnels,
+  failback,
+  nowMs,
+}: {
+  readonly selection: Selection;
+  readonly tunnels: readonly TunnelState[];
+  readonly failback: FailoverSettings['failback'];
+  readonly nowMs: number;
+}): Selection {
+  const { carrier } = selection;
+  const isLost = tunnels.some((tunnel, index) => selection.haveWorked[index] === true && !isProven(tunnel));
+  const startMs = isLost ? Number.NEGATIVE_INFINITY : selection.startMs;
+  const haveWorked = tunnels.map((tunnel, index) => selection.haveWorked[index] === true || isProven(tunnel));
+  return { carrier: chooseCarrier({ tunnels, carrier, failback, startMs, nowMs }), startMs, haveWorked };
+}
+
+/**
+ * The places of the tunnels that a refused policy is told to. What a tunnel does not want any more is outdated: what it
+ * wants instead is still to come. What has been in the kernel before is not why, while another part is new. And the
+ * lockdown of one tunnel cannot be refused while another is open: the whole was.
+ */
+export function findRefused({
+  parts,
+  wanted,
+  confirmed,
+}: {
+  /** Of the policy that was refused. */
+  readonly parts: readonly TunnelPolicy[];
+  /** The last that each tunnel asked for, and the last of those that the kernel has confirmed. */
+  readonly wanted: readonly TunnelPolicy[];
+  readonly confirmed: readonly (TunnelPolicy | undefined)[];
+}): readonly number[] {
+  const places = [...parts.keys()];
+  if (parts.every(({ kind }) => kind === 'lockdown')) return places;
+  const refused = places.filter((place) => parts[place]?.kind !== 'lockdown' && wanted[place] === parts[place]);
+  const isNew = (place: number) => confirmed[place] !== parts[place];
+  return refused.some(isNew) ? refused.filter(isNew) : refused;
+}
 
 /**
  * Which of several tunnels carries the clients, by the order of their profiles. One that works is not left for another
@@ -7,7 +63,7 @@ import { contactMs, isProven, type TunnelState } from './machine.ts';
  * the one that is up; while none is, the one that carried them last. In the first seconds the order alone counts: the
  * flows that a change breaks are as young. At a stop nothing changes.
  */
-export function chooseCarrier({
+function chooseCarrier({
   tunnels,
   carrier,
   failback,

@@ -10,6 +10,7 @@ let folder: string;
 let script: string;
 
 const secret = 'JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP';
+const longSecret = 'GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ';
 const wrongSecret = 'KRSXG5CTMVRXEZLUKRSXG5CTMVRXEZLU';
 
 before(async () => {
@@ -29,6 +30,10 @@ password=$(sed -n 2p ${world.folder}/credentials)
 refuse() { printf '%s' "$1" > "$auth_failed_reason_file"; exit 1; }
 encode() { printf '%s' "$1" | base64 --wrap=0; }
 [ "$given" = "$password" ] && refuse "CRV1:R,E:state-1:$(encode "$user"):Which code: now?"
+for moment in now '60 seconds ago'; do
+  long=$(oathtool --totp=SHA256 --digits=8 --time-step-size=60s --base32 --now="$moment" ${longSecret})
+  [ "$given" = "SCRV1:$(encode "$password"):$(encode "$long")" ] && exit 0
+done
 for moment in now '30 seconds ago'; do
   code=$(oathtool --totp --base32 --now="$moment" ${secret})
   [ "$given" = "CRV1::state-1::$code" ] && exit 0
@@ -49,7 +54,7 @@ async function withRouter(
   const router = world.startRouter({ LOG_LEVEL: 'debug', ...env });
   try {
     await check(router);
-    for (const hidden of [secret, wrongSecret, 'state-1', 'CRV1::'])
+    for (const hidden of [secret, longSecret, wrongSecret, 'state-1', 'CRV1::'])
       assert.ok(!router.output().includes(hidden), hidden);
     assert.equal(await world.leaked(), 0);
   } finally {
@@ -86,6 +91,14 @@ for (const kind of ['static', 'dynamic']) {
     });
   });
 }
+
+test('makes codes as the otpauth address says', async () => {
+  const env = {
+    CONFIG: join(folder, 'static.ovpn'),
+    TOTP_SECRET: `otpauth://totp/alice?secret=${longSecret}&digits=8&algorithm=SHA256&period=60`,
+  };
+  await withRouter(env, async (router) => void (await router.untilHealthy()));
+});
 
 test('takes the secret that lies beside the profile', async () => {
   const own = join(folder, 'own');

@@ -194,6 +194,9 @@ for (const preference of ['110', '130']) {
 test('removes a foreign routing rule in front of ours', (t) =>
   isRepaired(t, () => ip('rule', 'add', 'pref', '50', 'from', addresses.client, 'lookup', 'main')));
 
+test('removes a foreign routing rule of IPv6 in front of ours', (t) =>
+  isRepaired(t, () => ip('-6', 'rule', 'add', 'pref', '50', 'from', 'fd00::/8', 'lookup', 'main')));
+
 test('removes a foreign routing rule at a preference of ours', (t) =>
   isRepaired(t, () => ip('rule', 'add', 'pref', '100', 'from', addresses.client, 'lookup', 'main')));
 

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
-import { connect } from 'node:net';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ensureNewOpenvpn } from '../lab/openvpn.ts';
 import { askDns, askTcp, startFlood } from './lab/client.ts';
+import { pushUpdate } from './lab/push-update.ts';
 import { addresses, makeWorld, ports, type RunningRouter, type RunningServer, type World } from './lab/world.ts';
 
 // OpenVPN 2.7 on both ends, which the image does not have yet. Root and network namespaces; Debian testing's package.
@@ -37,21 +37,6 @@ after(async () => {
   await world.remove();
 });
 
-/** Sends PUSH_UPDATE to every client of the server. */
-async function pushUpdate(options: string): Promise<void> {
-  const socket = connect(managementSocket);
-  let said = '';
-  socket.on('data', (data) => {
-    said += data;
-  });
-  socket.write(`push-update-broad "${options}"\n`);
-  for (let waitedMs = 0; !/^SUCCESS: push-update/m.test(said); waitedMs += 10) {
-    assert.ok(waitedMs < 2_000, said);
-    await sleep(10);
-  }
-  socket.destroy();
-}
-
 async function until(isSo: () => Promise<boolean>): Promise<void> {
   for (const deadlineMs = performance.now() + 10_000; !(await isSo()); await sleep(50)) {
     assert.ok(performance.now() < deadlineMs, router.output());
@@ -68,7 +53,7 @@ test('carries clients through OpenVPN 2.7', async () => {
 
 test('takes an address and a resolver that the server changes while the tunnel is up', async () => {
   const flood = startFlood(world.other, addresses.web, ports.web, 20);
-  await pushUpdate(`ifconfig 10.8.0.77 255.255.255.0,dhcp-option DNS ${newResolver}`);
+  await pushUpdate(managementSocket, `ifconfig 10.8.0.77 255.255.255.0,dhcp-option DNS ${newResolver}`);
   await until(async () => (await router.health()).tunnelAddress === '10.8.0.77');
   await router.untilHealthy();
   flood.kill('SIGTERM');
@@ -82,7 +67,7 @@ test('gives a tunnel up whose server changes the address to one of the isolated 
   const text = 'the server gave 172.22.0.77, which belongs to the isolated network';
   // A client that is just connecting again misses it.
   await until(async () => {
-    await pushUpdate('ifconfig 172.22.0.77 255.255.255.0').catch(() => undefined);
+    await pushUpdate(managementSocket, 'ifconfig 172.22.0.77 255.255.255.0').catch(() => undefined);
     await sleep(200);
     return router.output().includes(text);
   });

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { after, before, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseTotpSecret, renderTotp } from '../../src/node-openvpn-mgmt/src/index.ts';
+import { findWrongPassphrase } from './lab/passphrase.ts';
 import {
   type OpenVpnLab,
   password,
@@ -110,9 +111,22 @@ test('answers the passphrase of an encrypted private key', async (t) => {
 });
 
 test('is told that the passphrase of the private key was wrong', async (t) => {
-  const { client, waitFor } = await startLogin(t, lab.udp, ...certified(), '--key', encryptedKey());
-  await client.answer(await waitFor('password-need', undefined, 2), { password: 'wrong' });
+  const key = encryptedKey();
+  const wrong = findWrongPassphrase(readFileSync(key, 'utf8'), 'ERR_OSSL_BAD_DECRYPT');
+  const { client, waitFor } = await startLogin(t, lab.udp, ...certified(), '--key', key);
+  await client.answer(await waitFor('password-need', undefined, 2), { password: wrong });
   assert.deepEqual(await waitFor('verification-failed'), { kind: 'verification-failed', realm: 'Private Key' });
+});
+
+test('hears only that OpenVPN starts over of a wrong passphrase that makes nonsense of the private key', async (t) => {
+  const key = encryptedKey();
+  const wrong = findWrongPassphrase(readFileSync(key, 'utf8'), 'ERR_OSSL_UNSUPPORTED');
+  const { client, waitFor, events } = await startLogin(t, lab.udp, ...certified(), '--key', key);
+  await client.logOn();
+  await client.answer(await waitFor('password-need', undefined, 2), { password: wrong });
+  await waitFor('log', ({ message }) => /DECODER routines:.*:unsupported:/.test(message));
+  await waitFor('state', ({ detail }) => detail === 'private-key-password-failure');
+  assert.ok(events.every(({ kind }) => kind !== 'verification-failed'));
 });
 
 test('answers the login of an HTTP proxy', async (t) => {

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { askTcp, sentBy, startFlood } from './lab/client.ts';
@@ -9,12 +11,16 @@ import { addresses, makeWorld, ports, type World } from './lab/world.ts';
 let world: World;
 let lab: StandbyLab;
 
+const token = 'canary-of-control-0123456789';
+
 const inside = ['10.8.0.2', '10.9.0.2'] as const;
 const outside = ['10.8.0.1', '10.9.0.1'] as const;
 
 before(async () => {
   world = await makeWorld();
-  lab = await makeStandbyLab(world, { PORT_FWD: `${addresses.client}:8080` });
+  const tokenFile = join(world.folder, 'token');
+  await writeFile(tokenFile, token);
+  lab = await makeStandbyLab(world, { PORT_FWD: `${addresses.client}:8080`, CONTROL_TOKEN_FILE: tokenFile });
 });
 after(() => world.remove());
 
@@ -71,6 +77,24 @@ test('heals when both servers die', async () => {
   await Promise.all([lab.restart(0), lab.restart(1)]);
   await lab.untilHealthy(2);
   assert.match(await askTcp(world.client, addresses.web, ports.web), /^10\.[89]\.0\.2$/);
+  assert.equal(await world.leaked(), 0);
+});
+
+test('begins anew when it is told to reconnect: clients go to the first tunnel as soon as that works', async () => {
+  const header = `authorization: Bearer ${token}`;
+  const command = ['curl', '-sf', '-m', '5', '-X', 'POST', '-H', header] as const;
+  // A busy machine may take longer than the four seconds in which the order alone counts.
+  for (let tries = 1, isFirst = false; !isFirst; tries += 1) {
+    assert.ok(tries <= 5, lab.router.output());
+    // The first tunnel's server is silent at first, so that the other one is ready before.
+    lab.servers[0]?.signal('SIGSTOP');
+    await world.router.run(...command, 'http://127.0.0.1:9797/control/reconnect');
+    await lab.untilHealthy(1);
+    lab.servers[0]?.signal('SIGCONT');
+    await lab.untilHealthy(2);
+    isFirst = (await lab.carrier()) === 0;
+  }
+  assert.equal(await askTcp(world.client, addresses.web, ports.web), inside[0]);
   assert.equal(await world.leaked(), 0);
 });
 

@@ -50,4 +50,11 @@ export { createPushReplyCollector, type PushReply, type PushReplyCollector, pars
 export { renderCommand } from './quote.ts';
 export type { ReplyShape } from './reply.ts';
 export type { StateEvent, StateName } from './state.ts';
-export { parseTotpSecret, renderTotp, type TotpOptions, type TotpSecret } from './totp.ts';
+export {
+  parseTotp,
+  parseTotpSecret,
+  renderTotp,
+  type TotpOptions,
+  type TotpRecipe,
+  type TotpSecret,
+} from './totp.ts';

@@ -26,7 +26,7 @@ export async function countHoldings(world: World, router: RunningRouter): Promis
     descriptors: readdirSync(`/proc/${pid}/fd`).length,
     processes: (await pidsIn(world.router)).length,
     routes: await lines('ip', 'route', 'show', 'table', 'all'),
-    rules: await lines('ip', 'rule'),
+    rules: (await lines('ip', 'rule')) + (await lines('ip', '-6', 'rule')),
     addresses: await lines('ip', '-o', 'addr'),
     firewallLines: await lines('nft', '-s', 'list', 'ruleset'),
     devices: await lines('ip', '-o', 'link'),

@@ -232,7 +232,7 @@ function startPeers({ server, client, other }: Readonly<Record<'server' | 'clien
 }
 
 /** A resolver at an address of the namespace; it answers who-answers.test with that address. */
-export function startResolver(ns: Namespace, address: string): LabProcess {
+export function startResolver(ns: Namespace, address: string, ...args: readonly string[]): LabProcess {
   return ns.start(
     {},
     'dnsmasq',
@@ -245,6 +245,7 @@ export function startResolver(ns: Namespace, address: string): LabProcess {
       '--except-interface=tun*',
     ],
     ...[`--listen-address=${address}`, `--address=/who-answers.test/${address}`],
+    ...args,
   );
 }
 

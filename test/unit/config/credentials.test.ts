@@ -106,11 +106,17 @@ describe('a file with one secret', () => {
 describe('the secret of one-time codes', () => {
   it('is base32 as providers show it', () => {
     for (const text of ['JBSWY3DPEHPK3PXP', 'jbsw y3dp ehpk 3pxp\n', '\ufeffJBSW-Y3DP-EHPK-3PXP====\r\n'])
-      assert.equal(valueFrom(parseTotpFile(bytes(text), 'TOTP_SECRET_FILE')).type, 'secret');
+      assert.equal(valueFrom(parseTotpFile(bytes(text), 'TOTP_SECRET_FILE')).secret.type, 'secret');
+  });
+
+  it('may be the address of a QR code', () => {
+    const address = 'otpauth://totp/x?secret=JBSWY3DPEHPK3PXP&digits=8';
+    assert.equal(valueFrom(parseTotpFile(bytes(address), 'TOTP_SECRET_FILE')).digits, 8);
   });
 
   const refusals = {
     '': 'the TOTP secret is not base32: it is empty',
+    'otpauth://totp/x': 'the TOTP secret is not base32: it is empty',
     JBSW1: 'the TOTP secret is not base32: character 5 is not one of A-Z and 2-7',
     JBS: 'the TOTP secret is not base32: 3 characters are one too many or too few',
   };

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { inspect } from 'node:util';
 import fc from 'fast-check';
-import { ManagementError, parseTotpSecret, renderTotp } from '../../../src/node-openvpn-mgmt/src/index.ts';
+import { ManagementError, parseTotp, parseTotpSecret, renderTotp } from '../../../src/node-openvpn-mgmt/src/index.ts';
 
 // RFC 6238, appendix B: the secret is the text 1234567890…, as long as the hash.
 const algorithms = [
@@ -56,6 +56,39 @@ for (const [text, problem] of refused) {
   });
 }
 
+test('takes the address of a QR code, with what it says of the codes', () => {
+  const secret = 'GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQGEZA';
+  const address = `otpauth://totp/A%20provider:alice?issuer=A&secret=${secret}&algorithm=SHA256&digits=8&period=60`;
+  const { secret: key, ...recipe } = parseTotp(address);
+  assert.deepEqual(recipe, { algorithm: 'sha256', digits: 8, periodS: 60 });
+  assert.deepEqual(key.export(), parseTotpSecret(secret).export());
+  // RFC 6238, appendix B: time 59 s in steps of 30 s is time 118 s in steps of 60 s.
+  assert.equal(renderTotp({ ...parseTotp(address), timeMs: 118_000 }), '46119246');
+  const { secret: _, ...usual } = parseTotp(`\notpauth://totp/x?secret=${secret}\n`);
+  assert.deepEqual(usual, { algorithm: 'sha1', digits: 6, periodS: 30 });
+  assert.deepEqual(Object.keys(parseTotp(` ${secret}\n`)), ['secret']);
+});
+
+const refusedAddresses: readonly (readonly [string, string])[] = [
+  [
+    'otpauth://hotp/x?secret=GEZDGNBV&counter=1',
+    'the otpauth address cannot be used: it does not begin with otpauth://totp/',
+  ],
+  ['otpauth:GEZDGNBV', 'the otpauth address cannot be used: it does not begin with otpauth://totp/'],
+  ['otpauth://totp/x', 'the TOTP secret is not base32: it is empty'],
+  ['otpauth://totp/x?secret=GEZDGNBV&digits=10', 'the otpauth address cannot be used: digits is not 6, 7 or 8'],
+  ['otpauth://totp/x?secret=GEZDGNBV&period=0', 'the otpauth address cannot be used: period is not seconds, 1 to 3600'],
+  [
+    'otpauth://totp/x?secret=GEZDGNBV&algorithm=MD5',
+    'the otpauth address cannot be used: algorithm is not SHA1, SHA256 or SHA512',
+  ],
+];
+for (const [address, message] of refusedAddresses) {
+  test(`refuses the address ${address}`, () => {
+    assert.throws(() => parseTotp(address), { code: 'MGMT_PARAMETER', message });
+  });
+}
+
 test('shows the secret neither in an error nor when it is printed', () => {
   const secret = parseTotpSecret('GEZDGNBVGY3TQOJQ');
   assert.doesNotMatch(`${inspect(secret, { depth: 5 })}${JSON.stringify(secret)}`, /GEZD|1234|49/);
@@ -77,6 +110,8 @@ test('takes whatever text comes as a secret or refuses it', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'binary' }), (text) => {
       try {
+        parseTotp(text);
+        parseTotp(`otpauth://totp/${text}`);
         parseTotpSecret(text);
       } catch (error) {
         assert.ok(error instanceof ManagementError && error.code === 'MGMT_PARAMETER');

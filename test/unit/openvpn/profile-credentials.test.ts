@@ -84,7 +84,7 @@ test('never shows a secret in a fault or a reason', () => {
 test('reads the secret of one-time codes from the file beside it', () => {
   const text = withLines('auth-user-pass');
   assert.equal(understood(parseText(text)).totp, undefined);
-  assert.equal(understood(parseText(text, { 'test.totp': 'JBSWY3DPEHPK3PXP\n' })).totp?.symmetricKeySize, 10);
+  assert.equal(understood(parseText(text, { 'test.totp': 'JBSWY3DPEHPK3PXP\n' })).totp?.secret.symmetricKeySize, 10);
   assert.deepEqual(faultsOf(parseText(text, { 'test.totp': 'HUNTER1' })), [
     'test.totp | the TOTP secret is not base32: character 7 is not one of A-Z and 2-7',
   ]);

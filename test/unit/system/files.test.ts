@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { test } from 'node:test';
-import { parseTotpSecret } from '../../../src/node-openvpn-mgmt/src/index.ts';
+import { parseTotp } from '../../../src/node-openvpn-mgmt/src/index.ts';
 import type { Profile, ProfileOption } from '../../../src/openvpn/profile.ts';
 import { liesBeside, readProfiles, readSecrets } from '../../../src/system/files.ts';
 
@@ -49,7 +49,7 @@ test("takes the settings' login for the only profile, and each one's own for sev
 
 test('gives the codes of the settings to the login of the settings only, and says where none are', () => {
   const credentials = { kind: 'file', path: '/nowhere', required: false } as const;
-  const [ofSettings, ofProfile] = [parseTotpSecret('AAAAAAAA'), parseTotpSecret('BBBBBBBB')];
+  const [ofSettings, ofProfile] = [parseTotp('AAAAAAAA'), parseTotp('BBBBBBBB')];
   const pair = (name: string) => ({ kind: 'value', value: name }) as const;
   const login = { kind: 'pair', username: pair('shared'), password: pair('shared password') } as const;
   const asking = { name: 'static-challenge', parameters: ['Code', '1'], line: 7 };

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { Cause } from '../../../src/tunnel/cause.ts';
+import { type Cause, silenceOf } from '../../../src/tunnel/cause.ts';
 import { type EndpointSource, steadyMs } from '../../../src/tunnel/failover.ts';
 import {
   contactMs,
@@ -18,7 +18,7 @@ const [first, second] = [endpoint(1), endpoint(2)];
 const addresses: EndpointSource = { kind: 'addresses', endpoints: [first, second] };
 const names: EndpointSource = { kind: 'names', scope: { kind: 'any' } };
 const tun = tunnelLink(2);
-const silence: Cause = { code: 'server-silent', text: '198.51.100.1:1194/udp does not answer' };
+const silence: Cause = silenceOf('198.51.100.1:1194/udp');
 
 /**
  * Every kind of event, for an attempt's epoch and its own apply of the dial. Sub-kinds that the machine tells apart
@@ -128,7 +128,7 @@ const table: Readonly<Record<StateName, Partial<Record<EventName, string>>>> = {
   up: { ...carry, 'forward confirmed': 'forwarding: start-probe' },
   forwarding: { ...carry, 'forward confirmed': 'forwarding: start-probe', 'probe-answered': 'proven: nothing' },
   proven: { ...carry, 'forward confirmed': 'proven: start-probe' },
-  stopping: {},
+  stopping: { 'lockdown failed': 'SAME: halt' },
 };
 
 describe('the tunnel machine', () => {
@@ -176,7 +176,7 @@ describe('an attempt', () => {
     assert.equal(cause('contact timer'), 'openvpn-exited: OpenVPN did not report for work');
     assert.equal(
       cause('held', 'dial confirmed', 'contact timer'),
-      'server-silent: 198.51.100.1:1194/udp does not answer',
+      'server-silent: 198.51.100.1:1194/udp does not answer: it is down, something blocks the way, or the profile has a wrong port or tls-auth or tls-crypt key',
     );
     assert.equal(
       cause('held', 'dial confirmed', 'answered', 'handshake timer'),
