@@ -101,7 +101,7 @@ function ownSource(context: Context, family: IpFamily): Match | undefined {
   const ipv6 = uplinkIpv6InUse(context);
   if (ipv6 === undefined) return undefined;
   const [first, ...others] = ipv6.cidrs.map(({ address }) => address);
-  return first && { kind: 'source-any', subnets: [first, ...others] };
+  return first && { kind: 'source-any', addresses: [first, ...others] };
 }
 
 /** The kernel answers ARP on every interface for all its addresses, unless it does not hear the question. */

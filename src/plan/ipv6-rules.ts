@@ -1,4 +1,4 @@
-import { isIpv6, renderSubnet } from '../net/address.ts';
+import { type Ipv6, isIpv6, renderSubnet } from '../net/address.ts';
 import { isNonEmpty, type OneOrMore } from '../one-or-more.ts';
 import type { Icmpv6Type, Match, Rule } from '../ruleset/model.ts';
 import { type Context, endpointsOf, ipv6Of, linksOf, tunNamesOf, uplinkIpv6InUse } from './context.ts';
@@ -212,12 +212,21 @@ export function planOutputIpv6(context: Context): readonly Rule[] {
 
 /** At the last gate of the uplink, which knows no interface but that one. */
 export function planNeighboursEgress(context: Context): readonly Rule[] {
-  if (uplinkIpv6InUse(context) === undefined) return [];
+  const uplink = uplinkIpv6InUse(context);
+  if (uplink === undefined) return [];
+  const neighbourhood: Match = { kind: 'icmpv6', types: [...neighbourTypes, 'mld2-listener-report'] };
+  const addresses = [unspecified, ...uplink.cidrs.map(({ address }) => address)] as const;
   return [
     {
       id: 'egress-neighbours',
-      why: 'The uplink needs neighbour discovery, and nothing of the isolated network is to be told by it.',
-      when: [{ kind: 'icmpv6', types: [...neighbourTypes, 'mld2-listener-report'] }],
+      why: 'The uplink needs neighbour discovery, by its own addresses; `::` asks whether somebody has one already.',
+      when: [{ kind: 'source-any', addresses }, neighbourhood],
+      verdict: { kind: 'accept' },
+    },
+    {
+      id: 'egress-neighbours-link',
+      why: 'The same by the address that the link has for itself.',
+      when: [{ kind: 'source', subnet: linkLocal }, neighbourhood],
       verdict: { kind: 'accept' },
     },
   ];
@@ -231,11 +240,15 @@ export function planLastIpv6(context: Context): readonly Rule[] {
   const rules: Rule[] = [];
   if (uplink !== undefined) {
     const [first, ...others] = uplink.cidrs;
-    const own = [first.address, ...others.map(({ address }) => address), linkLocal] as const;
+    const own = [first.address, ...others.map(({ address }) => address)] as const;
     rules.push({
       id: 'last-uplink-ipv6',
       why: 'A packet leaves on the uplink with an address of the uplink, or of its link alone, or not at all.',
-      when: [out, { kind: 'source-any', subnets: own, negate: true }],
+      when: [
+        out,
+        { kind: 'source', subnet: linkLocal, negate: true },
+        { kind: 'source-any', addresses: own, negate: true },
+      ],
       verdict: { kind: 'drop' },
     });
   } else if (config.ipv6 !== undefined) {
@@ -262,3 +275,4 @@ export function planLastIpv6(context: Context): readonly Rule[] {
 }
 
 const linkLocal = 'fe80::/10';
+const unspecified = '::' as Ipv6;

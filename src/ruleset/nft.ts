@@ -102,7 +102,7 @@ function renderMatch(match: Match): string {
     case 'source':
       return `${ipOf(match.subnet)} saddr ${match.negate ? '!= ' : ''}${match.subnet}`;
     case 'source-any':
-      return `${ipOf(match.subnets[0])} saddr ${match.negate ? '!= ' : ''}${renderAny(match.subnets)}`;
+      return `${ipOf(match.addresses[0])} saddr ${match.negate ? '!= ' : ''}${renderAny(match.addresses)}`;
     case 'destination':
       return `${ipOf(match.addresses[0])} daddr ${match.negate ? '!= ' : ''}${renderAny(sortedAddresses(match.addresses))}`;
     case 'transport':

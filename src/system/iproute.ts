@@ -94,7 +94,7 @@ const lastMetric = 4_278_198_272;
 
 /** `ip route` prints a host without its prefix length. */
 function withoutHostPrefix(destination: string): string {
-  return destination.replace(/\/32$/, '');
+  return destination.replace(destination.includes(':') ? /\/128$/ : /\/32$/, '');
 }
 
 /** Arguments of `ip route` that stand for this route. */

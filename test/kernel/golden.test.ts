@@ -68,7 +68,7 @@ describe('a reviewed ruleset', () => {
 
 describe('the entrypoint', () => {
   it('replaces tables that an earlier start left behind', async () => {
-    await ns.run('nft', '-f', pathOf('forward-ports'));
+    await ns.run('nft', '-f', pathOf('forward-ipv6'));
     const folder = mkdtempSync(`${tmpdir()}/entrypoint-`);
     try {
       cpSync(fileURLToPath(new URL('../../rootfs/usr/lib/underbridge', import.meta.url)), folder, { recursive: true });
@@ -79,6 +79,8 @@ describe('the entrypoint', () => {
       rmSync(folder, { recursive: true });
     }
     assert.deepEqual(await drift(planBootRuleset()), []);
+    const tables = await ns.run('nft', 'list', 'tables');
+    assert.doesNotMatch(tables, /ip6 underbridge_nat/, 'of a start with IPV6: tunnel');
   });
 });
 

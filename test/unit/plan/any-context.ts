@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import ipaddr from 'ipaddr.js';
 import type { DnsPolicy, PortForward, Transport } from '../../../src/config/router-config.ts';
 import {
   type IfName,
@@ -10,6 +11,7 @@ import {
   type Port,
   parseIpv6,
 } from '../../../src/net/address.ts';
+import type { OneOrMore } from '../../../src/one-or-more.ts';
 import type { Context, PlanConfig } from '../../../src/plan/context.ts';
 import { extras, type RouterFacts } from '../../../src/plan/facts.ts';
 import type { Endpoint, Policy, TunnelLink } from '../../../src/tunnel/policy.ts';
@@ -127,11 +129,23 @@ const anySubnet6 = fc
   .tuple(anyIpv6, fc.integer({ min: 48, max: 126 }))
   .map(([address, prefixBits]): Ipv6Cidr => ({ address, prefixBits }));
 
+/** One address, or two that follow each other: nft lists such in a set as a range, if it can. */
+const anyUplinkIpv6 = fc
+  .tuple(anySubnet6, fc.boolean())
+  .map(
+    ([cidr, hasNext]): OneOrMore<Ipv6Cidr> => [cidr, ...(hasNext ? [{ ...cidr, address: nextTo(cidr.address) }] : [])],
+  );
+
+function nextTo(address: Ipv6): Ipv6 {
+  const parts = ipaddr.IPv6.parse(address).parts.with(7, (ipaddr.IPv6.parse(address).parts[7] ?? 0) ^ 1);
+  return new ipaddr.IPv6(parts).toRFC5952String() as Ipv6;
+}
+
 /** The same with IPv6: on the uplink, and in clients' network and in the tunnel where the parts say so. */
 export function anyIpv6Context(policy: fc.Arbitrary<Policy>): fc.Arbitrary<Context> {
   const parts = fc.record({
     gateway: fc.option(anySubnet6),
-    uplink: plainRecord({ cidrs: fc.tuple(anySubnet6), gateway: anyIpv6 }),
+    uplink: plainRecord({ cidrs: anyUplinkIpv6, gateway: anyIpv6 }),
     link: fc.option(plainRecord({ address: anyIpv6, pushedDns: fc.uniqueArray(anyIpv6, { maxLength: 3 }) })),
     server: fc.option(anyIpv6),
     resolver: fc.option(anyIpv6),

@@ -30,6 +30,9 @@ export const dualUplink: RouterFacts['uplink'] = {
   ipv6: { cidrs: [cidr6('2001:db8:7::7/64')], gateway: ipv6('fe80::1') },
 };
 
+/** Two addresses that nft would list as a range in a set that has a subnet. */
+const neighbouring = [cidr6('2001:db8:7::7/64'), cidr6('2001:db8:7::8/64')] as const;
+
 /** What `IPV6: tunnel` asks for. */
 export const ipv6Settings = { gateway: cidr6('fd00:7722::1/64') };
 
@@ -120,7 +123,7 @@ export const goldenPlans: Readonly<Record<string, Plan>> = {
   'dial-ipv6': planRouter(
     context({
       policy: { kind: 'dial', endpoint: endpoint(10, { address: ipv6('2001:db8::10') }) },
-      seen: { uplink: dualUplink },
+      seen: { uplink: { ...dualUplink, ipv6: { cidrs: neighbouring, gateway: ipv6('fe80::1') } } },
     }),
   ),
   'lockdown-ipv6': planRouter(
