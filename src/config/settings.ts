@@ -7,6 +7,7 @@ import { parseDns } from './dns.ts';
 import { parseGateway } from './gateway.ts';
 import { parseHealthAddress, parseHealthProbe } from './health.ts';
 import { type IsolatedIpv6, parseIpv6Gateway, parseUplinkGateway6 } from './ipv6.ts';
+import { parseLanAllow } from './lan-allow.ts';
 import { parsePortForwards } from './port-forward.ts';
 import type { AuthRetry, FirewallChoice, LogFormat, LogLevel } from './router-config.ts';
 import {
@@ -117,6 +118,22 @@ export function settingsFor(isolated: Ipv4Cidr | undefined, ipv6?: IsolatedIpv6)
       example: '172.22.0.128:4666, 8080:172.22.0.130:80/tcp, 172.22.0.131:5000-5010/udp',
       unset: { kind: 'words', markdown: 'nothing is forwarded' },
       parse: (text) => parsePortForwards(text, isolated, ipv6),
+    }),
+    LAN_ALLOW: optional({
+      desc:
+        'Part of the local network that clients reach **past the tunnel**, whether it is up or not: a list of ' +
+        '`SUBNET:tcp/PORT` or `SUBNET:udp/PORT`. A port may be a range.',
+      example: '192.168.1.0/24:tcp/8096, 192.168.1.5:udp/5000-5010',
+      unset: { kind: 'words', markdown: 'nothing' },
+      parse: (text) => parseLanAllow('LAN_ALLOW', text, isolated),
+    }),
+    LAN_ALLOW_IN: optional({
+      desc:
+        "The reverse: part of the local network that reaches a container's ports at the router's address on the uplink, " +
+        'a list of `SUBNET:tcp/PORT:ADDRESS`.',
+      example: '192.168.1.0/24:tcp/8080:172.22.0.128',
+      unset: { kind: 'words', markdown: 'nothing' },
+      parse: (text) => parseLanAllow('LAN_ALLOW_IN', text, isolated),
     }),
     IPV6: required({
       desc:

@@ -3,6 +3,7 @@ import { isNonEmpty } from '../one-or-more.ts';
 import type { Match, Rule, Table } from '../ruleset/model.ts';
 import { type Context, dnsTraffic, endpointsOf, isLoopback, partsOf, uplinkIpv6InUse } from './context.ts';
 import { planNeighboursEgress } from './ipv6-rules.ts';
+import { planAllowedEgress } from './lan-rules.ts';
 import { arpTable, egressTable } from './lockdown.ts';
 
 /**
@@ -80,6 +81,7 @@ function planEgressRules(context: Context): readonly Rule[] {
     }
   }
   const own = ownSource(context, 'ipv4');
+  if (own !== undefined) rules.push(...planAllowedEgress(context, own));
   if (own !== undefined && !isLoopback(config.healthAddress.host)) {
     rules.push({
       id: 'egress-health',

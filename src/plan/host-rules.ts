@@ -6,6 +6,7 @@ import { planLimit } from './connection-limit.ts';
 import { type Context, dnsTraffic, endpointsOf, isLoopback, linksOf, partsOf, tunNamesOf } from './context.ts';
 import type { RouterFacts } from './facts.ts';
 import { planEarlyIpv6, planInputIpv6, planLastIpv6, planOutputIpv6, planRefuseIpv6 } from './ipv6-rules.ts';
+import { planAllowedBeforeRefusal, planAllowedLast } from './lan-rules.ts';
 import { baseRules } from './lockdown.ts';
 
 /**
@@ -77,6 +78,7 @@ export function planRefuse(context: Context): readonly Rule[] {
   if (policy.kind === 'forward') return planRefuseIpv6(context);
   return [
     ...planRefuseIpv6(context),
+    ...planAllowedBeforeRefusal(context),
     {
       id: 'refuse-tcp',
       why: 'A client learns at once that there is no tunnel; ICMP errors alone are limited to one a second.',
@@ -257,14 +259,19 @@ function resolverMatches(scope: ResolverScope): readonly (readonly Match[])[] {
 /** The last look at every packet, in its final form. */
 export function planLast(context: Context): readonly Rule[] {
   const { config, facts } = context;
-  const rules: readonly Rule[] = [
+  const lastUplink: Rule = {
+    id: 'last-uplink',
+    why: "A packet leaves on the uplink with the uplink's own address, or not at all.",
+    when: [...otherThan('source', facts.uplink.ipv4), { kind: 'out', names: [facts.uplink.name] }],
+    verdict: { kind: 'drop' },
+  };
+  // The last that iptables can filter is before NAT, where every packet of a client still has its own address; and it
+  // does not tell there where a packet came in.
+  if (facts.firewall !== 'nft') return [...planAllowedLast(context), lastUplink];
+  return [
     ...planLastIpv6(context),
-    {
-      id: 'last-uplink',
-      why: "A packet leaves on the uplink with the uplink's own address, or not at all.",
-      when: [...otherThan('source', facts.uplink.ipv4), { kind: 'out', names: [facts.uplink.name] }],
-      verdict: { kind: 'drop' },
-    },
+    lastUplink,
+    ...planAllowedLast(context),
     {
       id: 'last-forwarded',
       why: 'What came in from a client or the tunnel never leaves on the uplink, whatever address it was given.',
@@ -284,9 +291,6 @@ export function planLast(context: Context): readonly Rule[] {
       verdict: { kind: 'drop' },
     },
   ];
-  // The last that iptables can filter is before NAT, where every packet of a client still has its own address; and it
-  // does not tell there where a packet came in.
-  return facts.firewall === 'nft' ? rules : rules.filter(({ id }) => id === 'last-uplink');
 }
 
 function healthTraffic(side: 'source' | 'destination', { config }: Context): Match {

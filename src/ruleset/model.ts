@@ -89,6 +89,7 @@ export type Match =
    * lists addresses that follow each other as a range (1.0.6, 1.1.3).
    */
   | { readonly kind: 'source-any'; readonly addresses: OneOrMore<Ip>; readonly negate?: true }
+  | { readonly kind: 'destination-subnet'; readonly subnet: string }
   | { readonly kind: 'destination'; readonly addresses: OneOrMore<Ip>; readonly negate?: true }
   | {
       readonly kind: 'transport';

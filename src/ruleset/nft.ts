@@ -103,6 +103,8 @@ function renderMatch(match: Match): string {
       return `${ipOf(match.subnet)} saddr ${match.negate ? '!= ' : ''}${match.subnet}`;
     case 'source-any':
       return `${ipOf(match.addresses[0])} saddr ${match.negate ? '!= ' : ''}${renderAny(match.addresses)}`;
+    case 'destination-subnet':
+      return `${ipOf(match.subnet)} daddr ${match.subnet}`;
     case 'destination':
       return `${ipOf(match.addresses[0])} daddr ${match.negate ? '!= ' : ''}${renderAny(sortedAddresses(match.addresses))}`;
     case 'transport':

@@ -12,7 +12,7 @@ import { compareTable } from '../../src/ruleset/drift.ts';
 import type { Ruleset } from '../../src/ruleset/model.ts';
 import { renderNft } from '../../src/ruleset/nft.ts';
 import { renderObservedRoute, renderObservedRule, renderRoute, renderRule } from '../../src/system/iproute.ts';
-import { anyClosedPolicy, anyForwardPolicy, anyIpv6Context } from '../unit/plan/any-context.ts';
+import { anyClosedPolicy, anyForwardPolicy, anyIpv6Context, anyLanAllowances } from '../unit/plan/any-context.ts';
 import { context, facts, forward, goldenPlans } from '../unit/plan/scenarios.ts';
 import { makeNamespace, type Namespace, removeNamespace } from './lab/namespace.ts';
 
@@ -88,11 +88,11 @@ describe('any ruleset', () => {
   it('is taken by nft, and listed as it was written', async () => {
     const anyPolicy = fc.oneof(anyClosedPolicy, anyForwardPolicy);
     await fc.assert(
-      fc.asyncProperty(anyIpv6Context(anyPolicy), async (given) => {
+      fc.asyncProperty(anyIpv6Context(anyPolicy), anyLanAllowances, async (given, lanAllowances) => {
         // Overlapping forwards are refused with the settings; a map would not take them.
         const { ruleset } = planRouter({
           ...given,
-          config: { ...given.config, forwards: given.config.forwards.slice(0, 1) },
+          config: { ...given.config, lanAllowances, forwards: given.config.forwards.slice(0, 1) },
         });
         await load(ruleset);
         assert.deepEqual(await drift(ruleset), []);

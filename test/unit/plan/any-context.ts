@@ -1,12 +1,13 @@
 import fc from 'fast-check';
 import ipaddr from 'ipaddr.js';
-import type { DnsPolicy, PortForward, Transport } from '../../../src/config/router-config.ts';
+import type { DnsPolicy, LanAllowance, PortForward, Transport } from '../../../src/config/router-config.ts';
 import {
   type IfName,
   type Ipv4,
   type Ipv4Cidr,
   type Ipv6,
   type Ipv6Cidr,
+  networkOf,
   overlaps,
   type Port,
   parseIpv6,
@@ -62,6 +63,30 @@ const anyConfig = fc.record(
   },
   { requiredKeys: ['gateway', 'dns', 'forwards', 'healthAddress', 'probe'], noNullPrototype: true },
 ) satisfies fc.Arbitrary<PlanConfig>;
+
+/** LAN_ALLOW and LAN_ALLOW_IN; a port of the latter has one container. */
+export const anyLanAllowances: fc.Arbitrary<readonly LanAllowance[]> = fc
+  .uniqueArray(
+    fc.record({
+      subnet: anySubnetUpTo(32).map(({ address, prefixBits }) => ({
+        address: networkOf({ address, prefixBits }),
+        prefixBits,
+      })),
+      transport: anyTransport,
+      first: fc.integer({ min: 1, max: 65_000 }),
+      count: fc.integer({ min: 1, max: 50 }),
+      target: fc.option(anyAddress),
+    }),
+    { maxLength: 4, selector: ({ first }) => Math.floor(first / 100) },
+  )
+  .map((all) =>
+    all.map(({ subnet, transport, first, count, target }) => ({
+      subnet,
+      transport,
+      ports: { first: first as Port, last: (first + count - 1) as Port },
+      ...(target === null ? {} : { target }),
+    })),
+  );
 
 /** Docker and the kernel give interfaces any names in any order. */
 const anyFacts: fc.Arbitrary<RouterFacts> = fc

@@ -1,3 +1,4 @@
+import { parseLanAllow } from '../../../src/config/lan-allow.ts';
 import type { PortForward, Transport } from '../../../src/config/router-config.ts';
 import type { Ipv4Cidr } from '../../../src/net/address.ts';
 import { parseIp } from '../../../src/net/address.ts';
@@ -9,7 +10,7 @@ import { planRouter } from '../../../src/plan/router.ts';
 import { renderNft } from '../../../src/ruleset/nft.ts';
 import { renderRoute, renderRule } from '../../../src/system/iproute.ts';
 import type { Policy } from '../../../src/tunnel/policy.ts';
-import { cidr, cidr6 } from '../config/outcome.ts';
+import { cidr, cidr6, valueFrom } from '../config/outcome.ts';
 import { endpoint, ifName, ipv4, ipv6, port, tunnelLink } from '../tunnel/endpoints.ts';
 
 export const uplinkIpv4 = { cidr: cidr('203.0.113.7/24'), gateway: ipv4('203.0.113.1') };
@@ -85,6 +86,15 @@ export function context({
   return { config: { ...config, ...settings }, facts: { ...facts, ...seen }, policy };
 }
 
+/** Beyond the uplink's gateway, one host in the uplink's own subnet, and the other way. */
+const lanAllowances = valueFrom(
+  parseLanAllow('LAN_ALLOW', '192.168.1.0/24:tcp/8096, 192.168.1.5:udp/5000-5010', gateway),
+).concat(valueFrom(parseLanAllow('LAN_ALLOW_IN', '192.168.1.0/24:tcp/8080:172.22.0.128', gateway)), {
+  subnet: cidr('203.0.113.9/32'),
+  transport: 'udp',
+  ports: { first: port(9), last: port(9) },
+});
+
 const noTunnel: Plan['tun'] = { name: facts.tunName };
 
 /** The plans whose text is reviewed and kept in test/unit/golden. */
@@ -119,6 +129,8 @@ export const goldenPlans: Readonly<Record<string, Plan>> = {
       },
     }),
   ),
+  'lockdown-lan-allow': planRouter(context({ policy: policies.lockdown, settings: { lanAllowances } })),
+  'forward-lan-allow': planRouter(context({ settings: { lanAllowances, connectionLimit: 4096 } })),
   'resolve-ipv6': planRouter(context({ policy: policies.resolve, seen: { uplink: dualUplink } })),
   'dial-ipv6': planRouter(
     context({
