@@ -102,6 +102,7 @@ function assemble(
     healthAddress: values.HEALTH_ADDR,
     ...(values.CONTROL_TOKEN_FILE !== undefined && { controlTokenFile: values.CONTROL_TOKEN_FILE }),
     probe: values.HEALTH_PROBE,
+    ...(values.MTU !== undefined && { mtuBytes: values.MTU }),
     ...(values.MSS !== undefined && { mssBytes: values.MSS }),
     ...(values.CONNECTION_LIMIT > 0 && { connectionLimit: values.CONNECTION_LIMIT }),
     firewall: values.FIREWALL,

@@ -18,6 +18,7 @@ const aliases: ReadonlyMap<string, string> = new Map(
     HEALTH_ADDR: ['HEALTH_ADDRESS', 'HEALTH_SERVER_ADDRESS', 'HEALTHCHECK_ADDR'],
     CONTROL_TOKEN_FILE: ['CONTROL_TOKEN', 'API_KEY', 'API_TOKEN', 'HTTP_CONTROL_SERVER_AUTH'],
     HEALTH_PROBE: ['HEALTH_TARGET', 'HEALTH_TARGET_ADDRESS', 'HEALTHCHECK_PROBE'],
+    MTU: ['TUN_MTU', 'MTU_BYTES', 'VPN_MTU'],
     MSS: ['MSSFIX', 'TCP_MSS', 'MSS_BYTES'],
     LOG_LEVEL: ['LOGGING_LEVEL', 'VERBOSITY'],
   }).flatMap(([setting, names]) => names.map((name) => [fold(name), setting] as const)),

@@ -84,6 +84,8 @@ export interface RouterConfig {
   /** File with the token that control asks for; absent: there is no control. */
   readonly controlTokenFile?: string;
   readonly probe: ProbeTarget;
+  /** Largest packet in the tunnel in bytes; absent: what the server says. */
+  readonly mtuBytes?: number;
   /** TCP maximum segment size for clients in bytes; absent: clamped to the path MTU. */
   readonly mssBytes?: number;
   /** Connections that one client may have at a time; absent: as many as it likes. */

@@ -15,6 +15,7 @@ import {
   parseConnectionLimit,
   parseFailback,
   parseMss,
+  parseMtu,
   parseProfileNames,
   parseSecretPath,
   parseTimeZone,
@@ -242,6 +243,14 @@ export function settingsFor(isolated: Ipv4Cidr | undefined, ipv6?: IsolatedIpv6)
       example: '1.1.1.1:443',
       unset: { kind: 'value', text: 'dns' },
       parse: (text) => parseHealthProbe(text, isolated),
+    }),
+    MTU: optional({
+      desc:
+        'Largest packet in the tunnel, in bytes from 576 to 1500, where that is less than the server says; the way to ' +
+        'the VPN server has to carry 80 bytes more.',
+      example: '1300',
+      unset: { kind: 'words', markdown: 'what the server says' },
+      parse: (text) => parseMtu(text, ipv6 === undefined ? 'ipv4' : 'ipv6'),
     }),
     MSS: optional({
       desc: 'Largest TCP segment that clients may send, in bytes from 536 to 1460.',

@@ -1,7 +1,7 @@
 import { type Ip, isIpv4, isIpv6, renderSubnet } from '../net/address.ts';
 import { isNonEmpty } from '../one-or-more.ts';
 import type { Match, Rule } from '../ruleset/model.ts';
-import type { ResolverScope } from '../tunnel/policy.ts';
+import type { Endpoint, ResolverScope } from '../tunnel/policy.ts';
 import { planLimit } from './connection-limit.ts';
 import { type Context, dnsTraffic, endpointsOf, isLoopback, linksOf, partsOf, tunNamesOf } from './context.ts';
 import type { RouterFacts } from './facts.ts';
@@ -100,7 +100,7 @@ export function planInput(context: Context): readonly Rule[] {
   const rules: Rule[] = [];
   const endpoints = endpointsOf(policy);
   for (const [index, endpoint] of endpoints.entries()) {
-    rules.push({
+    rules.push(...clampEndpoint(context, endpoint, 'in'), {
       id: index === 0 ? 'in-endpoint' : 'in-standby-endpoint',
       why: "The VPN server's answers to OpenVPN.",
       when: [
@@ -181,6 +181,28 @@ export function planInput(context: Context): readonly Rule[] {
   return rules;
 }
 
+/** With MTU, OpenVPN's own segments are as small as the packets in the tunnel, in both directions. */
+function clampEndpoint({ config, facts }: Context, endpoint: Endpoint, direction: 'in' | 'out'): readonly Rule[] {
+  if (config.mtuBytes === undefined || endpoint.transport !== 'tcp') return [];
+  const { address, port, profileIndex, remoteIndex } = endpoint;
+  const [host, side] =
+    direction === 'in'
+      ? ([{ kind: 'source', subnet: address }, 'source'] as const)
+      : ([{ kind: 'destination', addresses: [address] }, 'destination'] as const);
+  return [
+    {
+      id: `${direction}-endpoint-mss-${profileIndex + 1}-${remoteIndex + 1}`,
+      why: 'A TCP tunnel sends full segments, which a narrow way may lose without a word.',
+      when: [
+        host,
+        { kind: 'transport', transports: ['tcp'], port: { side, number: port } },
+        { kind: direction, names: [facts.uplink.name] },
+      ],
+      clampMss: config.mtuBytes,
+    },
+  ];
+}
+
 /** What the router itself may send; what there is most of comes first. */
 export function planOutput(context: Context): readonly Rule[] {
   const { config, facts, policy } = context;
@@ -188,7 +210,7 @@ export function planOutput(context: Context): readonly Rule[] {
   const lan: Match = { kind: 'out', names: [facts.lan.name] };
   const rules: Rule[] = [];
   for (const [index, endpoint] of endpointsOf(policy).entries()) {
-    rules.push({
+    rules.push(...clampEndpoint(context, endpoint, 'out'), {
       id: index === 0 ? 'out-endpoint' : 'out-standby-endpoint',
       why: 'OpenVPN, by its own user, to the one server of this attempt.',
       when: [

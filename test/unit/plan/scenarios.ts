@@ -180,7 +180,7 @@ export const goldenPlans: Readonly<Record<string, Plan>> = {
         endpoint: endpoint(10, { address: ipv4('203.0.113.20'), port: port(443), transport: 'tcp' }),
         tun: tunnelLink(6, { mtuBytes: 1420, pushedDns: [ipv4('10.8.0.1')] }),
       },
-      settings: { healthAddress: { host: ipv4('0.0.0.0'), port: port(9797) }, mssBytes: 1300 },
+      settings: { healthAddress: { host: ipv4('0.0.0.0'), port: port(9797) }, mtuBytes: 1380, mssBytes: 1300 },
     }),
   ),
 };
