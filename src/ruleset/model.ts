@@ -132,6 +132,8 @@ export type Icmpv6Type =
   | 'time-exceeded'
   | 'parameter-problem'
   | 'echo-request'
+  | 'nd-router-solicit'
+  | 'nd-router-advert'
   | 'nd-neighbor-solicit'
   | 'nd-neighbor-advert'
   | 'mld2-listener-report';

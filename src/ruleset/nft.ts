@@ -184,6 +184,8 @@ const icmpv6Numbers: Readonly<Record<Icmpv6Type, number>> = {
   'time-exceeded': 3,
   'parameter-problem': 4,
   'echo-request': 128,
+  'nd-router-solicit': 133,
+  'nd-router-advert': 134,
   'nd-neighbor-solicit': 135,
   'nd-neighbor-advert': 136,
   'mld2-listener-report': 143,

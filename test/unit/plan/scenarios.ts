@@ -131,7 +131,9 @@ export const goldenPlans: Readonly<Record<string, Plan>> = {
   ),
   'lockdown-lan-allow': planRouter(context({ policy: policies.lockdown, settings: { lanAllowances } })),
   'forward-lan-allow': planRouter(context({ settings: { lanAllowances, connectionLimit: 4096 } })),
-  'resolve-ipv6': planRouter(context({ policy: policies.resolve, seen: { uplink: dualUplink } })),
+  'resolve-ipv6': planRouter(
+    context({ policy: policies.resolve, seen: { uplink: { ...dualUplink, heedsAdvertisements: true } } }),
+  ),
   'dial-ipv6': planRouter(
     context({
       policy: { kind: 'dial', endpoint: endpoint(10, { address: ipv6('2001:db8::10') }) },
@@ -139,7 +141,11 @@ export const goldenPlans: Readonly<Record<string, Plan>> = {
     }),
   ),
   'lockdown-ipv6': planRouter(
-    context({ policy: policies.lockdown, settings: { ipv6: ipv6Settings }, seen: { uplink: dualUplink } }),
+    context({
+      policy: policies.lockdown,
+      settings: { ipv6: ipv6Settings },
+      seen: { uplink: { ...dualUplink, heedsAdvertisements: true } },
+    }),
   ),
   'forward-ipv6': planRouter(
     context({
