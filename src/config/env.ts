@@ -84,6 +84,7 @@ function assemble(
   values: CleanedEnv<Settings>,
   { credentials, totp }: Pick<RouterConfig, 'credentials'> & { readonly totp: RouterConfig['totp'] | undefined },
 ): RouterConfig {
+  const lanAllowances = [...(values.LAN_ALLOW ?? []), ...(values.LAN_ALLOW_IN ?? [])];
   return {
     gateway: values.IP_ADDR,
     ...(values.IPV6 === 'tunnel' && values.IP6_ADDR !== undefined && { ipv6: { gateway: values.IP6_ADDR } }),
@@ -93,6 +94,7 @@ function assemble(
     hasStandby: values.STANDBY === 'on',
     dns: values.DNS,
     forwards: values.PORT_FWD ?? [],
+    ...(lanAllowances.length > 0 && { lanAllowances }),
     credentials,
     ...(totp !== undefined && { totp }),
     ...(values.UPLINK_GATEWAY !== undefined && { uplinkGateway: values.UPLINK_GATEWAY }),
@@ -100,6 +102,7 @@ function assemble(
     healthAddress: values.HEALTH_ADDR,
     ...(values.CONTROL_TOKEN_FILE !== undefined && { controlTokenFile: values.CONTROL_TOKEN_FILE }),
     probe: values.HEALTH_PROBE,
+    ...(values.MTU !== undefined && { mtuBytes: values.MTU }),
     ...(values.MSS !== undefined && { mssBytes: values.MSS }),
     ...(values.CONNECTION_LIMIT > 0 && { connectionLimit: values.CONNECTION_LIMIT }),
     firewall: values.FIREWALL,

@@ -18,6 +18,16 @@ export interface PortForward {
   readonly inside: PortRange;
 }
 
+/** Ports in a part of the local network, which is behind the uplink, that clients reach past the tunnel. */
+export interface LanAllowance {
+  /** A whole subnet, or one address with 32 bits. */
+  readonly subnet: Ipv4Cidr;
+  readonly transport: Transport;
+  readonly ports: PortRange;
+  /** The other way: that part reaches these ports of this container, at the router's address on the uplink. */
+  readonly target?: Ipv4;
+}
+
 /** Which resolvers clients get, whatever they ask. */
 export type DnsPolicy =
   | { readonly kind: 'servers'; readonly servers: readonly [Ip, ...Ip[]] }
@@ -61,6 +71,8 @@ export interface RouterConfig {
   readonly authRetry: AuthRetry;
   readonly dns: DnsPolicy;
   readonly forwards: readonly PortForward[];
+  /** What passes outside of the tunnel; absent: nothing. */
+  readonly lanAllowances?: readonly LanAllowance[];
   readonly credentials: CredentialSource;
   /** What one-time codes are made of; absent: nothing answers a server that asks for one. */
   readonly totp?: ValueOrFile<TotpRecipe>;
@@ -72,6 +84,8 @@ export interface RouterConfig {
   /** File with the token that control asks for; absent: there is no control. */
   readonly controlTokenFile?: string;
   readonly probe: ProbeTarget;
+  /** Largest packet in the tunnel in bytes; absent: what the server says. */
+  readonly mtuBytes?: number;
   /** TCP maximum segment size for clients in bytes; absent: clamped to the path MTU. */
   readonly mssBytes?: number;
   /** Connections that one client may have at a time; absent: as many as it likes. */

@@ -7,6 +7,7 @@ import { parseDns } from './dns.ts';
 import { parseGateway } from './gateway.ts';
 import { parseHealthAddress, parseHealthProbe } from './health.ts';
 import { type IsolatedIpv6, parseIpv6Gateway, parseUplinkGateway6 } from './ipv6.ts';
+import { parseLanAllow } from './lan-allow.ts';
 import { parsePortForwards } from './port-forward.ts';
 import type { AuthRetry, FirewallChoice, LogFormat, LogLevel } from './router-config.ts';
 import {
@@ -14,6 +15,7 @@ import {
   parseConnectionLimit,
   parseFailback,
   parseMss,
+  parseMtu,
   parseProfileNames,
   parseSecretPath,
   parseTimeZone,
@@ -117,6 +119,22 @@ export function settingsFor(isolated: Ipv4Cidr | undefined, ipv6?: IsolatedIpv6)
       example: '172.22.0.128:4666, 8080:172.22.0.130:80/tcp, 172.22.0.131:5000-5010/udp',
       unset: { kind: 'words', markdown: 'nothing is forwarded' },
       parse: (text) => parsePortForwards(text, isolated, ipv6),
+    }),
+    LAN_ALLOW: optional({
+      desc:
+        'Part of the local network that clients reach **past the tunnel**, whether it is up or not: a list of ' +
+        '`SUBNET:tcp/PORT` or `SUBNET:udp/PORT`. A port may be a range.',
+      example: '192.168.1.0/24:tcp/8096, 192.168.1.5:udp/5000-5010',
+      unset: { kind: 'words', markdown: 'nothing' },
+      parse: (text) => parseLanAllow('LAN_ALLOW', text, isolated),
+    }),
+    LAN_ALLOW_IN: optional({
+      desc:
+        "The reverse: part of the local network that reaches a container's ports at the router's address on the uplink, " +
+        'a list of `SUBNET:tcp/PORT:ADDRESS`.',
+      example: '192.168.1.0/24:tcp/8080:172.22.0.128',
+      unset: { kind: 'words', markdown: 'nothing' },
+      parse: (text) => parseLanAllow('LAN_ALLOW_IN', text, isolated),
     }),
     IPV6: required({
       desc:
@@ -225,6 +243,14 @@ export function settingsFor(isolated: Ipv4Cidr | undefined, ipv6?: IsolatedIpv6)
       example: '1.1.1.1:443',
       unset: { kind: 'value', text: 'dns' },
       parse: (text) => parseHealthProbe(text, isolated),
+    }),
+    MTU: optional({
+      desc:
+        'Largest packet in the tunnel, in bytes from 576 to 1500, where that is less than the server says; the way to ' +
+        'the VPN server has to carry 80 bytes more.',
+      example: '1300',
+      unset: { kind: 'words', markdown: 'what the server says' },
+      parse: (text) => parseMtu(text, ipv6 === undefined ? 'ipv4' : 'ipv6'),
     }),
     MSS: optional({
       desc: 'Largest TCP segment that clients may send, in bytes from 536 to 1460.',

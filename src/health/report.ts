@@ -22,6 +22,8 @@ export interface Snapshot {
   /** `IPV6: tunnel`. */
   readonly wantsIpv6: boolean;
   readonly networkFault?: Fault | undefined;
+  /** What LAN_ALLOW and LAN_ALLOW_IN let past the tunnel, one clause each. */
+  readonly pastTunnel?: readonly string[] | undefined;
 }
 
 /** The body of `/healthz` and `/readyz`; never holds a secret. */
@@ -40,6 +42,8 @@ export interface HealthReport {
   readonly hardening: Hardening;
   /** What is wrong with the networks of the container, since it started. */
   readonly networks?: { readonly text: string; readonly hint: string };
+  /** What passes outside of the tunnel, by LAN_ALLOW and LAN_ALLOW_IN; absent: nothing. */
+  readonly pastTunnel?: readonly string[];
   /** Why there is no tunnel, or why the last attempt failed; absent once a tunnel is proven. */
   readonly cause?: Cause & { readonly hint: string };
   /** The profile that is used, tried or waited for. */
@@ -68,7 +72,7 @@ export interface HealthReport {
 export interface TunnelReport
   extends Omit<
     HealthReport,
-    'ready' | 'repairs' | 'firewall' | 'hardening' | 'networks' | 'tunnels' | 'exitInterface'
+    'ready' | 'repairs' | 'firewall' | 'hardening' | 'networks' | 'pastTunnel' | 'tunnels' | 'exitInterface'
   > {
   readonly interface: string;
   /** Clients leave by it. */
@@ -99,6 +103,7 @@ export function reportHealth({
   hardening,
   wantsIpv6,
   networkFault: fault,
+  pastTunnel = [],
   now,
 }: Snapshot): HealthReport {
   const base = {
@@ -110,6 +115,7 @@ export function reportHealth({
     firewall,
     hardening,
     ...reportIpv6(tunnel, wantsIpv6),
+    ...(pastTunnel.length === 0 ? {} : { pastTunnel }),
     ...(fault === undefined ? {} : { networks: { text: `${fault.name}: ${fault.problem}`, hint: fault.hint } }),
   };
   if (tunnel.kind === 'stopping') return base;
@@ -161,6 +167,7 @@ export function reportTunnel(snapshot: Snapshot, place: Pick<TunnelReport, 'inte
     exitInterface: ___,
     firewall: ____,
     networks: _____,
+    pastTunnel: ______,
     ...report
   } = reportHealth(snapshot);
   return { ...place, ...report };

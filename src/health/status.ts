@@ -141,7 +141,7 @@ export function projectStatus(seen: Seen): Status {
     at: isoTime(seen.atMs),
     version: seen.version,
     startedAt: isoTime(seen.startedMs),
-    verdict: judge(health, seen.isPaused),
+    verdict: withExceptions(judge(health, seen.isPaused), health),
     health,
     gateway: seen.gateway,
     tunnels: health.tunnels ?? [onlyTunnel(health, seen.tunName)],
@@ -167,6 +167,12 @@ export function projectStatus(seen: Seen): Status {
   };
 }
 
+/** What the user lets past the tunnel is said with every verdict. */
+function withExceptions(verdict: Verdict, { pastTunnel }: HealthReport): Verdict {
+  if (pastTunnel === undefined) return verdict;
+  return { ...verdict, text: `${verdict.text} Except by LAN_ALLOW, past the tunnel: ${pastTunnel.join('; ')}.` };
+}
+
 /** Whatever the verdict, nothing of a client leaves beside the tunnel. */
 function judge(health: HealthReport, isPaused: boolean): Verdict {
   if (isPaused) return { kind: 'paused', text: 'Paused by hand: clients are refused, and nothing leaves.' };
@@ -189,7 +195,15 @@ function judge(health: HealthReport, isPaused: boolean): Verdict {
 }
 
 function onlyTunnel(health: HealthReport, tunName: string): TunnelReport {
-  const { ready: _, repairs: __, firewall: ___, exitInterface: ____, tunnels: _____, ...report } = health;
+  const {
+    ready: _,
+    repairs: __,
+    firewall: ___,
+    exitInterface: ____,
+    pastTunnel: ______,
+    tunnels: _____,
+    ...report
+  } = health;
   return { interface: tunName, isCarrying: true, ...report };
 }
 

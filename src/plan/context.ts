@@ -8,7 +8,16 @@ import type { RouterFacts, UplinkIpv6 } from './facts.ts';
 /** The settings that shape a plan. */
 export type PlanConfig = Pick<
   RouterConfig,
-  'gateway' | 'ipv6' | 'dns' | 'forwards' | 'healthAddress' | 'probe' | 'mssBytes' | 'connectionLimit'
+  | 'gateway'
+  | 'ipv6'
+  | 'dns'
+  | 'forwards'
+  | 'healthAddress'
+  | 'probe'
+  | 'lanAllowances'
+  | 'mtuBytes'
+  | 'mssBytes'
+  | 'connectionLimit'
 >;
 
 /** What every part of a plan is computed from. */

@@ -13,6 +13,7 @@ import {
   type PlanConfig,
 } from './context.ts';
 import { planForwardRefuseIpv6 } from './ipv6-rules.ts';
+import { planAllowedForward, planAllowedNat } from './lan-rules.ts';
 import { closed, natTable } from './lockdown.ts';
 import { planMasquerade } from './source-ports.ts';
 
@@ -26,7 +27,8 @@ export function planForwardChains(context: Context): readonly Chain[] {
     when: [lan],
     verdict: { kind: 'reject' },
   };
-  if (policy.kind !== 'forward') return [{ name: 'forward', hook: closed('forward'), rules: [refuse] }];
+  const allowed = planAllowedForward(context);
+  if (policy.kind !== 'forward') return [{ name: 'forward', hook: closed('forward'), rules: [...allowed, refuse] }];
   const { tun } = policy;
   const rules: readonly Rule[] = [
     ...planForwardRefuseIpv6(context),
@@ -51,6 +53,7 @@ export function planForwardChains(context: Context): readonly Chain[] {
       when: [lan, { kind: 'out', names: [tun.name] }],
       verdict: { kind: 'jump', chain: 'outbound' },
     },
+    ...allowed,
     refuse,
   ];
   return [
@@ -173,7 +176,11 @@ export function planNat(context: Context): readonly Table[] {
   const { config, policy } = context;
   const { ipv6 } = config;
   const empty = { name: natTable, maps: [], chains: [] } as const;
-  if (policy.kind !== 'forward') return familiesOf(config).map((family) => ({ family, ...empty }));
+  if (policy.kind !== 'forward') {
+    const allowed = planAllowedNat(context);
+    const chains = allowed.postrouting.length > 0 ? natChains(allowed) : [];
+    return familiesOf(config).map((family) => ({ family, ...empty, chains: family === 'ip' ? chains : [] }));
+  }
   const { tun } = policy;
   const table = planNatTable(context, {
     family: 'ip',
@@ -207,12 +214,14 @@ interface NatScope {
   readonly subnet: string;
 }
 
-function planNatTable({ config, facts, policy }: Context, { family, address, resolvers, subnet }: NatScope): Table {
+function planNatTable(context: Context, { family, address, resolvers, subnet }: NatScope): Table {
+  const { config, facts, policy } = context;
   const tunName = policy.kind === 'forward' ? policy.tun.name : facts.tunName;
   const ipFamily = family === 'ip' ? 'ipv4' : 'ipv6';
   const suffix = family === 'ip' ? '' : '-ipv6';
   const forwards = config.forwards.filter(({ target }) => familyOf(target) === ipFamily);
   const entries = forwards.flatMap(forwardEntries);
+  const allowed = family === 'ip' ? planAllowedNat(context) : { prerouting: [], postrouting: [] };
   const prerouting: Rule[] = [];
   if (isNonEmpty(resolvers)) {
     prerouting.push({
@@ -237,19 +246,20 @@ function planNatTable({ config, facts, policy }: Context, { family, address, res
     family,
     name: natTable,
     maps: entries.length > 0 ? [{ name: 'forwards', entries }] : [],
-    chains: [
-      {
-        name: 'prerouting',
-        hook: { type: 'nat', at: 'prerouting', priority: 'dstnat', policy: 'accept' } as const,
-        rules: prerouting,
-      },
-      {
-        name: 'postrouting',
-        hook: { type: 'nat', at: 'postrouting', priority: 'srcnat', policy: 'accept' } as const,
-        rules: planMasquerade({ forwards, subnet, tunName, suffix }),
-      },
-    ],
+    chains: natChains({
+      prerouting: [...prerouting, ...allowed.prerouting],
+      postrouting: [...planMasquerade({ forwards, subnet, tunName, suffix }), ...allowed.postrouting],
+    }),
   };
+}
+
+function natChains({ prerouting, postrouting }: ReturnType<typeof planAllowedNat>): readonly Chain[] {
+  const hook = (at: 'prerouting' | 'postrouting', priority: 'dstnat' | 'srcnat') =>
+    ({ type: 'nat', at, priority, policy: 'accept' }) as const;
+  return [
+    { name: 'prerouting', hook: hook('prerouting', 'dstnat'), rules: prerouting },
+    { name: 'postrouting', hook: hook('postrouting', 'srcnat'), rules: postrouting },
+  ];
 }
 
 function forwardEntries(forward: PortForward): readonly DnatEntry[] {

@@ -10,6 +10,7 @@ import {
   tunNamesOf,
   uplinkIpv6InUse,
 } from './context.ts';
+import { planAllowedRoutes, planAllowedRoutingRules } from './lan-rules.ts';
 import { planBootRules, planIpv6BootRules, tableIds } from './lockdown.ts';
 import type { Route, RoutingRule } from './plan.ts';
 
@@ -17,6 +18,7 @@ import type { Route, RoutingRule } from './plan.ts';
 export function planRoutingRules(context: Context): readonly RoutingRule[] {
   const { config, facts } = context;
   return [
+    ...planAllowedRoutingRules(context),
     {
       preference: 100,
       from: { kind: 'interface', name: facts.lan.name, source: renderSubnet(config.gateway) },
@@ -109,6 +111,7 @@ export function planRoutes(context: Context): readonly Route[] {
     closedRoute(clients),
     closedRoute(tunnel),
     ...planIpv6Routes(context),
+    ...planAllowedRoutes(context),
   ];
   // A server that is the gateway has its route already.
   for (const { address } of endpointsOf(policy)) {

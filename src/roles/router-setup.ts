@@ -16,6 +16,7 @@ import type { Ruleset } from '../ruleset/model.ts';
 import { configFolder, readControlToken, readProfiles, readSecrets, type SecretSources } from '../system/files.ts';
 import { checkFirewall } from '../system/firewall.ts';
 import { changeNetwork, type ObservedNetwork } from '../system/iproute.ts';
+import { heedsAdvertisements } from '../system/ipv6.ts';
 import type { Log } from '../system/log.ts';
 import { observeNeighbour, solicit } from '../system/neighbour.ts';
 import { openvpnUid } from '../system/openvpn.ts';
@@ -91,7 +92,10 @@ export async function setUpRouter({
   // Asking takes NET_ADMIN; without it, silence means nothing.
   const gateway = mayChange ? await findGateway(interfaces.value) : gateways[0];
   const { firewall } = rules;
-  const families = { ipv4: uplink.cidr !== undefined, ipv6: uplink.ipv6 !== undefined && firewall === 'nft' };
+  const families = {
+    ipv4: uplink.cidr !== undefined,
+    ipv6: (uplink.ipv6 !== undefined || heedsAdvertisements(uplink.name)) && firewall === 'nft',
+  };
   faults.push(
     ...missing,
     ...rules.faults,
@@ -214,6 +218,7 @@ function uplinkFacts({
     name,
     ...(cidr === undefined || gateway === undefined ? {} : { ipv4: { cidr, gateway } }),
     ...(ipv6 === undefined || firewall !== 'nft' ? {} : { ipv6 }),
+    ...(firewall === 'nft' && heedsAdvertisements(name) ? { heedsAdvertisements: true } : {}),
   };
 }
 

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { renderAllowance } from '../config/lan-allow.ts';
 import { UnderbridgeError } from '../errors.ts';
 import { type HealthReport, reportHealth, reportTunnel } from '../health/report.ts';
 import type { IfName } from '../net/address.ts';
@@ -180,6 +181,7 @@ export async function startRouter({
   });
 
   const hardening = describeHardening(setup);
+  const pastTunnel = config.lanAllowances?.map(renderAllowance);
   const health = () => {
     const now = { clockMs: performance.now(), calendarMs: Date.now() };
     const snapshots = tunnels.map((tunnel) => ({
@@ -191,6 +193,7 @@ export async function startRouter({
       hardening,
       wantsIpv6: config.ipv6 !== undefined,
       networkFault: kernel.facts().networkFault,
+      pastTunnel,
       now,
     }));
     const report = reportHealth(snapshots[selection.carrier] ?? assertSome(snapshots[0]));
@@ -226,6 +229,9 @@ export async function startRouter({
       address: `${config.healthAddress.host}:${config.healthAddress.port}`,
       hint: 'leave HEALTH_ADDR out, or let nothing but the router be on the uplink',
     });
+  }
+  if (pastTunnel !== undefined) {
+    log.warn('a part of the local network is reached past the tunnel, whether it is up or not', { pastTunnel });
   }
   // An address that is ours only after the claim cannot be listened on before it.
   const isLate = config.healthAddress.host === config.gateway.address && !setup.isClaimed;

@@ -102,7 +102,9 @@ function renderMatch(match: Match): string {
     case 'source':
       return `${ipOf(match.subnet)} saddr ${match.negate ? '!= ' : ''}${match.subnet}`;
     case 'source-any':
-      return `${ipOf(match.subnets[0])} saddr ${match.negate ? '!= ' : ''}${renderAny(match.subnets)}`;
+      return `${ipOf(match.addresses[0])} saddr ${match.negate ? '!= ' : ''}${renderAny(match.addresses)}`;
+    case 'destination-subnet':
+      return `${ipOf(match.subnet)} daddr ${match.subnet}`;
     case 'destination':
       return `${ipOf(match.addresses[0])} daddr ${match.negate ? '!= ' : ''}${renderAny(sortedAddresses(match.addresses))}`;
     case 'transport':
@@ -182,6 +184,8 @@ const icmpv6Numbers: Readonly<Record<Icmpv6Type, number>> = {
   'time-exceeded': 3,
   'parameter-problem': 4,
   'echo-request': 128,
+  'nd-router-solicit': 133,
+  'nd-router-advert': 134,
   'nd-neighbor-solicit': 135,
   'nd-neighbor-advert': 136,
   'mld2-listener-report': 143,

@@ -12,7 +12,7 @@ import { compareTable } from '../../src/ruleset/drift.ts';
 import type { Ruleset } from '../../src/ruleset/model.ts';
 import { renderNft } from '../../src/ruleset/nft.ts';
 import { renderObservedRoute, renderObservedRule, renderRoute, renderRule } from '../../src/system/iproute.ts';
-import { anyClosedPolicy, anyForwardPolicy, anyIpv6Context } from '../unit/plan/any-context.ts';
+import { anyClosedPolicy, anyForwardPolicy, anyIpv6Context, anyLanAllowances } from '../unit/plan/any-context.ts';
 import { context, facts, forward, goldenPlans } from '../unit/plan/scenarios.ts';
 import { makeNamespace, type Namespace, removeNamespace } from './lab/namespace.ts';
 
@@ -68,7 +68,7 @@ describe('a reviewed ruleset', () => {
 
 describe('the entrypoint', () => {
   it('replaces tables that an earlier start left behind', async () => {
-    await ns.run('nft', '-f', pathOf('forward-ports'));
+    await ns.run('nft', '-f', pathOf('forward-ipv6'));
     const folder = mkdtempSync(`${tmpdir()}/entrypoint-`);
     try {
       cpSync(fileURLToPath(new URL('../../rootfs/usr/lib/underbridge', import.meta.url)), folder, { recursive: true });
@@ -79,6 +79,8 @@ describe('the entrypoint', () => {
       rmSync(folder, { recursive: true });
     }
     assert.deepEqual(await drift(planBootRuleset()), []);
+    const tables = await ns.run('nft', 'list', 'tables');
+    assert.doesNotMatch(tables, /ip6 underbridge_nat/, 'of a start with IPV6: tunnel');
   });
 });
 
@@ -86,11 +88,11 @@ describe('any ruleset', () => {
   it('is taken by nft, and listed as it was written', async () => {
     const anyPolicy = fc.oneof(anyClosedPolicy, anyForwardPolicy);
     await fc.assert(
-      fc.asyncProperty(anyIpv6Context(anyPolicy), async (given) => {
+      fc.asyncProperty(anyIpv6Context(anyPolicy), anyLanAllowances, async (given, lanAllowances) => {
         // Overlapping forwards are refused with the settings; a map would not take them.
         const { ruleset } = planRouter({
           ...given,
-          config: { ...given.config, forwards: given.config.forwards.slice(0, 1) },
+          config: { ...given.config, lanAllowances, forwards: given.config.forwards.slice(0, 1) },
         });
         await load(ruleset);
         assert.deepEqual(await drift(ruleset), []);
@@ -208,7 +210,7 @@ describe('the reviewed routes', () => {
         ['-4', ipv4Rules],
         ['-6', ipv6Rules],
       ] as const) {
-        for (const table of ['7100', '7101', '7102', '7103', '7104', '7105'])
+        for (const table of ['7100', '7101', '7102', '7103', '7104', '7105', '7106'])
           await ns.attempt('ip', family, 'route', 'flush', 'table', table);
         const preferences = new Set(rules.map(({ preference }) => preference));
         for (const preference of preferences) await ns.attempt('ip', family, 'rule', 'del', 'pref', `${preference}`);
@@ -218,7 +220,7 @@ describe('the reviewed routes', () => {
       }
       for (const route of routes) await ns.run('ip', 'route', 'replace', ...renderRoute(route).split(' '));
       const seenRoutes = JSON.parse(await ns.run('ip', '-j', 'route', 'show', 'table', 'all')).map(renderObservedRoute);
-      const ours = (text: string) => / table 710[0-5]$/.test(text);
+      const ours = (text: string) => / table 710[0-6]$/.test(text);
       assert.deepEqual(seenRoutes.filter(ours).sort(), routes.map(renderRoute).sort(), name);
     }
   });

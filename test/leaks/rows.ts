@@ -70,16 +70,26 @@ const alone: readonly Row[] = locks.flatMap((without) => {
   ];
 });
 
+const bootAnew = {
+  event: 'boot in a new namespace, same hardware address',
+  make: async (ground: Ground) => {
+    await ground.boot();
+    await ground.untilCarried();
+  },
+};
+const nothing = { event: 'nothing happens, the tunnel works', make: () => sleep(1_000) };
+const eachAlone = locks.flatMap((without) => {
+  const taken = without === 'firewall' ? 'firewall flushed' : 'rules and routes flushed, main leads to the provider';
+  return [
+    { without, event: taken, make: () => sleep(1_000) },
+    { without, event: `${taken}; tunnel device deleted`, make: deleteTunnel },
+  ];
+});
+
 /** The same things happen to clients' IPv6 where it is carried. `IPV6: tunnel`; the provider has IPv6, too. */
 export const ipv6Rows: readonly Row[] = [
-  {
-    event: 'boot in a new namespace, same hardware address',
-    make: async (ground: Ground) => {
-      await ground.boot();
-      await ground.untilCarried();
-    },
-  },
-  { event: 'nothing happens, the tunnel works', make: () => sleep(1_000) },
+  bootAnew,
+  nothing,
   { event: 'OpenVPN killed', make: killOpenvpn },
   { event: 'tunnel device deleted', make: deleteTunnel },
   {
@@ -93,14 +103,16 @@ export const ipv6Rows: readonly Row[] = [
     event: 'daemon killed',
     make: (ground: Ground) => ground.killDaemon(),
   },
-  ...locks.flatMap((without) => {
-    const taken = without === 'firewall' ? 'firewall flushed' : 'rules and routes flushed, main leads to the provider';
-    return [
-      { without, event: taken, make: () => sleep(1_000) },
-      { without, event: `${taken}; tunnel device deleted`, make: deleteTunnel },
-    ];
-  }),
+  ...eachAlone,
 ].map((row) => ({ ...row, group: 'carried ipv6', kinds: carriedIpv6, times: once }));
+
+/** The same with LAN_ALLOW and LAN_ALLOW_IN, which let some of the local network past the tunnel. */
+export const allowedRows: readonly Row[] = [bootAnew, nothing, ...outages, ...eachAlone].map((row) => ({
+  ...row,
+  group: 'allowed',
+  kinds: [...loss, 'beside what is allowed'],
+  times: once,
+}));
 
 const putBack: readonly Row[] = locks.map((lock) => ({
   group: 'locks',
