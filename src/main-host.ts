@@ -2,9 +2,10 @@ import { parseArgs } from 'node:util';
 import { renderFaults } from './config/report.ts';
 import { type Fault, UnderbridgeError } from './errors.ts';
 import { parseHostSettings } from './host/host-settings.ts';
+import { runForward } from './roles/forward-command.ts';
 import { startHost } from './roles/host.ts';
 import { cleanUp, printPlan, printStatus, reconcileOnce } from './roles/host-command.ts';
-import { readHostFile } from './system/host-config-file.ts';
+import { readHostFiles } from './system/host-config-file.ts';
 import { findMissingRights } from './system/host-machine.ts';
 import { createLog } from './system/log.ts';
 
@@ -17,10 +18,13 @@ Commands:
   plan      print what would be changed, and change nothing
   cleanup   remove every rule and chain of ours, and nothing else
   status    print the status of the running host role; exit 0 when it is healthy
+  forward   write a container's published ports into /etc/iptables.d: see \`underbridge forward --help\`
 `;
 
 // A bundle of its own: the router's does not grow by it.
 async function main(): Promise<number> {
+  const [first, ...words] = process.argv.slice(2).filter((word, index) => index > 0 || word !== 'host');
+  if (first === 'forward') return runForward(words, process.env.DOCKER_HOST?.trim() ?? '');
   const given = parseCommandLine();
   if (typeof given === 'string') return misuse(given);
   const [, command, ...rest] = given.positionals;
@@ -37,12 +41,12 @@ async function main(): Promise<number> {
   const missing = findMissingRights();
   if (command === 'cleanup') return missing.length > 0 ? refuse(missing) : cleanUp({ settings });
   if (command !== undefined && command !== 'plan') return misuse(`there is no command "${command}"`);
-  const { text, config } = readHostFile(settings.file);
+  const { seen, config } = readHostFiles(settings);
   const faults = [...missing, ...(config.kind === 'faults' ? config.faults : [])];
   if (config.kind === 'faults' || faults.length > 0) return refuse(faults);
   const task = { settings, config: config.value };
   if (command === 'plan') return printPlan(task);
-  return given.values.once ? reconcileOnce(task) : runHost({ ...task, hasFile: text !== undefined });
+  return given.values.once ? reconcileOnce(task) : runHost({ ...task, seen });
 }
 
 async function runHost(task: Omit<Parameters<typeof startHost>[0], 'log'>): Promise<number> {

@@ -1,3 +1,4 @@
+import type { NetworksFile } from './networks-file.ts';
 import type { Protocol } from './resource.ts';
 import type { Backend } from './snapshot.ts';
 
@@ -15,6 +16,8 @@ export interface HostConfig {
   readonly published?: PublishedEntry;
   readonly forwards: readonly ForwardEntry[];
   readonly allow: readonly AllowEntry[];
+  /** network-go's file, where there is one. */
+  readonly networks?: NetworksFile;
   /** Absent: where Docker's chains are. */
   readonly firewall?: Backend;
 }

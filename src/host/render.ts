@@ -14,11 +14,14 @@ export function renderHostRules({
   family,
   saved,
   links,
+  memory,
 }: {
   readonly resources: readonly Resource[];
   readonly family: Family;
   readonly saved: ReadonlyMap<string, SavedTable>;
   readonly links: readonly HostLink[];
+  /** What the nat table holds for us and no packet meets. */
+  readonly memory?: Part | undefined;
 }): HostRules {
   const bridges = resources.filter(({ kind }) => kind === 'routed-bridge') as readonly RoutedBridge[];
   const forwards = resources.filter(
@@ -38,7 +41,11 @@ export function renderHostRules({
     { chain: chain('ACCEPT'), rules: accepts },
     { chain: chain('DNATED'), rules: renderForwardRules(forwards) },
   ]);
-  const nat = table('nat', renderForwardNat({ forwards, family, links, bridges: bridgesOf(forwards) }));
+  const nat = table('nat', [
+    ...renderForwardNat({ forwards, family, links, bridges: bridgesOf(forwards) }),
+    ...(memory === undefined ? [] : [memory]),
+  ]);
+  const raw = table('raw', [{ chain: chain('PREROUTING'), rules: passRaw(allowed, { family, saved }) }]);
   const userChain = forwardEntrance(saved);
   return {
     family,
@@ -53,6 +60,7 @@ export function renderHostRules({
         { from: 'FORWARD', to: chain('FORWARD'), place: 'first' },
         { from: 'INPUT', to: chain('INPUT'), place: 'first' },
       ]),
+      withJumps(raw, [{ from: 'PREROUTING', to: chain('PREROUTING'), place: 'first' }]),
       withJumps(nat, [
         { from: 'PREROUTING', to: chain('PREROUTING'), place: 'first' },
         { from: 'OUTPUT', to: chain('OUTPUT'), place: 'first' },
@@ -111,6 +119,19 @@ function acceptBridged({ bridge, isInternal, subnets, origin }: RoutedBridge, fa
     renderRule({ ...through, source: subnet, notDestination: subnet }, origin),
     renderRule({ ...through, notSource: subnet, destination: subnet }, origin),
   ]);
+}
+
+/**
+ * Docker 28 drops in the table raw what is addressed to a container and comes from beyond its bridge (`-d ADDRESS ! -i
+ * BRIDGE -j DROP`), before any connection is known. Who may is decided later, by the same words.
+ */
+function passRaw(
+  allowed: readonly Allow[],
+  { family, saved }: { readonly family: Family; readonly saved: ReadonlyMap<string, SavedTable> },
+): readonly string[] {
+  const there = saved.get('raw')?.chains.get('PREROUTING') ?? [];
+  if (!there.some((rule) => / ! -i \S+ .*-j DROP$/.test(rule))) return [];
+  return allowed.flatMap((one) => renderAllow(one, family)).map((rule) => rule.replace(` ${isKnown}`, ''));
 }
 
 function renderAllow({ from, to, transport, origin }: Allow, family: Family): readonly string[] {

@@ -3,7 +3,7 @@ import { isDevice, isLoopback, isUnspecified, isWithin, parseAddress } from './a
 import type { ForwardEntry, HostConfig, PublishedEntry } from './host-config.ts';
 import { subnetsOf } from './resolve-bridges.ts';
 import type { Address, Forward, ForwardSource } from './resource.ts';
-import type { DockerContainer, DockerNetwork, HostSnapshot, PublishedPort } from './snapshot.ts';
+import type { DockerContainer, DockerNetwork, DockerSnapshot, HostSnapshot, PublishedPort } from './snapshot.ts';
 import { labels } from './wanted-networks.ts';
 
 /** A place where a container can be reached from this machine. */
@@ -140,9 +140,9 @@ function target(container: DockerContainer, { network, address }: Reach, port: n
  * ports: by `gw_priority`, then by name (moby, libnetwork/endpoint.go, Less). Internal networks and those where the
  * machine has no address do not count, though Docker may choose them.
  */
-function findReaches(
+export function findReaches(
   { endpoints }: DockerContainer,
-  { docker, kernel }: HostSnapshot,
+  { docker, kernel }: { readonly docker: DockerSnapshot; readonly kernel: Pick<HostSnapshot['kernel'], 'links'> },
   only: string | undefined,
 ): readonly Reach[] {
   return (

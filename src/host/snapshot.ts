@@ -81,6 +81,10 @@ export interface HostKernel {
   readonly links: readonly HostLink[];
   /** Of clients of routed bridges, by pid. Absent: that process cannot be seen from here. */
   readonly namespaces: ReadonlyMap<number, ClientNamespace>;
+  /** What `iptables-save` says in containers that something is translated in, by pid. Absent: it cannot be entered. */
+  readonly inside?: ReadonlyMap<number, ReadonlyMap<string, SavedTable>>;
+  /** Whether IPv4 is forwarded at all; absent: nobody had to know. */
+  readonly ipv4Forwarding?: boolean;
 }
 
 export interface HostLink {

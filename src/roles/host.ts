@@ -4,7 +4,7 @@ import type { HostFinding } from '../host/host-plan.ts';
 import type { HostSettings } from '../host/host-settings.ts';
 import { countResources, type HostCounts, type HostStatus, renderMetrics } from '../host/status.ts';
 import { type DockerApi, openDocker } from '../system/docker-api.ts';
-import { readHostFile, watchHostFile } from '../system/host-config-file.ts';
+import { readHostFiles, type SeenFiles, watchHostFile } from '../system/host-config-file.ts';
 import { relevantEvents } from '../system/host-docker.ts';
 import { followEvents, parseDockerHost } from '../system/host-docker-api.ts';
 import { type HttpAnswer, type HttpRequest, json, serveHttp } from '../system/http.ts';
@@ -17,8 +17,6 @@ import { applyDifference, findDifference, type HostDifference } from './host-rec
 const debounceMs = 250;
 /** How often the kernel is asked what changed: programs that write all the time cost one look a second. */
 const firewallEveryMs = 1_000;
-/** A net under the events. */
-const fullEveryMs = 30_000;
 /** An editor writes in several steps. */
 const fileDebounceMs = 100;
 const retryMs = { first: 250, most: 5_000 } as const;
@@ -38,20 +36,19 @@ export interface HostRole {
 export async function startHost({
   settings,
   config: firstConfig,
-  hasFile,
+  seen,
   log,
 }: {
   readonly settings: HostSettings;
   readonly config: HostConfig;
-  /** Whether the host file was there. */
-  readonly hasFile: boolean;
+  readonly seen: SeenFiles;
   readonly log: Log;
 }): Promise<HostRole> {
   const stopping = new AbortController();
   const { signal } = stopping;
   const state: {
     config: HostConfig;
-    hasFile: boolean;
+    seen: SeenFiles;
     docker?: DockerApi | undefined;
     difference?: HostDifference;
     last?: HostStatus['last'];
@@ -62,7 +59,7 @@ export async function startHost({
     restlessLooks: number;
   } = {
     config: firstConfig,
-    hasFile,
+    seen,
     fileFaults: [],
     told: new Set(),
     counts: { reconciles: 0, writes: 0, failures: 0, disconnects: 0 },
@@ -91,8 +88,11 @@ export async function startHost({
     try {
       const difference = await findDifference(docker, state.config);
       state.difference = difference;
-      tell(difference.plan.faults, difference.plan.findings);
       const { done, failures } = await applyDifference(docker, difference);
+      // What Docker did now may be what a wish waits for: the next look tells.
+      if (difference.plan.docker.length === 0 || failures.length > 0) {
+        tell(difference.plan.faults, difference.plan.findings);
+      }
       state.last = { at: new Date().toISOString(), tookMs: performance.now() - fromMs, changes: done.length };
       state.error = failures.length > 0 ? failures.map(({ message }) => message).join('; ') : undefined;
       for (const { code, message, hint } of failures) log.error('a step failed', { code, message, hint });
@@ -134,13 +134,11 @@ export async function startHost({
   };
 
   const readConfig = () => {
-    const { text, config } = state.hasFile
-      ? readHostFile(settings.file, 'has to be there')
-      : readHostFile(settings.file);
-    state.hasFile ||= text !== undefined;
+    const { seen: found, config } = readHostFiles(settings, state.seen);
+    state.seen = found;
     if (config.kind === 'faults') {
       if (asText(config.faults) !== asText(state.fileFaults)) {
-        for (const fault of config.faults) log.error('host file: the last good one stays', fieldsOf(fault));
+        for (const fault of config.faults) log.error('configuration: the last good one stays', fieldsOf(fault));
       }
       state.fileFaults = config.faults;
       return;
@@ -148,7 +146,7 @@ export async function startHost({
     state.fileFaults = [];
     if (asText(config.value) === asText(state.config)) return;
     state.config = config.value;
-    log.info('host file read', { file: settings.file });
+    log.info('configuration read', { files: [settings.file, settings.networksFile.path] });
     due.mark('config');
   };
 
@@ -188,7 +186,7 @@ export async function startHost({
 
   const reconcile = async () => {
     while (!signal.aborted) {
-      const reason = await due.wait(fullEveryMs, signal);
+      const reason = await due.wait(settings.watchPeriodMs, signal);
       if (signal.aborted) return;
       if (reason !== 'connected') await pause(debounceMs, signal);
       due.clear();
@@ -211,10 +209,12 @@ export async function startHost({
     onProblem: (problem) => log.error('a request was not answered', { reason: `${problem}` }),
   });
   let fileTimer: NodeJS.Timeout | undefined;
-  const watchedFile = watchHostFile(settings.file, () => {
-    clearTimeout(fileTimer);
-    fileTimer = setTimeout(readConfig, fileDebounceMs);
-  });
+  const watchedFiles = [settings.file, settings.networksFile.path].map((path) =>
+    watchHostFile(path, () => {
+      clearTimeout(fileTimer);
+      fileTimer = setTimeout(readConfig, fileDebounceMs);
+    }),
+  );
   const loops = Promise.all([followDocker(), reconcile()]);
   const failed = loops.then(() => new Promise<never>(() => undefined));
   return {
@@ -227,7 +227,7 @@ export async function startHost({
       stopping.abort();
       clearInterval(polling);
       clearTimeout(fileTimer);
-      watchedFile.close();
+      for (const watched of watchedFiles) watched.close();
       server.close();
       await loops;
       watch?.close();

@@ -8,16 +8,18 @@ export interface Command {
   readonly input?: string;
   /** Exit codes besides 0 that are an answer, not a failure. */
   readonly accept?: readonly number[];
+  /** Absent: 10 s. */
+  readonly timeoutMs?: number;
 }
 
-const timeoutMs = 10_000;
+const usualTimeoutMs = 10_000;
 const maxBufferBytes = 64 * 1024 * 1024;
 
 /**
  * Runs a program by its argument vector, never through a shell, and gives its standard output.
  * @throws UnderbridgeError UB_EXEC with the first line of standard error.
  */
-export async function run({ file, args, input, accept = [] }: Command): Promise<string> {
+export async function run({ file, args, input, accept = [], timeoutMs = usualTimeoutMs }: Command): Promise<string> {
   try {
     const { stdout } = await execa(file, args, {
       timeout: timeoutMs,

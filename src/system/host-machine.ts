@@ -1,5 +1,6 @@
-import { readFileSync } from 'node:fs';
-import type { Fault } from '../errors.ts';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { type Fault, UnderbridgeError } from '../errors.ts';
+import type { MachineStep } from '../host/host-plan.ts';
 import type { DockerSnapshot, HostLink } from '../host/snapshot.ts';
 import { run } from './exec.ts';
 
@@ -42,4 +43,26 @@ export function findForeignNamespace({ networks }: DockerSnapshot, links: readon
       hint: 'start the container with `network_mode: host`, on the machine of this engine',
     },
   ];
+}
+
+const ipForward = '/proc/sys/net/ipv4/ip_forward';
+
+/** Whether this machine passes on any packet of IPv4. Docker sees to it, unless it was told not to. */
+export function isForwardingIpv4(): boolean {
+  return readFileSync(ipForward, 'utf8').trim() !== '0';
+}
+
+/** @throws UnderbridgeError UB_KERNEL in a container without that file mounted */
+export function applyMachineStep({ kind: _ }: MachineStep): void {
+  try {
+    writeFileSync(ipForward, '1');
+  } catch (cause) {
+    if (!(cause instanceof Error && 'code' in cause)) throw cause;
+    throw new UnderbridgeError({
+      code: 'UB_KERNEL',
+      message: `${ipForward} cannot be written (${cause.code}), so nothing is forwarded`,
+      hint: `mount it (\`-v ${ipForward}:${ipForward}\`), or set net.ipv4.ip_forward=1 on the machine`,
+      cause,
+    });
+  }
 }
