@@ -30,10 +30,16 @@ export function translatePolicies(file: NetworksFile, lookup: Lookup): Translate
   const forwards: ForwardEntry[] = [];
   const inside: InsideEntry[] = [];
   const faults: Fault[] = [];
-  const sideOf = (names: readonly string[]): readonly string[] => {
+  const sideOf = (names: readonly string[], side: 'from' | 'to'): readonly string[] => {
     const meant = lookUp(names, file, lookup);
-    if (meant.kind === 'addresses') return meant.addresses.map(({ entry }) => entry.address.text);
-    return [meant.kind === 'network' ? meant.network.subnet.text : meant.name];
+    if (meant.kind === 'network') return [meant.network.subnet.text];
+    if (meant.kind === 'docker') return [meant.name];
+    const texts = meant.addresses.flatMap(({ entry, container }) => [
+      entry.address.text,
+      // It sends by whichever of its networks is its way there.
+      ...(side === 'from' ? (container?.endpoints ?? []).map(({ ipv4 }) => ipv4).filter((text) => text !== '') : []),
+    ]);
+    return [...new Set(texts)];
   };
   /** The one container that is meant, and networks where it has an address of the file. */
   const containerOf = ({ place }: PolicyEntry, names: readonly string[]) => {
@@ -58,8 +64,10 @@ export function translatePolicies(file: NetworksFile, lookup: Lookup): Translate
     const { place, protocol, port } = policy;
     if (policy.kind === 'allow') {
       const transport = { ...(protocol && { protocol }), ...(port && { port }) };
-      const sources = sideOf([policy.from]);
-      allow.push(...sideOf(policy.to).flatMap((to) => sources.map((from) => ({ place, from, to, ...transport }))));
+      const sources = sideOf([policy.from], 'from');
+      allow.push(
+        ...sideOf(policy.to, 'to').flatMap((to) => sources.map((from) => ({ place, from, to, ...transport }))),
+      );
       continue;
     }
     const to = containerOf(policy, policy.to);

@@ -123,7 +123,7 @@ describe('a dnat with `selector`', () => {
       { maxLength: 4 },
     );
     fc.assert(
-      fc.property(fc.array(anyPolicies, { maxLength: 5 }), (walk) => {
+      fc.property(fc.array(anyPolicies, { maxLength: 4 }), (walk) => {
         let inner: Saved = fresh;
         let outer: Saved = parseSave(dockerRules);
         for (const policies of [...walk, [], []]) {

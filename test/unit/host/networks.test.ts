@@ -300,6 +300,15 @@ describe('the names in a policy', () => {
     assert.ok(faultsOf(made).some((line) => /="web-1": no running container, no network/.test(line)));
   });
 
+  it('mean, where they come from, a container with all its addresses', () => {
+    const roaming = running('web-1', { back: '10.51.0.21', front: '10.50.0.80' }, 72);
+    const made = planPolicies([{ to: 'web-2', from: 'web-1' }], { docker: { containers: [roaming, proxy] } });
+    assert.deepEqual(
+      rulesOf(made, ['filter', 'ACCEPT']).map((rule) => /^-s (\S+) -d (\S+) -m comment/.exec(rule)?.slice(1).join(' ')),
+      ['10.51.0.21/32 10.51.0.22/32', undefined, '10.50.0.80/32 10.51.0.22/32', undefined],
+    );
+  });
+
   it('say by `to` whom a policy is about, where it is there', () => {
     assert.deepEqual(allowed('web-1', { to: 'web-2' }), ['10.51.0.21/32 > 10.51.0.22/32']);
   });
