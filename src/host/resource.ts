@@ -1,5 +1,5 @@
 /**
- * What the host role can be asked for. Every source (labels, the host file, later networks.json) is resolved into these
+ * What the host role can be asked for. Every source (labels, the host file, networks.json) is resolved into these
  * few kinds against a snapshot of Docker, so names are already addresses and bridges here.
  */
 export type Resource = RoutedBridge | Forward | Allow | Network | Attachment | BridgeBase;
