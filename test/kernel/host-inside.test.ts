@@ -1,0 +1,94 @@
+// What the host role writes into containers' namespaces and into files, read back and met by packets, by both programs of
+// iptables. Needs root; about 10 s.
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { compareRules } from '../../src/host/diff.ts';
+import { renderForwardFile } from '../../src/host/forward-file.ts';
+import { parseSave } from '../../src/ruleset/iptables-restore.ts';
+import { applyNamespaceStep, cleanNamespace, observeInside } from '../../src/system/host-namespaces.ts';
+import { answerOf } from '../image/host/world.ts';
+import { apps, container, port } from '../unit/host/machine.ts';
+import { planPolicies, proxy, web1 } from '../unit/host/networks-machine.ts';
+import { join, type LabProcess, makeNamespace, type Namespace, removeNamespace } from './lab/namespace.ts';
+
+const answering = `${import.meta.dirname}/../image/host/answer.pl`;
+const policy = { selector: 'edge', nat: 'dnat', to: 'web-1', port: 81 };
+
+for (const backend of ['nft', 'legacy'] as const) {
+  describe(`by iptables-${backend}`, () => {
+    let spaces: Record<'client' | 'proxy' | 'web', Namespace>;
+    let first: LabProcess;
+    before(async () => {
+      const made = ['client', 'proxy', 'web'].map((name) => makeNamespace(`ub-in-${name}-${backend}`));
+      const [client, between, web] = (await Promise.all(made)) as [Namespace, Namespace, Namespace];
+      spaces = { client, proxy: between, web };
+      const wire = (ns: Namespace, address: string, device: string) => ({ ns, address, device });
+      await join(wire(client, '10.50.0.30/24', 'eth0'), wire(between, '10.50.0.10/24', 'eth0'));
+      await join(wire(web, '10.51.0.21/24', 'eth0'), wire(between, '10.51.0.10/24', 'eth1'));
+      await between.run('sysctl', '-qw', 'net.ipv4.ip_forward=1');
+      first = between.start({}, 'sleep', '100');
+      web.start({}, 'perl', answering, 'web', 'tcp:81');
+    });
+    after(async () => {
+      for (const ns of Object.values(spaces ?? {})) await removeNamespace(ns);
+    });
+
+    /** The wanted steps for a proxy whose first process is that one. */
+    const steps = async (policies: readonly object[]) => {
+      const { pid } = first;
+      const details = { pid, dns: [], isRouter: false };
+      return planPolicies(policies, {
+        docker: { containers: [{ ...proxy, details }, web1] },
+        kernel: { inside: await observeInside([pid], backend) },
+      }).namespaces;
+    };
+
+    it('translates in the namespace of another, is read back as it was written, and goes without a trace', async () => {
+      const ask = () => answerOf(spaces.client, '10.50.0.10', 81);
+      assert.equal(await ask(), 'nobody');
+      const [step, ...others] = await steps([policy]);
+      assert.ok(step !== undefined && others.length === 0);
+      await applyNamespaceStep(step, backend);
+      // There is no route back to the client: only with masquerade does the answer come.
+      assert.equal(await ask(), 'web 10.51.0.10');
+      assert.deepEqual(await steps([policy]), []);
+      await cleanNamespace(first.pid);
+      assert.doesNotMatch(await spaces.proxy.run(`iptables-${backend}-save`), /UNDERBRIDGE/);
+      assert.equal(await ask(), 'nobody');
+    });
+
+    it('spells what passes the table raw, and what everybody may, as it is listed', async () => {
+      const raw = '*raw\n-A PREROUTING -d 10.51.0.21/32 ! -i br-back -j DROP\nCOMMIT\n';
+      const restore = (text: string) =>
+        spaces.web.run('bash', '-c', `iptables-${backend}-restore --noflush <<'END'\n${text}END`);
+      const saved = async () => parseSave(await spaces.web.run(`iptables-${backend}-save`));
+      await restore(raw);
+      const allow = ['0.0.0.0/0', '10.50.0.0/24'].map((from) => {
+        return { place: '', from, to: '10.51.0.21', protocol: 'sctp', port: 80 } as const;
+      });
+      const change = async () => {
+        const there = await saved();
+        const [rules] = planPolicies([], { config: { allow }, kernel: { saved: { ipv4: there } } }).rules;
+        return compareRules(rules ?? assert.fail(), there).restore;
+      };
+      const text = await change();
+      assert.match(text, /^-A UNDERBRIDGE-PREROUTING -d 10\.51\.0\.21\/32 -p sctp /m);
+      await restore(text);
+      assert.equal(await change(), '');
+    });
+
+    it("takes a container's file, and lists it as it was written", async () => {
+      const bindings = ['80:8080', '192.0.2.5:81:81', '53:53/udp', '36412:36412/sctp'].map(port);
+      const one = container('web', { apps: '10.90.0.5' }, { ports: bindings });
+      const links = [{ name: 'br-apps', addresses: ['10.90.0.1/24'] }];
+      const snapshot = { docker: { version: '', networks: [apps], containers: [one] }, kernel: { links } };
+      const text = renderForwardFile({ container: one, family: 'ipv4', chain: 'MINE' }, snapshot);
+      const input = `*nat\n:MINE - [0:0]\nCOMMIT\n${text}`;
+      await spaces.client.run('bash', '-c', `iptables-${backend}-restore --noflush <<'END'\n${input}END`);
+      const listed = (await spaces.client.run(`iptables-${backend}-save`)).split('\n');
+      const wanted = text.split('\n').filter((line) => line.startsWith('-A'));
+      assert.equal(wanted.length, 12);
+      for (const line of wanted) assert.ok(listed.includes(line), line);
+    });
+  });
+}
