@@ -24,7 +24,7 @@ Commands:
 // A bundle of its own: the router's does not grow by it.
 async function main(): Promise<number> {
   const [first, ...words] = process.argv.slice(2).filter((word, index) => index > 0 || word !== 'host');
-  if (first === 'forward') return runForward(words, process.env.DOCKER_HOST?.trim() ?? '');
+  if (first === 'forward') return runForward(words, process.env);
   const given = parseCommandLine();
   if (typeof given === 'string') return misuse(given);
   const [, command, ...rest] = given.positionals;

@@ -1,10 +1,11 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { escapeInvisible } from '../config/report.ts';
+import { escapeInvisible, renderFaults } from '../config/report.ts';
 import { UnderbridgeError } from '../errors.ts';
 import { families } from '../host/address.ts';
 import { forwardFileName, isContainerName, isForwardChain, renderForwardFile } from '../host/forward-file.ts';
+import { type HostSettings, parseHostSettings } from '../host/host-settings.ts';
 import type { Family } from '../host/resource.ts';
 import type { DockerSnapshot } from '../host/snapshot.ts';
 import { type DockerApi, openDocker } from '../system/docker-api.ts';
@@ -47,7 +48,10 @@ const reloadMs = 60_000;
 type Values = ReturnType<typeof parseArgs<{ options: typeof options }>>['values'];
 
 /** Runs the command by its words. @throws UnderbridgeError */
-export async function runForward(args: readonly string[], dockerHost: string): Promise<number> {
+export async function runForward(
+  args: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<number> {
   const given = parseWords(args);
   if (typeof given === 'string') return misuse(given);
   const { values, positionals } = given;
@@ -60,8 +64,13 @@ export async function runForward(args: readonly string[], dockerHost: string): P
   if (name === undefined || !isContainerName(name)) return misuse(`${JSON.stringify(name ?? '')} names no container`);
   if (rest.length > 0) return misuse(`"${rest[0]}" is too much`);
   if (!isForwardChain(values.chain)) return misuse(`${JSON.stringify(values.chain)} is no chain that can be used here`);
+  const settings = parseHostSettings(env);
+  if (settings.kind === 'faults') {
+    process.stderr.write(`${renderFaults(settings.faults, 'nothing was written')}\n`);
+    return 1;
+  }
   const folders: Readonly<Record<Family, string>> = { ipv4: values['iptables-dir'], ipv6: values['ip6tables-dir'] };
-  const texts = verb === 'create' ? await renderFiles(name, values, dockerHost) : { ipv4: '', ipv6: '' };
+  const texts = verb === 'create' ? await renderFiles(name, values, settings.value) : { ipv4: '', ipv6: '' };
   const touched = families.filter((family) => {
     const path = join(folders[family], forwardFileName(name));
     const text = texts[family];
@@ -101,9 +110,9 @@ function reloadCommands(touched: readonly Family[], stated: string | undefined):
 async function renderFiles(
   name: string,
   { chain, ipv6 }: Pick<Values, 'chain' | 'ipv6'>,
-  dockerHost: string,
+  settings: HostSettings,
 ): Promise<Readonly<Record<Family, string>>> {
-  const docker = await openDocker(parseDockerHost(dockerHost));
+  const docker = await openDocker(parseDockerHost(settings.dockerHost));
   try {
     const seen = await awaitContainer(docker, name);
     const snapshot = { docker: seen.docker, kernel: { links: await observeLinks() } };

@@ -247,7 +247,7 @@ function asText(value: unknown): string {
 /** The kernel tells of every change of nf_tables; without that, the timer is left. */
 function openWatch(log: Log): KernelWatch | undefined {
   try {
-    return watchKernel(new Set(['filter', 'nat', 'mangle']));
+    return watchKernel(new Set(['filter', 'nat', 'mangle', 'raw']));
   } catch (error) {
     if (!(error instanceof UnderbridgeError)) throw error;
     log.warn('changes of the firewall cannot be watched', { message: error.message });
