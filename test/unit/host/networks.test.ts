@@ -300,6 +300,14 @@ describe('the names in a policy', () => {
     assert.ok(faultsOf(made).some((line) => /="web-1": no running container, no network/.test(line)));
   });
 
+  it('are not the beginning of another one while somebody else has their address', () => {
+    const ips = { ...small.ips, '10.51.0.30': { container_name: 'web' } };
+    const containers = [proxy, web1, running('thief', { back: '10.51.0.30' }, 5)];
+    const made = planFile({ ...small, ips, policies: [{ selector: 'edge', from: 'web' }] }, { docker: { containers } });
+    assert.deepEqual(rulesOf(made, ['filter', 'ACCEPT']), []);
+    assert.ok(faultsOf(made).some((line) => /="web": no running container, no network/.test(line)));
+  });
+
   it('mean, where they come from, a container with all its addresses', () => {
     const roaming = running('web-1', { back: '10.51.0.21', front: '10.50.0.80' }, 72);
     const made = planPolicies([{ to: 'web-2', from: 'web-1' }], { docker: { containers: [roaming, proxy] } });
