@@ -1,5 +1,5 @@
 // What the host role writes into containers' namespaces and into files, read back and met by packets, by both programs of
-// iptables. Needs root; about 10 s.
+// iptables. Needs root; about 15 s.
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { compareRules } from '../../src/host/diff.ts';
@@ -7,11 +7,24 @@ import { renderForwardFile } from '../../src/host/forward-file.ts';
 import { parseSave } from '../../src/ruleset/iptables-restore.ts';
 import { applyNamespaceStep, cleanNamespace, observeInside } from '../../src/system/host-namespaces.ts';
 import { answerOf } from '../image/host/world.ts';
-import { apps, container, port } from '../unit/host/machine.ts';
+import { container, network, port } from '../unit/host/machine.ts';
 import { planPolicies, proxy, web1 } from '../unit/host/networks-machine.ts';
 import { join, type LabProcess, makeNamespace, type Namespace, removeNamespace } from './lab/namespace.ts';
 
 const answering = `${import.meta.dirname}/../image/host/answer.pl`;
+/** As in docker_iptables' README. */
+const seedBase = `*nat
+:DOCKER_CONTAINERS - [0:0]
+-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER_CONTAINERS
+-A OUTPUT ! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j DOCKER_CONTAINERS
+-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE
+COMMIT
+*filter
+-A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A FORWARD -i docker0 ! -o docker0 -j ACCEPT
+-A FORWARD -i docker0 -o docker0 -j ACCEPT
+COMMIT
+`;
 const policy = { selector: 'edge', nat: 'dnat', to: 'web-1', port: 81 };
 
 for (const backend of ['nft', 'legacy'] as const) {
@@ -77,18 +90,47 @@ for (const backend of ['nft', 'legacy'] as const) {
       assert.equal(await change(), '');
     });
 
-    it("takes a container's file, and lists it as it was written", async () => {
-      const bindings = ['80:8080', '192.0.2.5:81:81', '53:53/udp', '36412:36412/sctp'].map(port);
-      const one = container('web', { apps: '10.90.0.5' }, { ports: bindings });
-      const links = [{ name: 'br-apps', addresses: ['10.90.0.1/24'] }];
-      const snapshot = { docker: { version: '', networks: [apps], containers: [one] }, kernel: { links } };
-      const text = renderForwardFile({ container: one, family: 'ipv4', chain: 'MINE' }, snapshot);
-      const input = `*nat\n:MINE - [0:0]\nCOMMIT\n${text}`;
-      await spaces.client.run('bash', '-c', `iptables-${backend}-restore --noflush <<'END'\n${input}END`);
-      const listed = (await spaces.client.run(`iptables-${backend}-save`)).split('\n');
-      const wanted = text.split('\n').filter((line) => line.startsWith('-A'));
-      assert.equal(wanted.length, 12);
-      for (const line of wanted) assert.ok(listed.includes(line), line);
+    it("forwards by a container's file what came for its bindings, and lists the rules as they were written", async (t) => {
+      const [outside, machine, inner] = (await Promise.all(
+        ['outside', 'machine', 'inner'].map((name) => makeNamespace(`ub-in-${name}-${backend}`)),
+      )) as [Namespace, Namespace, Namespace];
+      t.after(() => Promise.all([outside, machine, inner].map(removeNamespace)));
+      await join(
+        { ns: outside, address: '10.60.0.2/24', device: 'eth0' },
+        { ns: machine, address: '10.60.0.1/24', device: 'lan' },
+      );
+      await join(
+        { ns: inner, address: '172.17.0.2/16', device: 'eth0' },
+        { ns: machine, address: '172.17.0.1/16', device: 'docker0' },
+      );
+      await inner.run('ip', 'route', 'add', 'default', 'via', '172.17.0.1');
+      await machine.run('ip', 'addr', 'add', '10.61.0.1/32', 'dev', 'lo');
+      await outside.run('ip', 'route', 'add', '10.61.0.1', 'via', '10.60.0.1');
+      await machine.run('sysctl', '-qw', 'net.ipv4.ip_forward=1');
+      await machine.run(`iptables-${backend}`, '-P', 'FORWARD', 'DROP');
+      inner.start({}, 'perl', answering, 'hello', 'tcp:80', 'udp:53');
+
+      const ports = ['5000:80', '5001:53/udp', '10.60.0.1:5002:80', '127.0.0.1:5003:80', '36412:36412/sctp'].map(port);
+      const one = container('hello', { bridge: '172.17.0.2' }, { ports });
+      const links = [{ name: 'docker0', addresses: ['172.17.0.1/16'] }];
+      const networks = [network('bridge', '172.17.0.0/16', { bridge: 'docker0' })];
+      const snapshot = { docker: { version: '', networks, containers: [one] }, kernel: { links } };
+      const text = renderForwardFile({ container: one, family: 'ipv4', chain: 'DOCKER_CONTAINERS' }, snapshot);
+      for (const file of [seedBase, text]) {
+        await machine.run('bash', '-c', `iptables-${backend}-restore --noflush <<'END'\n${file}END`);
+      }
+      const listed = (await machine.run(`iptables-${backend}-save`)).split('\n');
+      const written = text.split('\n').filter((line) => line.startsWith('-A'));
+      assert.equal(written.length, 8);
+      for (const line of written) assert.ok(listed.includes(line), line);
+
+      assert.equal(await answerOf(outside, '10.60.0.1', 5000), 'hello 10.60.0.2');
+      assert.equal(await answerOf(outside, '10.61.0.1', 5000), 'hello 10.60.0.2');
+      assert.equal(await answerOf(outside, '10.60.0.1', 5001, 'udp'), 'hello 10.60.0.2');
+      assert.equal(await answerOf(outside, '10.60.0.1', 5002), 'hello 10.60.0.2');
+      assert.equal(await answerOf(outside, '10.61.0.1', 5002), 'nobody');
+      assert.equal(await answerOf(outside, '10.60.0.1', 5003), 'nobody');
+      assert.equal(await answerOf(outside, '10.60.0.1', 5001), 'nobody');
     });
   });
 }
