@@ -91,7 +91,7 @@ for (const name of Object.keys(engines) as EngineName[]) {
       it('lets in whom a policy names to the port that it names, and nobody else', async () => {
         const client = await world.enter('client');
         // Docker masquerades what goes from one network to another.
-        assert.equal(await answerOf(client, '10.51.0.21', 80), 'web-1 10.51.0.1');
+        await untilAnswer('web-1 10.51.0.1', client, '10.51.0.21', 80);
         assert.equal(await answerOf(client, '10.51.0.21', 82), 'nobody');
         assert.equal(await answerOf(await world.enter('other'), '10.51.0.21', 80), 'nobody');
         assert.equal(await answerOf(await world.enter('web-1'), '10.50.0.30', 80), 'nobody');
@@ -99,13 +99,10 @@ for (const name of Object.keys(engines) as EngineName[]) {
 
       it('translates by `iface` on the machine, and by `selector` in the container with masquerade', async () => {
         role = await world.startHost('{}\n');
-        assert.equal(await answerOf(world.outside.tailscale0, tailscale0.machine, 80), `web-1 ${tailscale0.outside}`);
+        await untilAnswer(`web-1 ${tailscale0.outside}`, world.outside.tailscale0, tailscale0.machine, 80);
         assert.equal(await answerOf(world.outside.lan0, lan0.machine, 80), 'nobody');
-        assert.equal(await answerOf(await world.enter('other'), '10.50.0.10', 81), 'web-1 10.51.0.10');
-        assert.equal(
-          await answerOf(await world.enter('other'), '10.50.0.10', 80),
-          `proxy ${await addressOf('other', 'front')}`,
-        );
+        await untilAnswer('web-1 10.51.0.10', await world.enter('other'), '10.50.0.10', 81);
+        await untilAnswer(`proxy ${await addressOf('other', 'front')}`, await world.enter('other'), '10.50.0.10', 80);
       });
 
       it('does it again in a container that restarted, and for one that was made anew', async () => {
@@ -144,10 +141,10 @@ for (const name of Object.keys(engines) as EngineName[]) {
           ['10.99.0.1', '192.168.77.128/25', 'nobody', 'prt'].map((value) => `networks.json:N ${value}`),
         );
         assert.equal((await world.host('plan')).output.match(/left out: 4 problems/g)?.length, 1);
-        assert.equal(await answerOf(await world.enter('client'), '10.51.0.21', 80), 'web-1 10.51.0.1');
+        await untilAnswer('web-1 10.51.0.1', await world.enter('client'), '10.51.0.21', 80);
         writeFileSync(networksFile, '{ "networks": {');
         await role.says('is no JSON');
-        assert.equal(await answerOf(await world.enter('other'), '10.50.0.10', 81), 'web-1 10.51.0.10');
+        await untilAnswer('web-1 10.51.0.10', await world.enter('other'), '10.50.0.10', 81);
       });
 
       it('takes away what no policy wants any more, in the container too', async () => {
@@ -229,12 +226,12 @@ COMMIT
         const { exitCode, output } = await creating;
         assert.equal(exitCode, 0, output);
         // Through Docker's proxy it would see the machine's address.
-        assert.equal(await answerOf(...ask(5000)), `hello-world ${tailscale0.outside}`);
-        assert.equal(await answerOf(...ask(5001, 'udp')), `hello-world ${tailscale0.outside}`);
+        await untilAnswer(`hello-world ${tailscale0.outside}`, ...ask(5000));
+        await untilAnswer(`hello-world ${tailscale0.outside}`, ...ask(5001, 'udp'));
         assert.equal(await answerOf(...ask(5002)), 'nobody');
         assert.match(await answerOf(world.machine, '127.0.0.1', 5002), /^hello-world /);
         assert.equal(await answerOf(...ask(5003)), 'nobody');
-        assert.equal(await answerOf(world.outside.tailscale0, lan0.machine, 5003), `hello-world ${tailscale0.outside}`);
+        await untilAnswer(`hello-world ${tailscale0.outside}`, world.outside.tailscale0, lan0.machine, 5003);
       });
 
       it('forwards to a container of another network, by a chain of another name', async () => {
@@ -246,8 +243,8 @@ COMMIT
         const { exitCode, output } = await forward('create', 'app', '--chain', 'MINE', '--debug');
         assert.equal(exitCode, 0, output);
         assert.match(output, /^-A MINE ! -i br-[0-9a-f]{12} .*--to-destination 10\.90\.0\.7:80$/m);
-        assert.equal(await answerOf(...ask(8080)), `app ${tailscale0.outside}`);
-        assert.equal(await answerOf(...ask(5000)), `hello-world ${tailscale0.outside}`);
+        await untilAnswer(`app ${tailscale0.outside}`, ...ask(8080));
+        await untilAnswer(`hello-world ${tailscale0.outside}`, ...ask(5000));
         assert.deepEqual(readdirSync(rules), [
           '09_mine',
           '10_docker',
@@ -277,7 +274,7 @@ COMMIT
         const deleted = await forward('delete', 'hello-world');
         assert.equal(deleted.exitCode, 0, deleted.output);
         assert.doesNotMatch(await world.machine.run('iptables-save'), /hello-world/);
-        assert.equal(await answerOf(...ask(8080)), `app ${tailscale0.outside}`);
+        await untilAnswer(`app ${tailscale0.outside}`, ...ask(8080));
         const again = await forward('delete', 'hello-world');
         assert.deepEqual([again.exitCode, again.output], [0, 'hello-world: nothing to remove']);
         assert.equal((await forward('delete', 'app')).exitCode, 0);
