@@ -4,6 +4,7 @@ import type { HostConfig } from './host-config.ts';
 import type { HostPlan } from './host-plan.ts';
 import { renderHostRules } from './render.ts';
 import { resolveAllow } from './resolve-allow.ts';
+import { resolveBridgeBases, resolveTranslated } from './resolve-bridge-bases.ts';
 import { resolveBridges } from './resolve-bridges.ts';
 import { resolveForwards } from './resolve-forwards.ts';
 import type { DockerSnapshot, HostSnapshot } from './snapshot.ts';
@@ -19,9 +20,12 @@ export function planHost({
   const { kernel } = snapshot;
   const docker = ordered(snapshot.docker);
   const bridges = resolveBridges(config, docker);
-  const forwards = resolveForwards(config, { docker, kernel });
+  const bases = resolveBridgeBases(config, { docker, kernel });
+  const translated = resolveTranslated(bases.resources, { docker, kernel });
+  const forwards = resolveForwards(config, { docker, kernel, translated });
   const allow = resolveAllow(config.allow, docker);
-  const resources = [...bridges.resources, ...forwards.resources, ...allow.resources];
+  const clients = planClients(bridges.resources, kernel.namespaces);
+  const resources = [...bridges.resources, ...bases.resources, ...forwards.resources, ...allow.resources];
   return {
     resources,
     rules: families.flatMap((family) => {
@@ -29,8 +33,9 @@ export function planHost({
       return saved === undefined ? [] : [renderHostRules({ resources, family, saved, links: kernel.links })];
     }),
     docker: [],
-    ...planClients(bridges.resources, kernel.namespaces),
-    faults: [...bridges.faults, ...forwards.faults, ...allow.faults],
+    namespaces: clients.namespaces,
+    findings: [...clients.findings, ...bases.findings],
+    faults: [...bridges.faults, ...bases.faults, ...forwards.faults, ...allow.faults],
   };
 }
 

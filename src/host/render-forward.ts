@@ -72,7 +72,7 @@ function renderDnat({ from, to, protocol, hairpin, origin }: Forward): string {
     {
       destination: from.address && asSubnet(from.address),
       in: from.interface,
-      notSource: from.interface === undefined && hairpin ? asSubnet(to.address) : undefined,
+      notSource: from.interface === undefined && hairpin ? itself(to) : undefined,
       // Without masquerade the container would answer its neighbour directly, who knows nothing of it.
       notIn: from.interface === undefined && !hairpin ? to.bridge : undefined,
       transport: { protocol, side: 'dport', port: from.port },
@@ -83,8 +83,7 @@ function renderDnat({ from, to, protocol, hairpin, origin }: Forward): string {
 }
 
 /**
- * A container that asks for an interface's address does not arrive by that interface. When it asks for itself, it is
- * left to Docker: with br_netfilter a bridge sends nothing back to the port where it came from, unless Docker says so.
+ * A container that asks for an interface's address does not arrive by that interface.
  */
 function renderHairpin({ family, from, to, protocol, hairpin, origin }: Forward, links: readonly HostLink[]) {
   if (!hairpin || from.interface === undefined) return [];
@@ -92,7 +91,7 @@ function renderHairpin({ family, from, to, protocol, hairpin, origin }: Forward,
   return own.map((address) =>
     renderRule(
       {
-        notSource: asSubnet(to.address),
+        notSource: itself(to),
         destination: asSubnet(address),
         transport: { protocol, side: 'dport', port: from.port },
         target: dnatTo(to),
@@ -116,6 +115,14 @@ function renderMasquerade({ to, protocol, hairpin, origin }: Forward): readonly 
       origin,
     ),
   );
+}
+
+/**
+ * Who asks for himself is left to Docker's proxy: with br_netfilter a bridge sends nothing back to the port where it came
+ * from, unless it was told to.
+ */
+function itself({ address, isReflected }: Forward['to']) {
+  return isReflected ? undefined : asSubnet(address);
 }
 
 function dnatTo({ address, port }: Forward['to']): string {

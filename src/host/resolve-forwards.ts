@@ -7,20 +7,25 @@ import type { DockerContainer, DockerNetwork, HostSnapshot, PublishedPort } from
 import { labels } from './wanted-networks.ts';
 
 /** A place where a container can be reached from this machine. */
-interface Reach {
+export interface Reach {
   readonly network: DockerNetwork;
   readonly address: Address;
+  readonly isReflected: boolean;
 }
 
-/** Forwards that the host file lists, then one for each published port; where two want one port, the first has it. */
+/**
+ * Forwards that the host file lists, then those that are translated for a bridge, then one for each published port; where
+ * two want one port, the first has it.
+ */
 export function resolveForwards(
   config: HostConfig,
-  snapshot: HostSnapshot,
+  { translated, ...snapshot }: HostSnapshot & { readonly translated: readonly Forward[] },
 ): { readonly resources: readonly Forward[]; readonly faults: readonly Fault[] } {
   const { containers } = snapshot.docker;
   const faults: Fault[] = [];
   const wanted = [
     ...config.forwards.flatMap((entry) => resolveEntry(entry, snapshot, faults)),
+    ...translated,
     ...containers.flatMap((container) => resolvePublished(container, config.published, snapshot, faults)),
   ];
   return { resources: dropConflicts(wanted, faults), faults };
@@ -114,7 +119,8 @@ function resolvePublished(
   });
 }
 
-function publishedId({ name, id }: DockerContainer, { hostPort, protocol }: PublishedPort): string {
+/** Goes into the comment of each rule of a published port. */
+export function publishedId({ name, id }: DockerContainer, { hostPort, protocol }: PublishedPort): string {
   return `published ${name} ${hostPort}/${protocol} ${id.slice(0, 12)}`;
 }
 
@@ -124,13 +130,19 @@ function parsePublished(label: string): PublishedEntry['interfaces'] | undefined
   return label === 'local' ? 'local' : label.split(/[\s,]+/).filter((name) => name !== '');
 }
 
-function target(container: DockerContainer, { network, address }: Reach, port: number): Forward['to'] {
+/** What a forward to that container's port leads to. */
+export function target(
+  container: DockerContainer,
+  { network, address, isReflected }: Reach,
+  port: number,
+): Forward['to'] {
   return {
     container: container.name,
     containerId: container.id,
     address,
     port,
     bridge: network.bridge,
+    isReflected,
     subnets: subnetsOf(network).filter(({ family }) => family === address.family),
   };
 }
@@ -140,7 +152,7 @@ function target(container: DockerContainer, { network, address }: Reach, port: n
  * ports: by `gw_priority`, then by name (moby, libnetwork/endpoint.go, Less). Internal networks and those where the
  * machine has no address do not count, though Docker may choose them.
  */
-function findReaches(
+export function findReaches(
   { endpoints }: DockerContainer,
   { docker, kernel }: HostSnapshot,
   only: string | undefined,
@@ -156,6 +168,7 @@ function findReaches(
           return [];
         }
         const own = kernel.links.find((link) => link.name === network.bridge)?.addresses ?? [];
+        const isReflected = kernel.links.some(({ reflectedBy }) => reflectedBy === network.bridge);
         return [ipv4, ipv6].flatMap((text) => {
           const address = parseAddress(text);
           const isReached =
@@ -165,7 +178,7 @@ function findReaches(
               const local = parseAddress(one.replace(/\/.*$/, ''));
               return subnet !== undefined && local !== undefined && isWithin(local, subnet);
             });
-          return isReached ? [{ network, address }] : [];
+          return isReached ? [{ network, address, isReflected }] : [];
         });
       })
   );

@@ -10,7 +10,7 @@ import type { Backend, DockerSnapshot, HostLink } from '../host/snapshot.ts';
 import { findInspected } from '../host/wanted-networks.ts';
 import type { DockerApi } from '../system/docker-api.ts';
 import { applyDockerStep, inspectContainers, observeHostDocker } from '../system/host-docker.ts';
-import { findForeignNamespace, observeLinks } from '../system/host-machine.ts';
+import { findForeignNamespace, observeIpv6Forwarding, observeLinks } from '../system/host-machine.ts';
 import { applyNamespaceStep, observeNamespaces } from '../system/host-namespaces.ts';
 import { applyRules, forgetConnections, type ObservedRules, observeRules } from '../system/host-rules.ts';
 
@@ -41,9 +41,11 @@ export async function findDifference(docker: DockerApi, config: HostConfig): Pro
     throw new UnderbridgeError({ code: 'UB_CONFIG', message: problem, hint });
   }
   const seen = await inspectContainers(docker, listed, findInspected(config, listed));
+  const ipv6Forwarding = observeIpv6Forwarding();
   const kernel = {
     saved: observed.saved[observed.backend],
     links,
+    ...(ipv6Forwarding === undefined ? {} : { ipv6Forwarding }),
     namespaces: await observeNamespaces(clientsOf(config, seen)),
   };
   const plan = planHost({ config, snapshot: { docker: seen, kernel } });
