@@ -7,6 +7,8 @@ export interface HostSettings {
   /** Path of the host file. It need not be there. */
   readonly file: string;
   readonly dockerHost: string;
+  /** A folder with ca.pem, cert.pem and key.pem; absent: no TLS. */
+  readonly dockerCertificates?: string;
   readonly health: RouterConfig['healthAddress'];
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
@@ -30,6 +32,8 @@ export function parseHostSettings(env: Readonly<Record<string, string | undefine
   const settings: HostSettings = {
     file: env.HOST_CONFIG?.trim() || '/config/host.yaml',
     dockerHost: env.DOCKER_HOST?.trim() ?? '',
+    // Any value, as for Docker's own client.
+    ...(env.DOCKER_TLS_VERIFY ? { dockerCertificates: env.DOCKER_CERT_PATH || `${env.HOME ?? ''}/.docker` } : {}),
     health: health.value,
     logLevel,
     logFormat,
