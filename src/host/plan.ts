@@ -7,7 +7,7 @@ import { resolveAllow } from './resolve-allow.ts';
 import { resolveBridgeBases, resolveTranslated } from './resolve-bridge-bases.ts';
 import { resolveBridges } from './resolve-bridges.ts';
 import { resolveForwards } from './resolve-forwards.ts';
-import type { DockerSnapshot, HostSnapshot } from './snapshot.ts';
+import type { DockerSnapshot, HostSnapshot, PublishedPort } from './snapshot.ts';
 
 /** Computes the whole wanted state; pure, so the same input gives the same plan. */
 export function planHost({
@@ -47,12 +47,12 @@ function ordered(docker: DockerSnapshot): DockerSnapshot {
     containers: docker.containers.toSorted(by(({ name, id }) => `${name} ${id}`)).map((container) => ({
       ...container,
       endpoints: container.endpoints.toSorted(by(({ network }) => network)),
-      ports: container.ports.toSorted(
-        by(({ hostPort, protocol, hostIp }) => `${`${hostPort}`.padStart(5, '0')} ${protocol} ${hostIp}`),
-      ),
+      ports: container.ports.toSorted((one, other) => one.hostPort - other.hostPort || byName(one, other)),
     })),
   };
 }
+
+const byName = by(({ protocol, hostIp }: PublishedPort) => `${protocol} ${hostIp}`);
 
 function by<T>(key: (one: T) => string): (one: T, other: T) => number {
   return (one, other) => {

@@ -43,7 +43,8 @@ export function renderForwardNat({
   readonly bridges: readonly string[];
 }): readonly Part[] {
   if (forwards.length === 0) return [];
-  const hairpin = forwards.flatMap((forward) => renderHairpin(forward, links));
+  const own = addressesByLink(links, family);
+  const hairpin = forwards.flatMap((forward) => renderHairpin(forward, own));
   const isAnyLocal = forwards.some(({ from }) => from.interface === undefined);
   const loopback = { family, text: family === 'ipv4' ? '127.0.0.0/8' : '::1/128' };
   const local = { matches: [isLocal], target: chain('LOCAL') };
@@ -85,10 +86,10 @@ function renderDnat({ from, to, protocol, hairpin, origin }: Forward): string {
 /**
  * A container that asks for an interface's address does not arrive by that interface.
  */
-function renderHairpin({ family, from, to, protocol, hairpin, origin }: Forward, links: readonly HostLink[]) {
+function renderHairpin({ from, to, protocol, hairpin, origin }: Forward, own: ReadonlyMap<string, readonly Address[]>) {
   if (!hairpin || from.interface === undefined) return [];
-  const own = from.address === undefined ? addressesOf(links, from.interface, family) : [from.address];
-  return own.map((address) =>
+  const asked = from.address === undefined ? (own.get(from.interface) ?? []) : [from.address];
+  return asked.map((address) =>
     renderRule(
       {
         notSource: itself(to),
@@ -129,12 +130,16 @@ function dnatTo({ address, port }: Forward['to']): string {
   return `DNAT --to-destination ${socketAddress(address, port)}`;
 }
 
-function addressesOf(links: readonly HostLink[], name: string, family: Family): readonly Address[] {
-  const addresses = links.find((link) => link.name === name)?.addresses ?? [];
-  return addresses.flatMap((text) => {
-    const address = parseAddress(text.replace(/\/.*$/, ''));
-    return address?.family === family ? [address] : [];
-  });
+function addressesByLink(links: readonly HostLink[], family: Family): ReadonlyMap<string, readonly Address[]> {
+  return new Map(
+    links.map(({ name, addresses }) => [
+      name,
+      addresses.flatMap((text) => {
+        const address = parseAddress(text.replace(/\/.*$/, ''));
+        return address?.family === family ? [address] : [];
+      }),
+    ]),
+  );
 }
 
 /** One rule is enough where several forwards would say the same. */

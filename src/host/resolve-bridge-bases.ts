@@ -3,7 +3,7 @@ import { isDevice, isLoopback, isUnspecified, isWithin, parseAddress, parseSubne
 import type { HostConfig } from './host-config.ts';
 import type { HostFinding } from './host-plan.ts';
 import { subnetsOf } from './resolve-bridges.ts';
-import { findReaches, publishedId, target } from './resolve-forwards.ts';
+import { findReaches, parseHostIps, publishedId, target } from './resolve-forwards.ts';
 import type { BridgeBase, Forward } from './resource.ts';
 import type { DockerContainer, DockerNetwork, DockerSnapshot, HostKernel, HostSnapshot } from './snapshot.ts';
 import { findIsolated, labels } from './wanted-networks.ts';
@@ -133,8 +133,9 @@ function resolveContainer(
   });
   if (found === undefined) return [];
   const { reach, base } = found;
+  const hostIps = parseHostIps(container, '::');
   return container.ports.flatMap((port): readonly Forward[] => {
-    const asked = parseAddress(port.hostIp === '' ? '::' : port.hostIp);
+    const asked = hostIps.get(port.hostIp);
     if (asked === undefined || asked.family !== base.family || isLoopback(asked)) return [];
     const address = isUnspecified(asked) ? base.binding : asked;
     if (address === undefined || isLoopback(address)) return [];

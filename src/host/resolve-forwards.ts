@@ -2,7 +2,7 @@ import type { Fault } from '../errors.ts';
 import { isDevice, isLoopback, isUnspecified, isWithin, parseAddress } from './address.ts';
 import type { ForwardEntry, HostConfig, PublishedEntry } from './host-config.ts';
 import { subnetsOf } from './resolve-bridges.ts';
-import type { Address, Forward, ForwardSource } from './resource.ts';
+import type { Address, Forward, ForwardSource, Subnet } from './resource.ts';
 import type { DockerContainer, DockerNetwork, HostSnapshot, PublishedPort } from './snapshot.ts';
 import { labels } from './wanted-networks.ts';
 
@@ -11,6 +11,8 @@ export interface Reach {
   readonly network: DockerNetwork;
   readonly address: Address;
   readonly isReflected: boolean;
+  /** Of the network, of the address's family. */
+  readonly subnets: readonly Subnet[];
 }
 
 /**
@@ -97,8 +99,9 @@ function resolvePublished(
     });
     return [];
   }
+  const hostIps = parseHostIps(container, '0.0.0.0');
   return container.ports.flatMap((port) => {
-    const hostIp = parseAddress(port.hostIp === '' ? '0.0.0.0' : port.hostIp);
+    const hostIp = hostIps.get(port.hostIp);
     // A port on a loopback address is for this machine alone.
     if (hostIp === undefined || isLoopback(hostIp)) return [];
     const reach = reaches.find(({ address }) => address.family === hostIp.family);
@@ -119,6 +122,15 @@ function resolvePublished(
   });
 }
 
+/** Addresses that ports are published on, each read once: there may be thousands of ports, and reading takes its time. */
+export function parseHostIps(
+  { ports }: DockerContainer,
+  empty: '0.0.0.0' | '::',
+): ReadonlyMap<string, Address | undefined> {
+  const texts = new Set(ports.map(({ hostIp }) => hostIp));
+  return new Map([...texts].map((text) => [text, parseAddress(text === '' ? empty : text)]));
+}
+
 /** Goes into the comment of each rule of a published port. */
 export function publishedId({ name, id }: DockerContainer, { hostPort, protocol }: PublishedPort): string {
   return `published ${name} ${hostPort}/${protocol} ${id.slice(0, 12)}`;
@@ -133,7 +145,7 @@ function parsePublished(label: string): PublishedEntry['interfaces'] | undefined
 /** What a forward to that container's port leads to. */
 export function target(
   container: DockerContainer,
-  { network, address, isReflected }: Reach,
+  { network, address, isReflected, subnets }: Reach,
   port: number,
 ): Forward['to'] {
   return {
@@ -143,7 +155,7 @@ export function target(
     port,
     bridge: network.bridge,
     isReflected,
-    subnets: subnetsOf(network).filter(({ family }) => family === address.family),
+    subnets,
   };
 }
 
@@ -168,17 +180,20 @@ export function findReaches(
           return [];
         }
         const own = kernel.links.find((link) => link.name === network.bridge)?.addresses ?? [];
+        const subnets = subnetsOf(network);
         const isReflected = kernel.links.some(({ reflectedBy }) => reflectedBy === network.bridge);
         return [ipv4, ipv6].flatMap((text) => {
           const address = parseAddress(text);
           const isReached =
             address !== undefined &&
             own.some((one) => {
-              const subnet = subnetsOf(network).find((range) => isWithin(address, range));
+              const subnet = subnets.find((range) => isWithin(address, range));
               const local = parseAddress(one.replace(/\/.*$/, ''));
               return subnet !== undefined && local !== undefined && isWithin(local, subnet);
             });
-          return isReached ? [{ network, address, isReflected }] : [];
+          return isReached
+            ? [{ network, address, isReflected, subnets: subnets.filter(({ family }) => family === address.family) }]
+            : [];
         });
       })
   );

@@ -9,10 +9,11 @@ import type { Family, RoutedBridge } from '../host/resource.ts';
 import type { Backend, DockerSnapshot, HostLink } from '../host/snapshot.ts';
 import { findInspected } from '../host/wanted-networks.ts';
 import type { DockerApi } from '../system/docker-api.ts';
+import { forgetConnections } from '../system/host-connections.ts';
 import { applyDockerStep, inspectContainers, observeHostDocker } from '../system/host-docker.ts';
 import { findForeignNamespace, observeIpv6Forwarding, observeLinks } from '../system/host-machine.ts';
 import { applyNamespaceStep, observeNamespaces } from '../system/host-namespaces.ts';
-import { applyRules, forgetConnections, type ObservedRules, observeRules } from '../system/host-rules.ts';
+import { applyRules, type ObservedRules, observeRules } from '../system/host-rules.ts';
 
 /** What is wanted, and what it takes. Nothing of it has been done. */
 export interface HostDifference {

@@ -5,6 +5,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { execa } from 'execa';
+import type { LabProcess } from '../kernel/lab/namespace.ts';
 import type { Engine } from '../lab/engine.ts';
 import { engines, openEngine, runApart } from './apart.ts';
 import { answerOf, type HostWorld, openHostWorld, untilAnswer } from './host/world.ts';
@@ -68,6 +69,7 @@ describe('IPv6 translation on Docker 20.10', () => {
 
   for (const [way, { settings, isReflected }] of Object.entries(ways)) {
     describe(way, () => {
+      let role: LabProcess;
       before(async () => {
         await restart(settings);
         const create = (name: string, subnet: string, ...args: readonly string[]) =>
@@ -99,6 +101,8 @@ describe('IPv6 translation on Docker 20.10', () => {
         await serve('swarmed', 'docker_gwbridge');
       });
       after(async () => {
+        role.kill('SIGTERM');
+        await role.exited;
         await world.host('cleanup');
         await engine.docker('rm', '--force', 'web', 'near', 'far', 'second', 'left', 'right', 'closed', 'swarmed');
         await engine.docker('network', 'prune', '--force');
@@ -108,7 +112,7 @@ describe('IPv6 translation on Docker 20.10', () => {
         // Without us: the proxy at best, and every port by the container's own address.
         assert.notEqual(await answerOf(outside(), here.machine, 8080), `web ${here.outside}`);
         assert.equal(await answerOf(outside(), 'fd00:5eed:1::10', 81), `web ${here.outside}`);
-        const role = await world.startHost(ipv6nat);
+        role = await world.startHost(ipv6nat);
         await untilAnswer(`web ${here.outside}`, outside(), here.machine, 8080);
         assert.equal(await answerOf(outside(), here.machine, 8053, 'udp'), `web ${here.outside}`);
         assert.equal(await answerOf(outside(), 'fd00:5eed:1::10', 81), 'nobody');
@@ -126,8 +130,9 @@ describe('IPv6 translation on Docker 20.10', () => {
       });
 
       it("sends containers out with the machine's address, unless masquerade is off", async () => {
-        assert.equal(await asks('near', here.outside, 7777), `world ${here.machine}`);
-        assert.equal(await asks('swarmed', here.outside, 7777), `world ${here.machine}`);
+        // Which one of several is the kernel's choice.
+        assert.match(await asks('near', here.outside, 7777), /^world fd77::[15]$/);
+        assert.match(await asks('swarmed', here.outside, 7777), /^world fd77::[15]$/);
         assert.equal(await asks('far', here.outside, 7777), 'world fd00:5eed:2::10');
         assert.equal(await asks('closed', here.outside, 7777), 'nobody');
       });
@@ -150,7 +155,7 @@ describe('IPv6 translation on Docker 20.10', () => {
         }
         assert.match(await answerOf(world.machine, here.machine, 8080), /^web /);
         const rules = (await ours()).join('\n');
-        assert.equal(/ -j MASQUERADE$/m.test(rules.replace(/^.*! -o br-.*$/gm, '')), isReflected);
+        assert.equal(/ -j MASQUERADE$/m.test(rules.replace(/^.*! -o .*$/gm, '')), isReflected);
       });
 
       it('writes nothing while nothing changes', async () => {
