@@ -14,17 +14,17 @@ const usage = `Usage: underbridge host [COMMAND] [--once]
 
 Keeps the machine's own rules in step with Docker: shuts isolated networks, forwards published ports (docs/host.md).
 
-Options of docker-ipv6nat, for those who come from it:
-  -cleanup  remove every rule of ours at a stop
-  -debug    log each rule that comes or goes, as LOG_LEVEL=debug does
-  -retry    come back to Docker after it was away, as it is done in any case
-  -version  print the version
-
 Commands:
   (none)    run until stopped; with --once, reconcile once and end
   plan      print what would be changed, and change nothing
   cleanup   remove every rule and chain of ours, and nothing else
   status    print the status of the running host role; exit 0 when it is healthy
+
+Options of docker-ipv6nat, for those who come from it:
+  -cleanup  remove every rule of ours at a stop
+  -debug    log each rule that comes or goes, as LOG_LEVEL=debug does
+  -retry    come back to Docker after it was away, as it is done in any case
+  -version  print the version
 `;
 
 // A bundle of its own: the router's does not grow by it.
