@@ -198,7 +198,7 @@ forwards:
     role.kill('SIGTERM');
     await role.exited;
     await world.host('cleanup');
-    const range = '11000-11199:11000-11199';
+    const range = '11000-11039:11000-11039';
     await world.serve('many', ['tcp:80'], '--network', 'six', '--publish', range, '--publish', `${range}/udp`);
     await world.rewrite(`${ipv6nat}published: { interfaces: [tailscale0], hairpin: true }\n`);
     const counted = await countPrograms(world.folder);
@@ -209,7 +209,7 @@ forwards:
     };
     const reads = ['ip', 'ip6tables-nft-save', 'iptables-nft-save'];
     const first = await started('--once');
-    assert.ok(first.all.split('\n').length > 1_000, first.all);
+    assert.ok(first.all.split('\n').length > 400, first.all);
     const writes = ['ip6tables-nft-restore', 'iptables-nft-restore'];
     assert.deepEqual(first.programs, ['conntrack', 'conntrack', ...reads, ...writes].sort());
     assert.deepEqual((await started('--once')).programs, reads);

@@ -3,6 +3,7 @@
 use strict;
 use warnings;
 use IO::Socket::IP;
+use Socket qw(AI_NUMERICHOST);
 
 $SIG{CHLD} = 'IGNORE';
 my $name = shift;
@@ -16,8 +17,10 @@ sub answer {
 while (my $place = shift) {
     my ($proto, $port) = split /:/, $place;
     next if @ARGV && fork;
+    # Without flags of ours it would take :: for nothing where no interface has an IPv6 address.
+    my @where = (LocalHost => '::', LocalPort => $port, V6Only => 0, GetAddrInfoFlags => AI_NUMERICHOST);
     my @listen = $proto eq 'tcp' ? (Listen => 50, ReuseAddr => 1) : ();
-    my $socket = IO::Socket::IP->new(Proto => $proto, LocalHost => '::', LocalPort => $port, V6Only => 0, @listen)
+    my $socket = IO::Socket::IP->new(Proto => $proto, @where, @listen)
         or die "$proto $port: $@\n";
     if ($proto eq 'udp') {
         while (1) {
