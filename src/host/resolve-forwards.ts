@@ -204,22 +204,29 @@ function dropConflicts(forwards: readonly Forward[], faults: Fault[]): readonly 
   return forwards.filter((forward) => {
     const key = `${forward.family} ${forward.protocol} ${forward.from.port}`;
     const others = taken.get(key) ?? [];
-    const holder = others.find((other) => meets(other.from, forward.from));
-    if (holder === undefined) {
+    const met = others.filter((other) => meets(other.from, forward.from));
+    const rival = met.find(({ to }) => to.containerId !== forward.to.containerId || to.port !== forward.to.port);
+    // Docker lists a port twice when it is published for 0.0.0.0 and for an address of its own.
+    if (rival === undefined && !met.some((other) => covers(other.from, forward.from))) {
       taken.set(key, [...others, forward]);
       return true;
     }
-    // Docker lists a port twice when it is published for 0.0.0.0 and for an address of its own.
-    if (holder.to.containerId !== forward.to.containerId || holder.to.port !== forward.to.port) {
+    if (rival !== undefined) {
       faults.push({
         name: forward.origin.place,
         value: `${forward.from.port}/${forward.protocol}`,
-        problem: `${forward.to.container} wants the port that ${holder.to.container} has (${holder.origin.place})`,
+        problem: `${forward.to.container} wants the port that ${rival.to.container} has (${rival.origin.place})`,
         hint: 'give one of them another port, interface or address',
       });
     }
     return false;
   });
+}
+
+/** True when whatever is meant for the other one is meant for this one. */
+function covers(one: ForwardSource, other: ForwardSource): boolean {
+  const holds = (left: string | undefined, right: string | undefined) => left === undefined || left === right;
+  return holds(one.interface, other.interface) && holds(one.address?.text, other.address?.text);
 }
 
 /** True when one packet could be meant for both. */

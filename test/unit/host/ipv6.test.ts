@@ -103,6 +103,26 @@ describe('a bridge with unique local addresses', () => {
     assert.deepEqual(local('fd77::5/64', ':::8080:80'), ['option of network six']);
   });
 
+  it('is published once where `published` asks for the same, and on both where it asks for more', () => {
+    const local = (binding: string) => {
+      const made = plan({
+        config: { ipv6nat: { place: '' }, published: { place: '', interfaces: ['tailscale0'], hairpin: false } },
+        docker: {
+          networks: [{ ...six, ...options({ host_binding_ipv6: binding }) }],
+          containers: [on('six', ':::8080:80')],
+        },
+        kernel: {
+          saved: { ipv6: new Map() },
+          links: [{ name: 'br-six', addresses: ['fd00:5eed:1::1/64'] }],
+        },
+      });
+      assert.deepEqual(made.faults, []);
+      return nat(made, 'LOCAL').map((rule) => rule.split(' -p ')[0]);
+    };
+    assert.deepEqual(local('::'), ['! -i br-six']);
+    assert.deepEqual(local('fd77::5'), ['-d fd77::5/128 ! -i br-six', '-i tailscale0']);
+  });
+
   it('brings neighbours, and a container to itself, where Docker has no proxy for that', () => {
     const kernel = {
       links: [
