@@ -50,13 +50,17 @@ function localSubnets(network: DockerNetwork) {
 
 /**
  * Docker says nowhere whether it writes IPv6 rules (`ip6tables` in its settings); where it does, its chains in the table
- * filter name each of its bridges.
+ * filter name each of its bridges. DOCKER-USER is the user's.
  */
 function hasDockerRules(bridge: string, { saved }: HostKernel): boolean {
   const names = new RegExp(`(?:^| )-[io] ${bridge.replaceAll('.', '\\.')}(?: |$)`);
   return [...(saved.ipv6?.get('filter')?.chains ?? [])].some(([chain, rules]) =>
-    rules.some((rule) => (chain.startsWith('DOCKER') || / -j DOCKER/.test(rule)) && names.test(rule)),
+    rules.some((rule) => (isOfDocker(chain) || isOfDocker(/ -j (\S+)/.exec(rule)?.[1] ?? '')) && names.test(rule)),
   );
+}
+
+function isOfDocker(chain: string): boolean {
+  return chain.startsWith('DOCKER') && chain !== 'DOCKER-USER';
 }
 
 function toBase(network: DockerNetwork, place: string, faults: Fault[]): BridgeBase {

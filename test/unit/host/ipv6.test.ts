@@ -156,7 +156,9 @@ describe('a bridge with unique local addresses', () => {
   ];
   for (const [version, rule] of ofDocker) {
     it(`is left to Docker ${version}, which names it in its own rules`, () => {
-      const chains = ['FORWARD ACCEPT', 'DOCKER-BRIDGE -', 'DOCKER-INTERNAL -'].map((chain) => `:${chain} [0:0]\n`);
+      const chains = ['FORWARD ACCEPT', 'DOCKER-USER -', 'DOCKER-BRIDGE -', 'DOCKER-INTERNAL -'].map(
+        (chain) => `:${chain} [0:0]\n`,
+      );
       const saved = (line: string) => `*filter\n${chains.join('')}${line}\nCOMMIT\n`;
       const made = planned([six], { saved: saved(rule) });
       assert.deepEqual(
@@ -165,7 +167,12 @@ describe('a bridge with unique local addresses', () => {
       );
       assert.deepEqual([made.resources, made.rules[0]?.tables], [[], []]);
       // Another bridge, or a rule of somebody else's.
-      for (const other of [rule.replace('br-six', 'br-six2'), '-A FORWARD -o br-six -j ACCEPT']) {
+      for (const other of [
+        rule.replace('br-six', 'br-six2'),
+        '-A FORWARD -o br-six -j ACCEPT',
+        '-A DOCKER-USER -i br-six -j DROP',
+        '-A FORWARD -o br-six -j DOCKER-USER',
+      ]) {
         assert.deepEqual(planned([six], { saved: saved(other) }).findings, [], other);
       }
     });
