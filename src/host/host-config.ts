@@ -3,7 +3,7 @@ import type { Protocol } from './resource.ts';
 import type { Backend } from './snapshot.ts';
 
 /** Where an entry of a file stands: `host.yaml:12`. */
-interface Placed {
+export interface Placed {
   readonly place: string;
 }
 
@@ -18,6 +18,8 @@ export interface HostConfig {
   readonly allow: readonly AllowEntry[];
   /** network-go's file, where there is one. */
   readonly networks?: NetworksFile;
+  /** Bridges with unique local IPv6 addresses are translated where Docker does not do it; absent: left alone. */
+  readonly ipv6nat?: Placed;
   /** Absent: where Docker's chains are. */
   readonly firewall?: Backend;
 }

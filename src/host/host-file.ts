@@ -47,6 +47,7 @@ const schema = z.strictObject({
     ),
     [],
   ),
+  ipv6nat: z._default(z.boolean(), false),
   firewall: z._default(z.enum(['auto', 'nft', 'legacy']), 'auto'),
 });
 
@@ -63,7 +64,7 @@ export function parseHostFile(text: string, file: string): Parsed<HostConfig> {
 }
 
 function assemble(
-  { isolated, clients, published, forwards, allow, firewall }: z.output<typeof schema>,
+  { isolated, clients, published, forwards, allow, ipv6nat, firewall }: z.output<typeof schema>,
   placeOf: (path: readonly PropertyKey[]) => string,
 ): HostConfig {
   return {
@@ -80,6 +81,7 @@ function assemble(
       to: { ...defined(to), port: to.port ?? entry.port },
     })),
     allow: allow.map((entry, index) => ({ place: placeOf(['allow', index]), ...defined(entry) })),
+    ...(ipv6nat ? { ipv6nat: { place: placeOf(['ipv6nat']) } } : {}),
     ...(firewall === 'auto' ? {} : { firewall }),
   };
 }

@@ -11,7 +11,7 @@ export interface HostPlan {
   readonly namespaces: readonly NamespaceStep[];
   /** What was asked for and cannot be: left out of the rules, while the rest holds. */
   readonly faults: readonly Fault[];
-  /** What works but lets something out, for the log, the status and the metrics. */
+  /** What lets something out, or does nothing, for the log, the status and the metrics. */
   readonly findings: readonly HostFinding[];
 }
 
@@ -53,8 +53,10 @@ export interface HostFinding {
     | 'client-without-route'
     | 'client-not-cut-off'
     | 'router-absent'
-    | 'forward-not-inside';
-  /** A container or a network. */
+    | 'forward-not-inside'
+    | 'ipv6nat-by-docker'
+    | 'ipv6-forwarding-off';
+  /** A container, a network or a setting of the machine. */
   readonly subject: string;
   readonly problem: string;
   readonly hint: string;

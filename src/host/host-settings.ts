@@ -11,6 +11,8 @@ export interface HostSettings {
   /** The longest time between two looks at everything. */
   readonly watchPeriodMs: number;
   readonly dockerHost: string;
+  /** A folder with ca.pem, cert.pem and key.pem; absent: no TLS. */
+  readonly dockerCertificates?: string;
   readonly health: RouterConfig['healthAddress'];
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
@@ -43,6 +45,8 @@ export function parseHostSettings(env: Readonly<Record<string, string | undefine
     networksFile: { path: networksPath || '/etc/user/config/networks.json', isRequired: networksPath !== '' },
     watchPeriodMs: Number(period) * 1_000,
     dockerHost: env.DOCKER_HOST?.trim() ?? '',
+    // Any value, as for Docker's own client.
+    ...(env.DOCKER_TLS_VERIFY ? { dockerCertificates: env.DOCKER_CERT_PATH || `${env.HOME ?? ''}/.docker` } : {}),
     health: health.value,
     logLevel,
     logFormat,

@@ -70,7 +70,7 @@ function findReach({ container, to }: InsideEntry, { networks }: DockerSnapshot)
       const network = networks.find((one) => one.name === name && one.driver === 'bridge');
       const address = parseAddress(ipv4);
       if (network === undefined || address === undefined) return [];
-      return [{ address, bridge: network.bridge, subnets: subnetsOf(network) }];
+      return [{ address, bridge: network.bridge, subnets: subnetsOf(network), isReflected: false }];
     })
     .at(0);
 }

@@ -6,10 +6,11 @@ import { findEntered, planInside, resolveInside } from './inside.ts';
 import { findOverlaps, findUsed } from './overlap.ts';
 import { renderHostRules } from './render.ts';
 import { resolveAllow } from './resolve-allow.ts';
+import { resolveBridgeBases, resolveTranslated } from './resolve-bridge-bases.ts';
 import { resolveBridges } from './resolve-bridges.ts';
 import { resolveForwards } from './resolve-forwards.ts';
 import type { Resource } from './resource.ts';
-import type { DockerSnapshot, HostKernel, HostSnapshot } from './snapshot.ts';
+import type { DockerSnapshot, HostKernel, HostSnapshot, PublishedPort } from './snapshot.ts';
 import { translateNetworks } from './translate-networks.ts';
 
 /** Computes the whole wanted state; pure, so the same input gives the same plan. */
@@ -22,15 +23,18 @@ export function planHost({
 }): HostPlan {
   const { kernel } = snapshot;
   const docker = ordered(snapshot.docker);
-  const translated = translateNetworks(config.networks, { docker, links: kernel.links });
+  const networks = translateNetworks(config.networks, { docker, links: kernel.links });
   const bridges = resolveBridges(config, docker);
+  const bases = resolveBridgeBases(config, { docker, kernel });
   const forwards = resolveForwards(
-    { ...config, forwards: [...config.forwards, ...translated.forwards] },
-    { docker, kernel },
+    { ...config, forwards: [...config.forwards, ...networks.forwards] },
+    { docker, kernel, translated: resolveTranslated(bases.resources, { docker, kernel }) },
   );
-  const allow = resolveAllow([...config.allow, ...translated.allow], docker);
-  const inside = resolveInside(translated.inside, docker);
-  const resources = [bridges, forwards, allow, translated, inside].flatMap((one): readonly Resource[] => one.resources);
+  const allow = resolveAllow([...config.allow, ...networks.allow], docker);
+  const inside = resolveInside(networks.inside, docker);
+  const resources = [bridges, bases, forwards, allow, networks, inside].flatMap(
+    (one): readonly Resource[] => one.resources,
+  );
   const insides = planInside(inside.resources, { docker, kernel });
   const clients = planClients(bridges.resources, kernel.namespaces);
   const used = findUsed(bridges.resources, forwards.resources, docker).filter(
@@ -44,15 +48,16 @@ export function planHost({
       const memory = family === 'ipv4' ? insides.part : undefined;
       return saved === undefined ? [] : [renderHostRules({ resources, family, saved, links: kernel.links, memory })];
     }),
-    docker: translated.steps,
+    docker: networks.steps,
     machine: config.networks !== undefined && kernel.ipv4Forwarding === false ? [{ kind: 'enable-forwarding' }] : [],
     namespaces: [...clients.namespaces, ...insides.steps],
-    findings: [...clients.findings, ...insides.findings],
+    findings: [...clients.findings, ...bases.findings, ...insides.findings],
     faults: [
       ...bridges.faults,
+      ...bases.faults,
       ...forwards.faults,
       ...allow.faults,
-      ...translated.faults,
+      ...networks.faults,
       ...inside.faults,
       ...findOverlaps(used, { docker, links: kernel.links }),
     ],
@@ -76,12 +81,12 @@ function ordered(docker: DockerSnapshot): DockerSnapshot {
     containers: docker.containers.toSorted(by(({ name, id }) => `${name} ${id}`)).map((container) => ({
       ...container,
       endpoints: container.endpoints.toSorted(by(({ network }) => network)),
-      ports: container.ports.toSorted(
-        by(({ hostPort, protocol, hostIp }) => `${`${hostPort}`.padStart(5, '0')} ${protocol} ${hostIp}`),
-      ),
+      ports: container.ports.toSorted((one, other) => one.hostPort - other.hostPort || byName(one, other)),
     })),
   };
 }
+
+const byName = by(({ protocol, hostIp }: PublishedPort) => `${protocol} ${hostIp}`);
 
 function by<T>(key: (one: T) => string): (one: T, other: T) => number {
   return (one, other) => {

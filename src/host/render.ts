@@ -1,7 +1,8 @@
 import type { TableName } from '../ruleset/iptables.ts';
 import type { SavedTable } from '../ruleset/iptables-restore.ts';
+import { renderBridgeFilter, renderBridgeNat } from './render-bridge-base.ts';
 import { renderForwardNat, renderForwardRules } from './render-forward.ts';
-import type { Allow, Family, Forward, Resource, RoutedBridge } from './resource.ts';
+import type { Allow, BridgeBase, Family, Forward, Resource, RoutedBridge } from './resource.ts';
 import { chainPrefix, type HostJump, type HostRules, type HostTable } from './rules.ts';
 import type { HostLink } from './snapshot.ts';
 import { isDnated, isKnown, renderRule, type Words } from './words.ts';
@@ -28,6 +29,9 @@ export function renderHostRules({
     (one): one is Forward => one.kind === 'forward' && one.family === family && one.inside === undefined,
   );
   const allowed = resources.filter((one): one is Allow => one.kind === 'allow');
+  const bases = resources.filter((one): one is BridgeBase => one.kind === 'bridge-base' && one.family === family);
+  const userChain = forwardEntrance(saved);
+  const isOnlyOurs = userChain === 'FORWARD' && saved.get('filter')?.chains.has('DOCKER-USER') === true;
   const locks: readonly Part[] = bridges.flatMap(lock);
   const accepts = [
     ...(forwards.length > 0
@@ -40,19 +44,21 @@ export function renderHostRules({
     ...locks,
     { chain: chain('ACCEPT'), rules: accepts },
     { chain: chain('DNATED'), rules: renderForwardRules(forwards) },
+    ...renderBridgeFilter(bases, isOnlyOurs ? 'DOCKER-USER' : undefined),
   ]);
   const nat = table('nat', [
     ...renderForwardNat({ forwards, family, links, bridges: bridgesOf(forwards) }),
+    ...renderBridgeNat(bases),
     ...(memory === undefined ? [] : [memory]),
   ]);
   const raw = table('raw', [{ chain: chain('PREROUTING'), rules: passRaw(allowed, { family, saved }) }]);
-  const userChain = forwardEntrance(saved);
   return {
     family,
     tables: [
       withJumps(filter, [
         { from: userChain, to: chain('FORWARD'), place: 'first' },
         { from: userChain, to: chain('ACCEPT'), place: userChain === 'FORWARD' ? 'first' : 'last' },
+        { from: userChain, to: chain('BRIDGES'), place: userChain === 'FORWARD' ? 'first' : 'last' },
         { from: 'INPUT', to: chain('INPUT'), place: 'first' },
       ]),
       // A second lock, before the filter table, where no accept of anybody's can overrule it and Docker does nothing.

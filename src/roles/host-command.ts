@@ -6,7 +6,7 @@ import type { HostSettings } from '../host/host-settings.ts';
 import type { Family } from '../host/resource.ts';
 import { type DockerApi, openDocker } from '../system/docker-api.ts';
 import { observeHostDocker } from '../system/host-docker.ts';
-import { parseDockerHost } from '../system/host-docker-api.ts';
+import { dockerAddress } from '../system/host-docker-api.ts';
 import { cleanNamespace } from '../system/host-namespaces.ts';
 import { applyRules, observeRules } from '../system/host-rules.ts';
 import { askHttp } from '../system/http.ts';
@@ -91,8 +91,8 @@ export async function printStatus({ health }: Pick<HostSettings, 'health'>): Pro
   return status.healthy ? 0 : 1;
 }
 
-async function withDocker<T>({ dockerHost }: HostSettings, work: (docker: DockerApi) => Promise<T>): Promise<T> {
-  const docker = await openDocker(parseDockerHost(dockerHost));
+async function withDocker<T>(settings: HostSettings, work: (docker: DockerApi) => Promise<T>): Promise<T> {
+  const docker = await openDocker(dockerAddress(settings));
   try {
     return await work(docker);
   } finally {

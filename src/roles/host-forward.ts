@@ -11,7 +11,7 @@ import type { DockerSnapshot } from '../host/snapshot.ts';
 import { type DockerApi, openDocker } from '../system/docker-api.ts';
 import { run } from '../system/exec.ts';
 import { observeHostDocker } from '../system/host-docker.ts';
-import { parseDockerHost } from '../system/host-docker-api.ts';
+import { dockerAddress } from '../system/host-docker-api.ts';
 import { observeLinks } from '../system/host-machine.ts';
 import { removeFile, replaceFile } from '../system/rules-file.ts';
 
@@ -112,7 +112,7 @@ async function renderFiles(
   { chain, ipv6 }: Pick<Values, 'chain' | 'ipv6'>,
   settings: HostSettings,
 ): Promise<Readonly<Record<Family, string>>> {
-  const docker = await openDocker(parseDockerHost(settings.dockerHost));
+  const docker = await openDocker(dockerAddress(settings));
   try {
     const seen = await awaitContainer(docker, name);
     const snapshot = { docker: seen.docker, kernel: { links: await observeLinks() } };

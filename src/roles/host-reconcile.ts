@@ -9,10 +9,17 @@ import type { Family, RoutedBridge } from '../host/resource.ts';
 import type { Backend, DockerSnapshot, HostLink } from '../host/snapshot.ts';
 import { findInspected } from '../host/wanted-networks.ts';
 import type { DockerApi } from '../system/docker-api.ts';
+import { forgetConnections } from '../system/host-connections.ts';
 import { applyDockerStep, inspectContainers, observeHostDocker } from '../system/host-docker.ts';
-import { applyMachineStep, findForeignNamespace, isForwardingIpv4, observeLinks } from '../system/host-machine.ts';
+import {
+  applyMachineStep,
+  findForeignNamespace,
+  isForwardingIpv4,
+  observeIpv6Forwarding,
+  observeLinks,
+} from '../system/host-machine.ts';
 import { applyNamespaceStep, observeInside, observeNamespaces } from '../system/host-namespaces.ts';
-import { applyRules, forgetConnections, type ObservedRules, observeRules } from '../system/host-rules.ts';
+import { applyRules, type ObservedRules, observeRules } from '../system/host-rules.ts';
 
 /** What is wanted, and what it takes. Nothing of it has been done. */
 export interface HostDifference {
@@ -46,11 +53,13 @@ export async function findDifference(docker: DockerApi, config: HostConfig): Pro
     ...new Set([...findInspected(config, listed), ...translating]),
   ]);
   const pids = seen.containers.flatMap(({ id, details }) => (translating.includes(id) ? (details?.pid ?? []) : []));
+  const ipv6Forwarding = observeIpv6Forwarding();
   const kernel = {
     saved,
     links,
     inside: await observeInside(pids, observed.backend),
     ...(config.networks === undefined ? {} : { ipv4Forwarding: isForwardingIpv4() }),
+    ...(ipv6Forwarding === undefined ? {} : { ipv6Forwarding }),
     namespaces: await observeNamespaces(clientsOf(config, seen)),
   };
   const plan = planHost({ config, snapshot: { docker: seen, kernel } });

@@ -8,12 +8,25 @@ import { run } from './exec.ts';
 export async function observeLinks(): Promise<readonly HostLink[]> {
   const links: readonly {
     readonly ifname: string;
+    readonly master?: string;
+    readonly linkinfo?: { readonly info_slave_data?: { readonly hairpin?: boolean } };
     readonly addr_info: readonly { readonly local?: string; readonly prefixlen: number }[];
-  }[] = JSON.parse(await run({ file: 'ip', args: ['-j', 'addr', 'show'] }));
-  return links.map(({ ifname, addr_info }) => ({
+  }[] = JSON.parse(await run({ file: 'ip', args: ['-j', '-d', 'addr', 'show'] }));
+  return links.map(({ ifname, master, linkinfo, addr_info }) => ({
     name: ifname,
     addresses: addr_info.flatMap(({ local, prefixlen }) => (local === undefined ? [] : [`${local}/${prefixlen}`])),
+    ...(master !== undefined && linkinfo?.info_slave_data?.hairpin ? { reflectedBy: master } : {}),
   }));
+}
+
+/** Whether IPv6 is forwarded; undefined: the kernel has no IPv6. */
+export function observeIpv6Forwarding(): boolean | undefined {
+  try {
+    return readFileSync('/proc/sys/net/ipv6/conf/all/forwarding', 'utf8').trim() !== '0';
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    throw error;
+  }
 }
 
 // Bits of linux/capability.h.
