@@ -11,13 +11,13 @@ import { layGround } from './ground.ts';
 import { count, leakedIn, type Run, renderSummary, title } from './summary.ts';
 
 const usage = `Usage: npm run prove -- [--fast] [--all] [--engine=20.10|28.5] [--backend=nft|iptables-nft|iptables-legacy]
-                        [--without=firewall|routes] [--row=WORDS]
+                        [--without=firewall|routes] [--row=WORDS …]
   --fast      fewer repetitions, and not every row: a few minutes
   --all       by every backend: nft, iptables-nft and iptables-legacy
   --engine    on one engine only
   --backend   what loads the router's rules; absent: nft
   --without   only the rows in which this lock is away
-  --row       only the rows whose event has these words in it`;
+  --row       only the rows whose group or event has these words in it; may be given again for more rows`;
 
 const { values } = parseArgs({
   options: {
@@ -26,7 +26,7 @@ const { values } = parseArgs({
     engine: { type: 'string' },
     backend: { type: 'string' },
     without: { type: 'string' },
-    row: { type: 'string', default: '' },
+    row: { type: 'string', multiple: true, default: [''] },
     help: { type: 'boolean', default: false },
   },
 });
@@ -35,10 +35,10 @@ const byBackends = backends.filter(
   (name) => (values.all && values.backend === undefined) || name === (values.backend ?? 'nft'),
 );
 const chosen = rows.filter(
-  ({ times, without, event }) =>
+  ({ times, without, group, event }) =>
     (!values.fast || times.fast !== undefined) &&
     (values.without === undefined || without === values.without) &&
-    event.includes(values.row),
+    values.row.some((words) => `${group}: ${event}`.includes(words)),
 );
 if (values.help || [onEngines, byBackends, chosen].some(({ length }) => length === 0)) {
   process.stdout.write(`${usage}\n`);
