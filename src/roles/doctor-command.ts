@@ -9,6 +9,7 @@ import { observeDocker } from '../system/docker.ts';
 import { configFolder, readProfiles } from '../system/files.ts';
 import { observeForwarding } from '../system/forwarding.ts';
 import { changeNetwork } from '../system/iproute.ts';
+import { findIpv6Obstacles } from '../system/ipv6.ts';
 import { findMissing } from '../system/prerequisites.ts';
 import { remoteFaults } from './reach-faults.ts';
 import {
@@ -54,7 +55,12 @@ async function observeContainer(env: Environment): Promise<ContainerWorld> {
   const uplinkGateway = parseIpv4(env.UPLINK_GATEWAY?.trim() ?? '');
   const network = await changeNetwork([]);
   const interfaces =
-    gateway.kind === 'ok' ? observeInterfaces({ gateway: gateway.value, uplinkGateway }, network) : undefined;
+    gateway.kind === 'ok'
+      ? observeInterfaces(
+          { gateway: gateway.value, uplinkGateway, ...(config?.ipv6 && { ipv6: config.ipv6 }) },
+          network,
+        )
+      : undefined;
   const profiles = readProfiles({
     names: config?.profileNames ?? [env.CONFIG ?? ''].filter((name) => name !== ''),
     folder: configFolder,
@@ -73,7 +79,11 @@ async function observeContainer(env: Environment): Promise<ContainerWorld> {
   };
   return {
     faults: {
-      settings: [...(parsed.kind === 'faults' ? parsed.faults : []), ...(lacksSecond ? [noSecondProfile] : [])],
+      settings: [
+        ...(parsed.kind === 'faults' ? parsed.faults : []),
+        ...(lacksSecond ? [noSecondProfile] : []),
+        ...(config?.ipv6 === undefined ? [] : findIpv6Obstacles()),
+      ],
       profile:
         profiles.kind === 'faults'
           ? profiles.faults
