@@ -49,6 +49,7 @@ export async function layGround(
   let serverRuns = true;
   let uplinkIsConnected = true;
   const routerName = world.nameOf('router');
+  const log = async () => (await world.logs('router')).trim().split('\n').slice(-12).join('\n');
   const ground: Ground = {
     scene,
     backend,
@@ -84,7 +85,7 @@ export async function layGround(
         seconds: patienceSeconds,
       });
       if (how !== 'answered' || exitAddress !== vpnExit)
-        throw new Error(`a client is not carried after ${patienceSeconds} s: ${how} ${exitAddress}`);
+        throw new Error(`a client is not carried after ${patienceSeconds} s: ${how} ${exitAddress}\n${await log()}`);
     },
     server: {
       kill: async () => {
@@ -130,7 +131,7 @@ export async function layGround(
         process.kill(await world.pidOf('router', 'tini'), 'SIGKILL');
       },
     },
-    log: async () => (await world.logs('router')).trim().split('\n').slice(-12).join('\n'),
+    log,
   };
   return { ground, world };
 }
