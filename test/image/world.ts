@@ -106,6 +106,7 @@ export function openWorld(
   };
   const compose = async (...args: readonly string[]) => {
     const files = ['--file', file, '--file', join(import.meta.dirname, 'world.yaml')];
+    if (firewall === 'iptables-legacy') files.push('--file', join(import.meta.dirname, 'legacy.yaml'));
     const ran = await runFor(engine, [program, ...files, ...args], { env, timeoutMs: 120_000 });
     if (ran.code !== 0) throw new Error(`${program} ${args.join(' ')}:\n${ran.stderr}`);
   };
