@@ -102,11 +102,16 @@ async function startBeyond(world: World): Promise<readonly LabProcess[]> {
   const isp = await world.enter('isp');
   const provider = await world.enter('provider');
   const client2 = await world.enter('client2');
-  for (const [address, beside] of [
-    [own.isp, '198.51.100.'],
-    ['2001:db8:203::1', '203.0.113.'],
-  ] as const)
-    await isp.run('ip', 'addr', 'add', `${address}/64`, 'dev', (await findLink(isp, beside)).name, 'nodad');
+  const line = { uplink: await findLink(isp, '198.51.100.'), internet: await findLink(isp, '203.0.113.') };
+  await isp.run('ip', 'addr', 'add', `${own.isp}/64`, 'dev', line.uplink.name, 'nodad');
+  await isp.run('ip', 'addr', 'add', '2001:db8:203::1/64', 'dev', line.internet.name, 'nodad');
+  // As for IPv4, compose/demo/bin/claim: the router's address is one that Docker handed out.
+  const customers = 'ip6 line customers';
+  await isp.run(
+    'nft',
+    `add table ip6 line; add chain ${customers} { type nat hook postrouting priority srcnat; };` +
+      `add rule ${customers} oifname ${line.internet.name} masquerade`,
+  );
   await provider.run('ip', 'route', 'replace', '::/0', 'via', '2001:db8:203::1');
   for (const address of [own.web, own.resolver]) await provider.run('ip', 'addr', 'add', `${address}/128`, 'dev', 'lo');
   const peer = join(import.meta.dirname, '../kernel/lab/peer.ts');
