@@ -107,11 +107,14 @@ async function startBeyond(world: World): Promise<readonly LabProcess[]> {
   await isp.run('ip', 'addr', 'add', '2001:db8:203::1/64', 'dev', line.internet.name, 'nodad');
   // As for IPv4, compose/demo/bin/claim: the router's address is one that Docker handed out.
   const customers = 'ip6 line customers';
-  await isp.run(
+  // Not by the machine's own nft: 1.0.6 breaks down where the isp's rules are.
+  const { code, stderr } = await world.exec(
+    'isp',
     'nft',
     `add table ip6 line; add chain ${customers} { type nat hook postrouting priority srcnat; };` +
       `add rule ${customers} oifname ${line.internet.name} masquerade`,
   );
+  if (code !== 0) throw new Error(stderr);
   await provider.run('ip', 'route', 'replace', '::/0', 'via', '2001:db8:203::1');
   for (const address of [own.web, own.resolver]) await provider.run('ip', 'addr', 'add', `${address}/128`, 'dev', 'lo');
   const peer = join(import.meta.dirname, '../kernel/lab/peer.ts');
