@@ -21,7 +21,7 @@ import type { Log } from '../system/log.ts';
 import { observeNeighbour, solicit } from '../system/neighbour.ts';
 import { openvpnUid } from '../system/openvpn.ts';
 import type { OpenvpnSecrets } from '../system/openvpn-login.ts';
-import { findMissing } from '../system/prerequisites.ts';
+import { findMissing, holds } from '../system/prerequisites.ts';
 import { ipv6Faults, remoteFaults } from './reach-faults.ts';
 
 /** The tunnel's interface; persistent, so that rules and routes can name it before OpenVPN runs. */
@@ -319,7 +319,7 @@ export async function checkRules(config: RouterConfig): Promise<CheckedRules> {
   const problems: string[] = [];
   for (const firewall of [first, ...others]) {
     const takes = async (ruleset: Ruleset) => (await checkFirewall({ firewall, ruleset })) === undefined;
-    const problem = await checkFirewall({ firewall, ruleset: rulesOf({ config, firewall }) });
+    const problem = await problemOf(firewall, rulesOf({ config, firewall }));
     if (problem !== undefined) {
       problems.push(problem);
       continue;
@@ -332,6 +332,13 @@ export async function checkRules(config: RouterConfig): Promise<CheckedRules> {
     return { faults: [], firewall, extras: extras.filter((_, index) => taken[index]), canRejectBeforeRouting };
   }
   return { ...noRules, faults: [firewallFault(problems.join('; '))], firewall: first };
+}
+
+async function problemOf(firewall: Firewall, ruleset: Ruleset): Promise<string | undefined> {
+  // It would only say that it is "unable to initialize table 'filter'".
+  if (firewall === 'iptables-legacy' && !holds('NET_RAW'))
+    return 'iptables-legacy takes a raw socket, and the container has no NET_RAW';
+  return checkFirewall({ firewall, ruleset });
 }
 
 /** In the order in which they are tried; the entrypoint tries the same. */
@@ -365,7 +372,7 @@ function firewallFault(problem: string): Fault {
   return {
     name: 'FIREWALL',
     problem: `the kernel does not take the firewall's rules (${problem})`,
-    hint: 'Linux 4.18 or later with nf_tables, nft_ct, nft_nat and nft_masq is needed, or ip_tables with its modules; load them on the host',
+    hint: 'Linux 4.18 or later with nf_tables, nft_ct, nft_nat and nft_masq is needed, or ip_tables with its modules (load them on the host) and `cap_add: [NET_RAW]`',
   };
 }
 

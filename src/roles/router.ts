@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { renderAllowance } from '../config/lan-allow.ts';
+import { forwardsAtBoot } from '../doctor/router-checks.ts';
 import { UnderbridgeError } from '../errors.ts';
 import { type HealthReport, reportHealth, reportTunnel } from '../health/report.ts';
 import type { IfName } from '../net/address.ts';
@@ -7,6 +8,7 @@ import type { OneOrMore } from '../one-or-more.ts';
 import { isLoopback, tunNamesOf } from '../plan/context.ts';
 import { describeHardening } from '../plan/hardening.ts';
 import { removeOtherFirewalls } from '../system/firewall.ts';
+import { observeForwarding } from '../system/forwarding.ts';
 import { serveHttp } from '../system/http.ts';
 import type { Log } from '../system/log.ts';
 import { makeRunFolder } from '../system/openvpn.ts';
@@ -232,6 +234,10 @@ export async function startRouter({
   }
   if (pastTunnel !== undefined) {
     log.warn('a part of the local network is reached past the tunnel, whether it is up or not', { pastTunnel });
+  }
+  if (observeForwarding('all')) {
+    const { what, why, remedy } = forwardsAtBoot('the router');
+    log.warn(what, { reason: why, hint: remedy });
   }
   // An address that is ours only after the claim cannot be listened on before it.
   const isLate = config.healthAddress.host === config.gateway.address && !setup.isClaimed;

@@ -27,6 +27,8 @@ export interface WorldOptions {
   readonly compose?: string;
   /** FIREWALL of the router; absent: its own choice. */
   readonly firewall?: string;
+  /** Absent: compose/demo.yaml. */
+  readonly file?: string;
 }
 
 /** The demo of compose/demo.yaml on an engine apart, with what tests ask of it. */
@@ -88,7 +90,7 @@ export async function runFor(
 /** Prepares a world; nothing runs before `startScene` and `startRouter`. */
 export function openWorld(
   engine: Engine,
-  { isolated, compose: program = engine.composeV2, firewall = 'auto' }: WorldOptions,
+  { isolated, compose: program = engine.composeV2, firewall = 'auto', file = composeFile }: WorldOptions,
 ): World {
   const names =
     typeof isolated === 'object'
@@ -103,7 +105,8 @@ export function openWorld(
     UNDERBRIDGE_FIREWALL: firewall,
   };
   const compose = async (...args: readonly string[]) => {
-    const files = ['--file', composeFile, '--file', join(import.meta.dirname, 'world.yaml')];
+    const files = ['--file', file, '--file', join(import.meta.dirname, 'world.yaml')];
+    if (firewall === 'iptables-legacy') files.push('--file', join(import.meta.dirname, 'legacy.yaml'));
     const ran = await runFor(engine, [program, ...files, ...args], { env, timeoutMs: 120_000 });
     if (ran.code !== 0) throw new Error(`${program} ${args.join(' ')}:\n${ran.stderr}`);
   };

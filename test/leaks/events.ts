@@ -22,6 +22,16 @@ export async function killOpenvpn(ground: Ground): Promise<void> {
   await sleep(500);
 }
 
+export async function bootAgain(ground: Ground): Promise<void> {
+  await ground.boot();
+  await ground.untilCarried();
+}
+
+export async function reconnect(ground: Ground): Promise<void> {
+  await killOpenvpn(ground);
+  await ground.untilCarried();
+}
+
 export async function deleteTunnel(ground: Ground): Promise<void> {
   await (await ground.router()).run('ip', 'link', 'del', 'tun0');
   await sleep(500);

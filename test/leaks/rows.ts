@@ -1,12 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   advertise,
+  bootAgain,
   cutUplink,
   deleteTunnel,
   isHeld,
   killOpenvpn,
   type Lock,
   locks,
+  reconnect,
   removeLock,
   signal,
 } from './events.ts';
@@ -72,10 +74,7 @@ const alone: readonly Row[] = locks.flatMap((without) => {
 
 const bootAnew = {
   event: 'boot in a new namespace, same hardware address',
-  make: async (ground: Ground) => {
-    await ground.boot();
-    await ground.untilCarried();
-  },
+  make: bootAgain,
 };
 const nothing = { event: 'nothing happens, the tunnel works', make: () => sleep(1_000) };
 const eachAlone = locks.flatMap((without) => {
@@ -88,8 +87,14 @@ const eachAlone = locks.flatMap((without) => {
 
 /** The same things happen to clients' IPv6 where it is carried. `IPV6: tunnel`; the provider has IPv6, too. */
 export const ipv6Rows: readonly Row[] = [
-  bootAnew,
+  { ...bootAnew, times: { fast: 1, whole: 20 }, make: repeat(bootAgain) },
   nothing,
+  {
+    event: 'rules loaded again',
+    times: { fast: 20, whole: 300 },
+    make: async (ground: Ground, times: number) => reloadRules(await ground.router(), ground.backend, times),
+  },
+  { event: 'reconnect', times: { fast: 2, whole: 50 }, make: repeat(reconnect) },
   { event: 'OpenVPN killed', make: killOpenvpn },
   { event: 'tunnel device deleted', make: deleteTunnel },
   {
@@ -104,7 +109,7 @@ export const ipv6Rows: readonly Row[] = [
     make: (ground: Ground) => ground.killDaemon(),
   },
   ...eachAlone,
-].map((row) => ({ ...row, group: 'carried ipv6', kinds: carriedIpv6, times: once }));
+].map((row) => ({ times: once, ...row, group: 'carried ipv6', kinds: carriedIpv6 }));
 
 /** The same with LAN_ALLOW and LAN_ALLOW_IN, which let some of the local network past the tunnel. */
 export const allowedRows: readonly Row[] = [bootAnew, nothing, ...outages, ...eachAlone].map((row) => ({
@@ -133,20 +138,14 @@ export const rows: readonly Row[] = [
     event: 'boot in a new namespace, same hardware address',
     kinds: ordinary,
     times: { fast: 2, whole: 20 },
-    make: repeat(async (ground) => {
-      await ground.boot();
-      await ground.untilCarried();
-    }),
+    make: repeat(bootAgain),
   },
   {
     group: 'boot',
     event: 'boot, every kind of packet',
     kinds: trafficNames,
     times: { whole: 3 },
-    make: repeat(async (ground) => {
-      await ground.boot();
-      await ground.untilCarried();
-    }),
+    make: repeat(bootAgain),
   },
   {
     group: 'tunnel up',
@@ -167,10 +166,7 @@ export const rows: readonly Row[] = [
     event: 'reconnect',
     kinds: loss,
     times: { fast: 3, whole: 50 },
-    make: repeat(async (ground) => {
-      await killOpenvpn(ground);
-      await ground.untilCarried();
-    }),
+    make: repeat(reconnect),
   },
   ...outages,
   {
