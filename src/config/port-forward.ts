@@ -9,7 +9,6 @@ import {
   type Ipv6,
   isIpv6,
   networkOf,
-  parseIp,
   parseIpv4,
   parseIpv6,
   renderSubnet,
@@ -40,7 +39,8 @@ interface EntryReading {
   readonly transports: readonly Transport[] | undefined;
   readonly outside: PortRange | undefined;
   readonly families: readonly IpFamily[];
-  readonly target: Ip | ContainerName | undefined;
+  readonly target: Ip | undefined;
+  readonly host?: ContainerName | undefined;
   readonly inside: PortRange | undefined;
   readonly complaints: readonly Complaint[];
 }
@@ -69,16 +69,16 @@ export function parsePortForwards(
     .filter((entryText) => entryText !== '');
   for (const [index, entryText] of entryTexts.entries()) {
     const entryNumber = index + 1;
-    const { transports, outside, families, target, inside, complaints } = readEntry(entryText, isolated, ipv6);
+    const { transports, outside, families, target, host, inside, complaints } = readEntry(entryText, isolated, ipv6);
     for (const complaint of complaints) {
       entryFaults.push({ name: `PORT_FWD entry ${entryNumber}`, value: entryText, ...complaint });
     }
     // A claim counts even when the rest of its entry is faulty, or the overlap would only show after the first repair.
     if (outside !== undefined && transports !== undefined) {
       claims.push(...families.map((family) => ({ entryNumber, entryText, outside, family, transports })));
-      if (target === undefined || inside === undefined) continue;
-      const ports = { transports, outside, inside };
-      forwards.push(isAddress(target) ? { ...ports, target } : { ...ports, host: target });
+      if (inside === undefined) continue;
+      if (target !== undefined) forwards.push({ transports, outside, target, inside });
+      if (host !== undefined) forwards.push({ transports, outside, host, inside });
     }
   }
   const faults = entryFaults.concat(findPortOverlaps(claims), findTooMany(forwards));
@@ -87,10 +87,6 @@ export function parsePortForwards(
 
 /** So many elements of the kernel's map take 0.2 s with every connection; all ports of both protocols took 9 s. */
 const mostMapped = 20_000;
-
-function isAddress(target: Ip | ContainerName): target is Ip {
-  return parseIp(target) !== undefined;
-}
 
 function findTooMany(forwards: readonly (PortForward | NamedForward)[]): readonly Fault[] {
   const mapped = forwards.reduce((sum, { transports, outside }) => sum + transports.length * countPorts(outside), 0);
@@ -142,9 +138,12 @@ function readEntry(
     return { transports, outside, families: [], target, inside, complaints: [shape, ...complaints] };
   }
   const [insideText = '', targetText = '', outsideText = insideText] = fields.toReversed();
-  const name = bracketed === null ? parseContainerName(targetText) : undefined;
-  const target = name ?? (bracketed === null ? parseIpv4(targetText) : parseIpv6(targetText));
-  const targetComplaint = complainAboutTarget({ target, targetText, isBracketed: bracketed !== null, isolated, ipv6 });
+  const host = bracketed === null ? parseContainerName(targetText) : undefined;
+  const target = bracketed === null ? parseIpv4(targetText) : parseIpv6(targetText);
+  const targetComplaint =
+    host === undefined
+      ? complainAboutTarget({ target, targetText, isBracketed: bracketed !== null, isolated, ipv6 })
+      : undefined;
   if (targetComplaint !== undefined) complaints.push(targetComplaint);
   const inside = parsePortRange(insideText, 'inside');
   if (inside.kind === 'complaint') complaints.push(inside.complaint);
@@ -163,8 +162,9 @@ function readEntry(
     transports,
     outside: outside.kind === 'range' ? outside.range : undefined,
     families:
-      name === undefined ? [bracketed === null ? 'ipv4' : 'ipv6'] : ipv6 === undefined ? ['ipv4'] : ['ipv4', 'ipv6'],
+      host === undefined ? [bracketed === null ? 'ipv4' : 'ipv6'] : ipv6 === undefined ? ['ipv4'] : ['ipv4', 'ipv6'],
     target,
+    host,
     inside: inside.kind === 'range' ? inside.range : undefined,
     complaints,
   };
@@ -216,7 +216,7 @@ function complainAboutTarget({
   isolated,
   ipv6,
 }: {
-  readonly target: Ip | ContainerName | undefined;
+  readonly target: Ip | undefined;
   readonly targetText: string;
   readonly isBracketed: boolean;
   readonly isolated: IsolatedNetwork | undefined;
@@ -228,7 +228,6 @@ function complainAboutTarget({
       ? { problem: 'has no IPv6 address in its brackets', hint: ipv6Form }
       : complainAboutTargetText(targetText);
   }
-  if (!isAddress(target)) return undefined;
   return isIpv6(target) ? complainAboutIpv6Place(target, ipv6) : complainAboutPlace(target, isolated);
 }
 

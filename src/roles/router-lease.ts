@@ -61,8 +61,10 @@ export function keepLease({
     const nowMs = performance.now();
     lease = answer === undefined ? addSilence(lease, question, nowMs) : addAnswer(lease, { question, answer, nowMs });
     onAnswer(lease);
-    // What else is due comes at once, but not over and over where it is refused.
-    const isDue = lease.problem === undefined && nextQuestion(lease, nowMs).kind === 'map';
+    // What else is due comes at once, but not over and over where it is refused; and so does the address, which NAT-PMP
+    // tells apart from the port.
+    const isNew = question.kind === 'map' && lease.publicAddress === undefined;
+    const isDue = lease.problem === undefined && (isNew || nextQuestion(lease, nowMs).kind === 'map');
     const renewals = Object.values(lease.mappings).map(({ renewAtMs }) => renewAtMs - nowMs);
     const pauseMs = isDue ? 0 : Math.max(1_000, Math.min(watchMs, ...renewals));
     timer = setTimeout(() => void turn(), pauseMs);

@@ -30,8 +30,16 @@ export async function startContainers({ router, folder }: World): Promise<Contai
     {},
     'dnsmasq',
     ...['--no-daemon', '--no-resolv', '--no-hosts', '--conf-file=/dev/null', '--bind-interfaces', '--user=root'],
-    ...[`--listen-address=${dockerResolver}`, `--addn-hosts=${hosts}`, '--local=/#/', '--log-queries', '--log-facility=-'],
+    ...[
+      `--listen-address=${dockerResolver}`,
+      `--addn-hosts=${hosts}`,
+      '--local=/#/',
+      '--log-queries',
+      '--log-facility=-',
+    ],
   );
+  // Before that a SIGHUP would end it.
+  await resolver.says('read /');
   return {
     setNdots,
     place: async (addresses) => {

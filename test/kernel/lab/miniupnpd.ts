@@ -4,8 +4,8 @@ import { execa } from 'execa';
 import type { LabProcess, Namespace } from './namespace.ts';
 import type { World } from './world.ts';
 
-/** What a provider's gateway calls its own address; miniupnpd takes none that is for documentation only. */
-export const publicAddress = '198.18.77.1';
+/** What a provider's gateway calls its own address; miniupnpd takes none that is reserved, and nothing is sent there. */
+export const publicAddress = '11.22.33.44';
 
 const table = `
   table inet upnp
