@@ -219,7 +219,9 @@ function planHook({ config: { hookAt }, facts, policy }: Context, way: 'in' | 'o
   }
   const when: readonly Match[] = [lan, { kind: 'source', subnet: hookAt.address }, port('source')];
   const known: Match = { kind: 'state', states: ['established'] };
-  return [{ id: 'in-hook', why: 'Its answers.', when: [...when, known], verdict: accept }];
+  return [
+    { id: 'in-hook', why: 'Answers of that container to PORT_FWD_HOOK.', when: [...when, known], verdict: accept },
+  ];
 }
 
 /** What the router itself may send; what there is most of comes first. */

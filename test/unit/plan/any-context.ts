@@ -60,7 +60,6 @@ const anyConfig = fc.record(
     ),
     mssBytes: fc.integer({ min: 536, max: 1460 }),
     connectionLimit: fc.integer({ min: 1, max: 1_000_000 }),
-    hairpin: fc.constant(true as const),
     publicAddress: anyAddress,
     hookAt: plainRecord({ address: anyAddress, port: anyPort }),
   },

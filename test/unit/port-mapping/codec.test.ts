@@ -101,13 +101,16 @@ for (const [name, codec] of Object.entries(codecs)) {
   describe(`${name}, whatever comes`, () => {
     const anyQuestion: fc.Arbitrary<Question> = fc.oneof(
       fc.constant<Question>({ kind: 'announce' }),
-      fc.record({
-        kind: fc.constant('map' as const),
-        transport: fc.constantFrom('tcp' as const, 'udp' as const),
-        inside: fc.integer({ min: 1, max: 65_535 }).map(port),
-        outside: fc.integer({ min: 1, max: 65_535 }).map(port),
-        lifetimeSeconds: fc.integer({ min: 1, max: 86_400 }),
-      }),
+      fc.record(
+        {
+          kind: fc.constant('map' as const),
+          transport: fc.constantFrom('tcp' as const, 'udp' as const),
+          inside: fc.integer({ min: 1, max: 65_535 }).map(port),
+          outside: fc.integer({ min: 1, max: 65_535 }).map(port),
+          lifetimeSeconds: fc.integer({ min: 1, max: 86_400 }),
+        },
+        { noNullPrototype: true },
+      ),
     );
 
     /** As a gateway would: the request with the mark of an answer, and what is read of it where it stood. */

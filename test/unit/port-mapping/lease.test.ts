@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import type { Port } from '../../../src/net/address.ts';
 import type { Answer } from '../../../src/port-mapping/codec.ts';
 import {
   addAnswer,
@@ -25,7 +26,7 @@ function giving(outside: number, { seconds = 60, epochMs = 0 } = {}): Gateway {
     const question = nextQuestion(lease, nowMs);
     if (question.kind === 'announce') return { kind: 'announce', epochSeconds };
     const { transport } = question;
-    return { kind: 'map', epochSeconds, transport, inside, outside: port(outside), lifetimeSeconds: seconds };
+    return { kind: 'map', epochSeconds, transport, inside, outside: outside as Port | 0, lifetimeSeconds: seconds };
   };
 }
 

@@ -32,7 +32,7 @@ describe('a change of the firewall', () => {
   it('makes a table anew where its maps or chains are others', () => {
     const text = renderNftChange(forwarding(), forwarding(forward({ outside: 80 })));
     assert.match(text, /^table ip underbridge_nat\ndelete table ip underbridge_nat\n/);
-    assert.ok(!text.includes('inet'));
+    assert.ok(!text.includes('table inet'));
     const closing = renderNftChange(forwarding(), rulesetOf({ policy: policies.lockdown }));
     assert.match(closing, /^table inet underbridge\ndelete table inet underbridge\n/);
   });
