@@ -52,6 +52,7 @@ export function openForwards({
   let hookTimer: NodeJS.Timeout | undefined;
   /** The port and the container that it was told to. */
   let told = '';
+  let isTelling = false;
   let hookProblem: string | undefined;
   let isStopped = false;
 
@@ -117,7 +118,9 @@ export function openForwards({
     if (reason !== undefined) log.warn('PORT_FWD_FILE was not written', { reason });
   };
 
-  const tellHook = async () => {
+  /** One request at a time, or an earlier number could arrive last. */
+  const tellHook = async (): Promise<void> => {
+    if (isTelling) return;
     clearTimeout(hookTimer);
     const port = lease && portOf(lease);
     const address = forwardHook && addressOf(forwardHook.place, places);
@@ -125,15 +128,18 @@ export function openForwards({
     if (address === undefined) told = '';
     if (forwardHook === undefined || address === undefined || port === undefined || now === told || isStopped) return;
     const host = forwardHook.place.kind === 'name' ? forwardHook.place.name : address;
+    isTelling = true;
     const reason = await callHook({ address, port: forwardHook.port, host, path: fill(forwardHook.path, port) });
-    if (reason === undefined) {
-      told = now;
-      log.info('PORT_FWD_HOOK was told the port', { host, port });
-    } else {
-      if (reason !== hookProblem) log.warn('PORT_FWD_HOOK was not taken, and is tried again', { host, port, reason });
-      if (!isStopped) hookTimer = setTimeout(() => void tellHook(), hookEveryMs);
-    }
+    isTelling = false;
+    if (reason !== undefined && reason !== hookProblem)
+      log.warn('PORT_FWD_HOOK was not taken, and is tried again', { host, port, reason });
     hookProblem = reason;
+    if (reason !== undefined && !isStopped) hookTimer = setTimeout(() => void tellHook(), hookEveryMs);
+    if (reason !== undefined) return;
+    told = now;
+    log.info('PORT_FWD_HOOK was told the port', { host, port });
+    // There may be another one by now.
+    return tellHook();
   };
 
   const leave = () => {

@@ -14,6 +14,9 @@ interface Dynamic {
   readonly problem?: string;
 }
 
+/** miniupnpd gives the number that it is told where that is free: 49153, because 49152 is forwarded. */
+const insides = { natpmp: '8081', pcp: 'inside=same' } as const;
+
 // Side by side: most of the time they wait.
 describe('a port that is assigned', { concurrency: true }, () => {
   for (const protocol of ['natpmp', 'pcp'] as const) {
@@ -38,11 +41,11 @@ describe('a port that is assigned', { concurrency: true }, () => {
         await containers.place({ web: addresses.client, app: addresses.other });
         server = await world.startServer();
         gateway = await startMiniupnpd(world);
-        startNamed(world.client, 'client', 8081);
+        for (const inside of [8081, 49_153]) startNamed(world.client, 'client', inside);
         hook = startHook(world);
         router = world.startRouter({
           PORT_FWD: `49152:${addresses.other}:80/udp`,
-          PORT_FWD_DYNAMIC: `${protocol}:web:8081`,
+          PORT_FWD_DYNAMIC: `${protocol}:web:${insides[protocol]}`,
           PORT_FWD_FILE: file(),
           PORT_FWD_HOOK: 'http://app:8090/set?json={"port":{port}}',
           PORT_FWD_HAIRPIN: 'on',
@@ -64,7 +67,7 @@ describe('a port that is assigned', { concurrency: true }, () => {
           transports: ['tcp', 'udp'],
           target: 'web',
           address: addresses.client,
-          inside: '8081',
+          inside: protocol === 'pcp' ? 'same' : '8081',
           port,
           publicAddress,
         });

@@ -116,7 +116,7 @@ describe('any ruleset', () => {
         if (change !== '') await load(after, change);
         assert.deepEqual(await drift(after), []);
       }),
-      { numRuns: 30 },
+      { numRuns: 15 },
     );
   });
 
