@@ -46,6 +46,10 @@ export function parseRouterConfig(env: Environment): Parsed<ParsedEnvironment> {
   });
   if (carriesIpv6 && given.IP6_ADDR === undefined) settingFaults.set('IP6_ADDR', [noIpv6Gateway]);
   if (!carriesIpv6 && given.IP6_ADDR !== undefined) settingFaults.set('IP6_ADDR', [ipv6IsOff]);
+  for (const name of ['PORT_FWD_FILE', 'PORT_FWD_HOOK'] as const) {
+    if (given[name] !== undefined && given.PORT_FWD_DYNAMIC === undefined)
+      settingFaults.set(name, [nothingDynamic(name)]);
+  }
   for (const name of findQuoted(given, settings)) settingFaults.set(name, [quotedFault(name)]);
   const credentials = parseCredentialSource({
     OPENVPN_CREDENTIALS_FILE: given.OPENVPN_CREDENTIALS_FILE,
@@ -80,6 +84,14 @@ const ipv6IsOff: Fault = {
   hint: 'set IPV6=tunnel, or leave it out',
 };
 
+function nothingDynamic(name: SettingName): Fault {
+  return {
+    name,
+    problem: 'is set, and PORT_FWD_DYNAMIC is not',
+    hint: 'set PORT_FWD_DYNAMIC, for example natpmp:web:80, or leave it out',
+  };
+}
+
 function assemble(
   values: CleanedEnv<Settings>,
   { credentials, totp }: Pick<RouterConfig, 'credentials'> & { readonly totp: RouterConfig['totp'] | undefined },
@@ -93,7 +105,12 @@ function assemble(
     authRetry: values.AUTH_RETRY,
     hasStandby: values.STANDBY === 'on',
     dns: values.DNS,
-    forwards: values.PORT_FWD ?? [],
+    forwards: (values.PORT_FWD ?? []).filter((forward) => 'target' in forward),
+    namedForwards: (values.PORT_FWD ?? []).filter((forward) => 'host' in forward),
+    ...(values.PORT_FWD_HAIRPIN === 'on' && { hairpin: true as const }),
+    ...(values.PORT_FWD_DYNAMIC !== undefined && { dynamicForward: values.PORT_FWD_DYNAMIC }),
+    ...(values.PORT_FWD_FILE !== undefined && { forwardFile: values.PORT_FWD_FILE }),
+    ...(values.PORT_FWD_HOOK !== undefined && { forwardHook: values.PORT_FWD_HOOK }),
     ...(lanAllowances.length > 0 && { lanAllowances }),
     credentials,
     ...(totp !== undefined && { totp }),

@@ -1,4 +1,5 @@
 import type { Ip, Ipv4, Ipv4Cidr, Ipv6, Ipv6Cidr, Port } from '../net/address.ts';
+import type { ContainerName } from '../net/container-name.ts';
 import type { TotpRecipe } from '../node-openvpn-mgmt/src/index.ts';
 
 /** Transport protocols that can be forwarded. */
@@ -26,6 +27,36 @@ export interface LanAllowance {
   readonly ports: PortRange;
   /** The other way: that part reaches these ports of this container, at the router's address on the uplink. */
   readonly target?: Ipv4;
+}
+
+/** The same to a container by its name, which is looked up while the router runs. */
+export interface NamedForward extends Omit<PortForward, 'target'> {
+  readonly host: ContainerName;
+}
+
+/** A container, by an address that it keeps or by its name. */
+export type ContainerPlace =
+  | { readonly kind: 'address'; readonly address: Ipv4 }
+  | { readonly kind: 'name'; readonly name: ContainerName };
+
+/** How a provider is asked for a port: NAT-PMP (RFC 6886) or PCP (RFC 6887). */
+export type MappingProtocol = 'natpmp' | 'pcp';
+
+/** A forward of whatever port the provider gives. */
+export interface DynamicForward {
+  readonly protocol: MappingProtocol;
+  readonly transports: readonly Transport[];
+  readonly place: ContainerPlace;
+  /** `same`: the number that the provider gave. */
+  readonly inside: Port | 'same';
+}
+
+/** A request to a container that tells it the provider's port. */
+export interface ForwardHook {
+  readonly place: ContainerPlace;
+  readonly port: Port;
+  /** Path and query, with `{port}` where the number belongs. */
+  readonly path: string;
 }
 
 /** Which resolvers clients get, whatever they ask. */
@@ -73,6 +104,13 @@ export interface RouterConfig {
   readonly forwards: readonly PortForward[];
   /** What passes outside of the tunnel; absent: nothing. */
   readonly lanAllowances?: readonly LanAllowance[];
+  readonly namedForwards: readonly NamedForward[];
+  /** Clients reach forwarded ports by the tunnel's address as well. */
+  readonly hairpin?: true;
+  readonly dynamicForward?: DynamicForward;
+  /** File for the provider's port; absent: none. */
+  readonly forwardFile?: string;
+  readonly forwardHook?: ForwardHook;
   readonly credentials: CredentialSource;
   /** What one-time codes are made of; absent: nothing answers a server that asks for one. */
   readonly totp?: ValueOrFile<TotpRecipe>;

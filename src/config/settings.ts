@@ -4,6 +4,7 @@ import type { Ipv4Cidr } from '../net/address.ts';
 import { defaultCredentialsPath } from './credential-source.ts';
 import { parseSecret, parseTotp } from './credentials.ts';
 import { parseDns } from './dns.ts';
+import { parseDynamicForward, parseForwardHook } from './dynamic-forward.ts';
 import { parseGateway } from './gateway.ts';
 import { parseHealthAddress, parseHealthProbe } from './health.ts';
 import { type IsolatedIpv6, parseIpv6Gateway, parseUplinkGateway6 } from './ipv6.ts';
@@ -114,11 +115,40 @@ export function settingsFor(isolated: Ipv4Cidr | undefined, ipv6?: IsolatedIpv6)
     }),
     PORT_FWD: optional({
       desc:
-        'Ports of the tunnel that lead to containers: a list of `[OUTSIDE:]ADDRESS:INSIDE[/tcp|/udp]`. ' +
-        'A port may be a range; without a protocol both are forwarded. An IPv6 address stands in brackets.',
-      example: '172.22.0.128:4666, 8080:172.22.0.130:80/tcp, 172.22.0.131:5000-5010/udp',
+        'Ports of the tunnel that lead to containers: a list of `[OUTSIDE:]TARGET:INSIDE[/tcp|/udp]`. TARGET is a ' +
+        "container's name or its address, of IPv6 in brackets. A port may be a range; without a protocol both are " +
+        'forwarded. `#` begins a comment.',
+      example: 'web:4666, 8080:172.22.0.130:80/tcp, 172.22.0.131:5000-5010/udp',
       unset: { kind: 'words', markdown: 'nothing is forwarded' },
       parse: (text) => parsePortForwards(text, isolated, ipv6),
+    }),
+    PORT_FWD_HAIRPIN: required({
+      desc: "Whether clients reach forwarded ports by the tunnel's own address as well: `on` or `off`.",
+      example: 'on',
+      unset: { kind: 'value', text: 'off' },
+      parse: (text) => parseChoice({ name: 'PORT_FWD_HAIRPIN', text, choices: ['on', 'off'] }),
+    }),
+    PORT_FWD_DYNAMIC: optional({
+      desc:
+        'A port that the provider assigns: `natpmp:TARGET:INSIDE[/tcp|/udp]`, or `pcp:…`. With `inside=same` the ' +
+        'container listens on the assigned number.',
+      example: 'natpmp:qbittorrent:inside=same',
+      unset: { kind: 'words', markdown: 'none is asked for' },
+      parse: (text) => parseDynamicForward(text, isolated),
+    }),
+    PORT_FWD_FILE: optional({
+      desc: 'File for the assigned port, in a folder that other containers share. It is there while the port is.',
+      example: '/forward/port',
+      unset: { kind: 'words', markdown: 'none' },
+      parse: (text) => parseSecretPath(text, 'PORT_FWD_FILE'),
+    }),
+    PORT_FWD_HOOK: optional({
+      desc:
+        'Request (POST) to a container with the assigned port in place of `{port}`, whenever it is a new one. What ' +
+        'stands behind `?` is sent as a form as well.',
+      example: 'http://qbittorrent:8080/api/v2/app/setPreferences?json={"listen_port":{port}}',
+      unset: { kind: 'words', markdown: 'none' },
+      parse: (text) => parseForwardHook(text, isolated),
     }),
     LAN_ALLOW: optional({
       desc:

@@ -12,6 +12,7 @@ import {
   ipv6Of,
   type PlanConfig,
 } from './context.ts';
+import { planHairpin, planHairpinJump, planHairpinNat } from './hairpin.ts';
 import { planForwardRefuseIpv6 } from './ipv6-rules.ts';
 import { planAllowedForward, planAllowedNat } from './lan-rules.ts';
 import { closed, natTable } from './lockdown.ts';
@@ -54,12 +55,14 @@ export function planForwardChains(context: Context): readonly Chain[] {
       verdict: { kind: 'jump', chain: 'outbound' },
     },
     ...allowed,
+    ...planHairpinJump(context),
     refuse,
   ];
   return [
     { name: 'forward', hook: closed('forward'), rules },
     { name: 'outbound', rules: planOutbound(context, tun) },
     { name: 'inbound', rules: planInbound(context) },
+    ...planHairpin(context),
   ];
 }
 
@@ -242,13 +245,19 @@ function planNatTable(context: Context, { family, address, resolvers, subnet }: 
       verdict: { kind: 'dnat-by-map', map: 'forwards', family: ipFamily },
     });
   }
+  const hairpin = entries.length > 0 ? planHairpinNat({ config, facts, address, subnet, suffix }) : undefined;
+  if (hairpin !== undefined) prerouting.push(hairpin.destination);
   return {
     family,
     name: natTable,
     maps: entries.length > 0 ? [{ name: 'forwards', entries }] : [],
     chains: natChains({
       prerouting: [...prerouting, ...allowed.prerouting],
-      postrouting: [...planMasquerade({ forwards, subnet, tunName, suffix }), ...allowed.postrouting],
+      postrouting: [
+        ...planMasquerade({ forwards, subnet, tunName, suffix }),
+        ...(hairpin === undefined ? [] : [hairpin.source]),
+        ...allowed.postrouting,
+      ],
     }),
   };
 }

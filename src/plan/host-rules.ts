@@ -144,7 +144,7 @@ export function planInput(context: Context): readonly Rule[] {
       verdict: { kind: 'accept' },
     });
   }
-  rules.push(...planLimit(context, { id: 'in-limit', when: [lan] }));
+  rules.push(...planHook(context, 'in'), ...planLimit(context, { id: 'in-limit', when: [lan] }));
   if (!isLoopback(config.healthAddress.host)) {
     rules.push({
       id: 'in-health',
@@ -203,6 +203,27 @@ function clampEndpoint({ config, facts }: Context, endpoint: Endpoint, direction
   ];
 }
 
+/** The router's own requests to the one container that PORT_FWD_HOOK names, and the answers. */
+function planHook({ config: { hookAt }, facts, policy }: Context, way: 'in' | 'out'): readonly Rule[] {
+  if (hookAt === undefined || policy.kind !== 'forward') return [];
+  const lan: Match = { kind: way, names: [facts.lan.name] };
+  const port = (side: 'source' | 'destination'): Match => ({
+    kind: 'transport',
+    transports: ['tcp'],
+    port: { side, number: hookAt.port },
+  });
+  const accept = { kind: 'accept' } as const;
+  if (way === 'out') {
+    const when: readonly Match[] = [lan, { kind: 'destination', addresses: [hookAt.address] }, port('destination')];
+    return [{ id: 'out-hook', why: "PORT_FWD_HOOK tells a container the provider's port.", when, verdict: accept }];
+  }
+  const when: readonly Match[] = [lan, { kind: 'source', subnet: hookAt.address }, port('source')];
+  const known: Match = { kind: 'state', states: ['established'] };
+  return [
+    { id: 'in-hook', why: 'Answers of that container to PORT_FWD_HOOK.', when: [...when, known], verdict: accept },
+  ];
+}
+
 /** What the router itself may send; what there is most of comes first. */
 export function planOutput(context: Context): readonly Rule[] {
   const { config, facts, policy } = context;
@@ -254,6 +275,7 @@ export function planOutput(context: Context): readonly Rule[] {
     });
   }
   rules.push(
+    ...planHook(context, 'out'),
     ...planOutputIpv6(context),
     {
       id: 'out-lan-errors',

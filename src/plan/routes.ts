@@ -91,6 +91,8 @@ function planStandbyRules({ facts, policy }: Context): readonly RoutingRule[] {
   return [fromStandby, ...probes];
 }
 
+const hairpinWhy = 'From a client to a forwarded port (PORT_FWD_HAIRPIN).';
+
 /** Every route of our tables. */
 export function planRoutes(context: Context): readonly Route[] {
   const { config, facts, policy } = context;
@@ -158,6 +160,7 @@ export function planRoutes(context: Context): readonly Route[] {
         })),
       { table: clients, destination: 'default', via: tun, why: 'Clients through the tunnel.' },
       { table: tunnel, destination: lanSubnet, via: lan, why: 'Answers and forwarded ports to clients.' },
+      ...(config.hairpin === undefined ? [] : [{ table: clients, destination: lanSubnet, via: lan, why: hairpinWhy }]),
     );
   }
   if (facts.standbyTunName !== undefined) {
@@ -214,6 +217,7 @@ function planIpv6Routes({ config, facts, policy }: Context): readonly Route[] {
             why: 'Clients through the tunnel.',
           },
           { table: tunnel, destination: subnet, via: lan, why: 'Answers and forwarded ports to clients.' },
+          ...(config.hairpin === undefined ? [] : [{ table: clients, destination: subnet, via: lan, why: hairpinWhy }]),
         ]),
   ];
 }

@@ -11,7 +11,7 @@ import { type Extra, extras, type Firewall, type RouterFacts } from '../plan/fac
 import { findInterfaces, type RouterInterfaces, type SeenDefault } from '../plan/interfaces.ts';
 import { loopback } from '../plan/lockdown.ts';
 import { planRouter } from '../plan/router.ts';
-import { sampleEndpoint, sampleFacts, sampleTunnel } from '../plan/sample.ts';
+import { sampleEndpoint, sampleFacts, sampleForwards, sampleTunnel } from '../plan/sample.ts';
 import type { Ruleset } from '../ruleset/model.ts';
 import { configFolder, readControlToken, readProfiles, readSecrets, type SecretSources } from '../system/files.ts';
 import { checkFirewall } from '../system/firewall.ts';
@@ -22,7 +22,7 @@ import { observeNeighbour, solicit } from '../system/neighbour.ts';
 import { openvpnUid } from '../system/openvpn.ts';
 import type { OpenvpnSecrets } from '../system/openvpn-login.ts';
 import { findMissing, holds } from '../system/prerequisites.ts';
-import { ipv6Faults, remoteFaults } from './reach-faults.ts';
+import { containerNameFaults, ipv6Faults, remoteFaults } from './reach-faults.ts';
 
 /** The tunnel's interface; persistent, so that rules and routes can name it before OpenVPN runs. */
 export const tunName = 'tun0' as IfName;
@@ -101,6 +101,7 @@ export async function setUpRouter({
     ...rules.faults,
     ...(profiles.kind === 'ok' ? profiles.value.flatMap((profile) => remoteFaults(profile, config, families)) : []),
     ...(config.ipv6 === undefined ? [] : ipv6Faults({ firewall, purpose })),
+    ...containerNameFaults(config),
   );
   if (config.hasStandby && profiles.kind === 'ok' && profiles.value.length < 2) faults.push(noSecondProfile);
   if (gateway === undefined && families.ipv4) faults.push(silentGateway(interfaces.value));
@@ -365,7 +366,9 @@ function rulesOf({
   // By iptables clients' IPv6 is not carried, which is a fault of its own.
   const { ipv6, ...ipv4 } = config;
   const carried = ipv6 === undefined || firewall !== 'nft' ? ipv4 : config;
-  return planRouter({ config: carried, facts, policy: isRefusing ? { kind: 'lockdown' } : forward }).ruleset;
+  const forwards = [...config.forwards, ...sampleForwards(config)];
+  return planRouter({ config: { ...carried, forwards }, facts, policy: isRefusing ? { kind: 'lockdown' } : forward })
+    .ruleset;
 }
 
 function firewallFault(problem: string): Fault {

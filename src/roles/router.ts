@@ -16,6 +16,7 @@ import { openTunDevice } from '../system/prerequisites.ts';
 import type { Policy, TunnelPolicy } from '../tunnel/policy.ts';
 import { findRefused, newSelection, select } from '../tunnel/selection.ts';
 import { createControl, createControlAnswers } from './router-control.ts';
+import { openForwards } from './router-forwards.ts';
 import { createAnswers } from './router-http.ts';
 import { openRouterKernel } from './router-kernel.ts';
 import { observeRouter } from './router-observer.ts';
@@ -69,7 +70,12 @@ export async function startRouter({
     setup,
     version,
     log: quietLog,
-    observed: { health: () => health(), isPaused: () => control.isPaused(), lan: () => kernel.facts().lan.name },
+    observed: {
+      health: () => health(),
+      isPaused: () => control.isPaused(),
+      lan: () => kernel.facts().lan.name,
+      forwards: () => forwards,
+    },
   });
   const { log } = observer;
 
@@ -84,6 +90,7 @@ export async function startRouter({
         confirmed[index] = part;
         tunnels[index]?.dispatch({ kind: 'policy-confirmed', policy: part });
       }
+      forwards.onHeld(policy);
     },
     onRefused: (policy, reason) => {
       const parts = partsOf.get(policy) ?? [];
@@ -93,6 +100,8 @@ export async function startRouter({
     },
     onBroken: (error) => giveUp(unexpected(error)),
   });
+
+  const forwards = openForwards({ config, log, kernel });
 
   const applyAll = () => {
     const standby = wanted.find((_, index) => index !== selection.carrier);
@@ -255,6 +264,7 @@ export async function startRouter({
     leftoverTimer = setTimeout(() => void removeLeftovers(), leftoverMs);
     observer.start();
   };
+  forwards.start();
   for (const tunnel of tunnels) tunnel.dispatch({ kind: 'start' });
   void serve().catch((error) => giveUp(error instanceof UnderbridgeError ? error : unexpected(error)));
   return {
@@ -262,6 +272,7 @@ export async function startRouter({
     failed,
     stop: async () => {
       isStopping = true;
+      await forwards.stop();
       const ended = Promise.all([endTunnels(), control.idle()]);
       clearTimeout(leftoverTimer);
       kernel.stop();

@@ -24,12 +24,13 @@ import type {
  * compared with it.
  */
 export function renderNft(ruleset: Ruleset): string {
-  return ruleset.tables
-    .map((table) => {
-      const head = `table ${table.family} ${table.name}`;
-      return `${head}\ndelete ${head}\n${renderTable(table)}`;
-    })
-    .join('\n');
+  return ruleset.tables.map(renderReplacement).join('\n');
+}
+
+/** Renders the making of one table anew. */
+export function renderReplacement(table: Table): string {
+  const head = `table ${table.family} ${table.name}`;
+  return `${head}\ndelete ${head}\n${renderTable(table)}`;
 }
 
 /** Renders one table as nft lists it. */
@@ -50,12 +51,18 @@ function renderSet({ name, family, key, mostElements }: PacketSet): string {
 
 function renderMap(map: DnatMap, { family }: Table): string {
   const elements =
-    map.entries.length === 0 ? '' : `\t\telements = { ${map.entries.map(renderDnatEntry).join(',\n\t\t\t     ')} }\n`;
+    map.entries.length === 0 ? '' : `\t\telements = { ${map.entries.map(renderElement).join(',\n\t\t\t     ')} }\n`;
   return `\tmap ${map.name} {\n\t\ttype inet_proto . inet_service : ${family === 'ip6' ? 'ipv6' : 'ipv4'}_addr . inet_service\n${elements}\t}\n`;
 }
 
-function renderDnatEntry(entry: DnatEntry): string {
-  return `${entry.transport} . ${entry.outsidePort} : ${entry.target} . ${entry.targetPort}`;
+/** One element of a map as nft lists it. */
+export function renderElement(entry: DnatEntry): string {
+  return `${renderKey(entry)} : ${entry.target} . ${entry.targetPort}`;
+}
+
+/** What an element is found by. */
+export function renderKey({ transport, outsidePort }: DnatEntry): string {
+  return `${transport} . ${outsidePort}`;
 }
 
 function renderChain(chain: Chain): string {
@@ -74,7 +81,8 @@ function renderPriority(priority: Hook['priority']): string {
   return priority === 'last' ? '300' : priority;
 }
 
-function renderRule(rule: Rule): string {
+/** One rule as nft lists it. */
+export function renderRule(rule: Rule): string {
   const words = rule.when.map(renderMatch);
   if (rule.clampMss !== undefined) {
     const size = rule.clampMss === 'path-mtu' ? 'rt mtu' : `${rule.clampMss}`;

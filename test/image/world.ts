@@ -29,6 +29,8 @@ export interface WorldOptions {
   readonly firewall?: string;
   /** Absent: compose/demo.yaml. */
   readonly file?: string;
+  /** PORT_FWD of the router; absent: the demo's. */
+  readonly forwards?: string;
 }
 
 /** The demo of compose/demo.yaml on an engine apart, with what tests ask of it. */
@@ -90,7 +92,7 @@ export async function runFor(
 /** Prepares a world; nothing runs before `startScene` and `startRouter`. */
 export function openWorld(
   engine: Engine,
-  { isolated, compose: program = engine.composeV2, firewall = 'auto', file = composeFile }: WorldOptions,
+  { isolated, compose: program = engine.composeV2, firewall = 'auto', file = composeFile, forwards = '' }: WorldOptions,
 ): World {
   const names =
     typeof isolated === 'object'
@@ -103,6 +105,7 @@ export function openWorld(
     UNDERBRIDGE_UPLINK: names.uplink,
     UNDERBRIDGE_INTERNET: 'n-internet',
     UNDERBRIDGE_FIREWALL: firewall,
+    UNDERBRIDGE_PORT_FWD: forwards,
   };
   const compose = async (...args: readonly string[]) => {
     const files = ['--file', file, '--file', join(import.meta.dirname, 'world.yaml')];

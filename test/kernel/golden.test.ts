@@ -8,6 +8,7 @@ import { execa } from 'execa';
 import fc from 'fast-check';
 import { planBootRules, planBootRuleset } from '../../src/plan/lockdown.ts';
 import { planRouter } from '../../src/plan/router.ts';
+import { renderNftChange } from '../../src/ruleset/change.ts';
 import { compareTable } from '../../src/ruleset/drift.ts';
 import type { Ruleset } from '../../src/ruleset/model.ts';
 import { renderNft } from '../../src/ruleset/nft.ts';
@@ -26,8 +27,8 @@ after(() => removeNamespace(ns));
 
 const pathOf = (name: string) => fileURLToPath(new URL(`../unit/golden/${name}.nft`, import.meta.url));
 
-async function load(ruleset: Ruleset): Promise<void> {
-  await execa('ip', ['netns', 'exec', ns.name, 'nft', '-f', '-'], { input: renderNft(ruleset) });
+async function load(ruleset: Ruleset, text = renderNft(ruleset)): Promise<void> {
+  await execa('ip', ['netns', 'exec', ns.name, 'nft', '-f', '-'], { input: text });
 }
 
 /** What differs between the kernel and a ruleset, one line each. */
@@ -98,6 +99,24 @@ describe('any ruleset', () => {
         assert.deepEqual(await drift(ruleset), []);
       }),
       { numRuns: 40 },
+    );
+  });
+
+  it('becomes any other one by what differs alone', async () => {
+    const anyPair = fc.tuple(anyIpv6Context(anyForwardPolicy), anyIpv6Context(anyForwardPolicy));
+    await fc.assert(
+      fc.asyncProperty(anyPair, fc.boolean(), async ([one, other], isSameRouter) => {
+        const rulesetOf = (given: typeof one) =>
+          planRouter({ ...given, config: { ...given.config, forwards: given.config.forwards.slice(0, 1) } }).ruleset;
+        // Of one router, as when a container moves; or of another one, with which everything may differ.
+        const next = isSameRouter ? { ...one, config: { ...one.config, forwards: other.config.forwards } } : other;
+        const [before, after] = [rulesetOf(one), rulesetOf(next)];
+        await load(before);
+        const change = renderNftChange(before, after);
+        if (change !== '') await load(after, change);
+        assert.deepEqual(await drift(after), []);
+      }),
+      { numRuns: 15 },
     );
   });
 

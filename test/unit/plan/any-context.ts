@@ -60,6 +60,8 @@ const anyConfig = fc.record(
     ),
     mssBytes: fc.integer({ min: 536, max: 1460 }),
     connectionLimit: fc.integer({ min: 1, max: 1_000_000 }),
+    publicAddress: anyAddress,
+    hookAt: plainRecord({ address: anyAddress, port: anyPort }),
   },
   { requiredKeys: ['gateway', 'dns', 'forwards', 'healthAddress', 'probe'], noNullPrototype: true },
 ) satisfies fc.Arbitrary<PlanConfig>;

@@ -129,6 +129,15 @@ export const goldenPlans: Readonly<Record<string, Plan>> = {
       },
     }),
   ),
+  'forward-hairpin': planRouter(
+    context({
+      settings: {
+        ...{ hairpin: true, publicAddress: ipv4('203.0.113.99'), connectionLimit: 4096 },
+        hookAt: { address: ipv4('172.22.0.20'), port: port(8080) },
+        forwards: [forward({ outside: 8080, inside: 80, transports: ['tcp'] })],
+      },
+    }),
+  ),
   'lockdown-lan-allow': planRouter(context({ policy: policies.lockdown, settings: { lanAllowances } })),
   'forward-lan-allow': planRouter(context({ settings: { lanAllowances, connectionLimit: 4096 } })),
   'resolve-ipv6': planRouter(
