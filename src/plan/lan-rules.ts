@@ -203,8 +203,8 @@ export function planAllowedRoutingRules(context: Context): readonly RoutingRule[
     const [there, here] = [renderSubnet(subnet), target === undefined ? clients : `${target}/32`];
     const [outward, inward] =
       target === undefined ? (['destination', 'source'] as const) : (['source', 'destination'] as const);
-    const rule = (name: IfName, destination: string, side: 'source' | 'destination', why: string, source?: string) => ({
-      from: { kind: 'interface', name, ...(source === undefined ? {} : { source }) } as const,
+    const rule = (name: IfName, destination: string, side: 'source' | 'destination', why: string, source: string) => ({
+      from: { kind: 'interface', name, source } as const,
       flow: { destination, transport, side, ports },
       to: { kind: 'table', table: tableIds.allowed } as const,
       why,
@@ -212,7 +212,8 @@ export function planAllowedRoutingRules(context: Context): readonly RoutingRule[
     return [
       rule(facts.lan.name, there, outward, 'LAN_ALLOW: to this part of the local network.', here),
       rule(facts.uplink.name, here, inward, 'LAN_ALLOW: from there.', there),
-      rule(loopback, there, outward, "The kernel's reverse path check of what comes from there."),
+      // With the client as its source: the router's own packets, which lo stands for as well, never come here.
+      rule(loopback, there, outward, "The kernel's reverse path check of what comes from there.", here),
     ];
   });
   return rules.map((rule, index) => ({ preference: firstPreference + index, ...rule }));

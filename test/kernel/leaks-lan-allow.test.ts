@@ -77,6 +77,17 @@ test('answers nobody beyond the tunnel past it, though he calls from such an add
   assert.equal(await world.leaked(), 0);
 });
 
+test('carries it where the kernel checks sources strictly, too', async () => {
+  const setFilter = (to: number) =>
+    world.router.run('sysctl', '-qw', ...['all', 'eth1'].map((device) => `net.ipv4.conf.${device}.rp_filter=${to}`));
+  await setFilter(1);
+  try {
+    await passesOnlyWhatIsNamed();
+  } finally {
+    await setFilter(0);
+  }
+});
+
 test('does so without a tunnel', async () => {
   await ground.server.kill();
   await until(async () => /^E/.test(await askTcp(world.client, addresses.web, ports.web)), 20_000, ground.log);
