@@ -95,8 +95,8 @@ export function openForwards({
     const isFirst = !seen.has(name);
     seen.add(name);
     if (!isFirst && `${before ?? ''}` === `${now}`) return;
-    if (now.length > 0) return log.info('container found', { name, addresses: now });
-    log.info('container absent: its forwards wait', { name });
+    if (now.length > 0) return log.info('container found', { container: name, addresses: now });
+    log.info('container absent: its forwards wait', { container: name });
   };
 
   const onLease = (next: Lease) => {
