@@ -5,6 +5,7 @@ import { firstHop, type Profile, type ProfileRemote } from '../openvpn/profile.t
 import type { Firewall } from '../plan/facts.ts';
 import { observeDockerResolver } from '../system/container-names.ts';
 import { findIpv6Obstacles } from '../system/ipv6.ts';
+import { isForeignFile } from '../system/shared-file.ts';
 
 /** What keeps clients' IPv6 from the tunnel. */
 export function ipv6Faults({ firewall, purpose }: { firewall: Firewall; purpose: 'run' | 'plan' }): readonly Fault[] {
@@ -33,6 +34,13 @@ export function containerNameFaults(config: RouterConfig): readonly Fault[] {
       hint: "add `dns_opt: ['ndots:1']` to the router (docker run: --dns-option ndots:1)",
     },
   ];
+}
+
+/** A path that names somebody else's file by mistake, a profile say: it would be deleted at the start. */
+export function forwardFileFaults({ forwardFile }: Pick<RouterConfig, 'forwardFile'>): readonly Fault[] {
+  if (forwardFile === undefined || !isForeignFile(forwardFile)) return [];
+  const problem = 'has something else than a port in it';
+  return [{ name: 'PORT_FWD_FILE', value: forwardFile, problem, hint: 'name a file that nothing else uses' }];
 }
 
 function namedSetting({ dynamicForward, forwardHook }: RouterConfig): string | undefined {

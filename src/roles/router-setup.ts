@@ -22,7 +22,7 @@ import { observeNeighbour, solicit } from '../system/neighbour.ts';
 import { openvpnUid } from '../system/openvpn.ts';
 import type { OpenvpnSecrets } from '../system/openvpn-login.ts';
 import { findMissing, holds } from '../system/prerequisites.ts';
-import { containerNameFaults, ipv6Faults, remoteFaults } from './reach-faults.ts';
+import { containerNameFaults, forwardFileFaults, ipv6Faults, remoteFaults } from './reach-faults.ts';
 
 /** The tunnel's interface; persistent, so that rules and routes can name it before OpenVPN runs. */
 export const tunName = 'tun0' as IfName;
@@ -102,6 +102,7 @@ export async function setUpRouter({
     ...(profiles.kind === 'ok' ? profiles.value.flatMap((profile) => remoteFaults(profile, config, families)) : []),
     ...(config.ipv6 === undefined ? [] : ipv6Faults({ firewall, purpose })),
     ...containerNameFaults(config),
+    ...forwardFileFaults(config),
   );
   if (config.hasStandby && profiles.kind === 'ok' && profiles.value.length < 2) faults.push(noSecondProfile);
   if (gateway === undefined && families.ipv4) faults.push(silentGateway(interfaces.value));

@@ -1,4 +1,4 @@
-import { renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 
 /** Writes a file that others read: at any moment they see the old text or the new one. Why not, where it did not go. */
 export function writeSharedFile(path: string, text: string): string | undefined {
@@ -9,6 +9,13 @@ export function writeSharedFile(path: string, text: string): string | undefined 
     writeFileSync(draft, text, { mode: 0o644, flag: 'wx' });
     renameSync(draft, path);
   });
+}
+
+/** True when something is there that no router has written as a port: it would be lost. */
+export function isForeignFile(path: string): boolean {
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (found === undefined) return false;
+  return !found.isFile() || found.size > '65535\n'.length || !/^(?:\d+\n)?$/.test(readFileSync(path, 'latin1'));
 }
 
 /** Takes the file away if it is there. */

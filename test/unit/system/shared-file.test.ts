@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
+import { forwardFileFaults } from '../../../src/roles/reach-faults.ts';
 import { writeSharedFile } from '../../../src/system/shared-file.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'underbridge-shared-'));
@@ -24,5 +25,24 @@ describe('a file that others read', () => {
     assert.equal(writeSharedFile(path, '4666\n'), undefined);
     assert.equal(readFileSync(own, 'utf8'), 'the router’s own');
     assert.equal(readFileSync(path, 'utf8'), '4666\n');
+  });
+
+  it('is not the place of something else, which would be lost', () => {
+    const faultsAt = (name: string, text?: string) => {
+      const forwardFile = join(folder, name);
+      if (text !== undefined) writeFileSync(forwardFile, text);
+      return forwardFileFaults({ forwardFile }).length;
+    };
+    mkdirSync(join(folder, 'folder'));
+    assert.deepEqual(
+      ['', '4666\n', '65535\n'].map((text) => faultsAt('assigned', text)),
+      [0, 0, 0],
+    );
+    assert.equal(faultsAt('nothing'), 0);
+    assert.deepEqual(
+      ['client\n', '4666\n1\n', '1234567\n'].map((text) => faultsAt('foreign', text)),
+      [1, 1, 1],
+    );
+    assert.equal(faultsAt('folder'), 1);
   });
 });
