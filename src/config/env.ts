@@ -1,6 +1,7 @@
 import { type CleanedEnv, customCleanEnv, EnvMissingError } from 'envalid';
 import { type Fault, ok, type Parsed } from '../errors.ts';
 import { parseCredentialSource, parseTotpSource } from './credential-source.ts';
+import { localZoneFaults } from './dns-local.ts';
 import { parseGateway } from './gateway.ts';
 import { parseIpv6Gateway } from './ipv6.ts';
 import { findMisspellings } from './misspelling.ts';
@@ -46,6 +47,10 @@ export function parseRouterConfig(env: Environment): Parsed<ParsedEnvironment> {
   });
   if (carriesIpv6 && given.IP6_ADDR === undefined) settingFaults.set('IP6_ADDR', [noIpv6Gateway]);
   if (!carriesIpv6 && given.IP6_ADDR !== undefined) settingFaults.set('IP6_ADDR', [ipv6IsOff]);
+  if (!settingFaults.has('DNS') && values.DNS_LOCAL !== undefined) {
+    const conflicts = localZoneFaults({ dns: values.DNS, probe: values.HEALTH_PROBE }, values.DNS_LOCAL);
+    if (conflicts.length > 0) settingFaults.set('DNS_LOCAL', conflicts);
+  }
   for (const name of findQuoted(given, settings)) settingFaults.set(name, [quotedFault(name)]);
   const credentials = parseCredentialSource({
     OPENVPN_CREDENTIALS_FILE: given.OPENVPN_CREDENTIALS_FILE,
@@ -92,6 +97,7 @@ function assemble(
     authRetry: values.AUTH_RETRY,
     hasStandby: values.STANDBY === 'on',
     dns: values.DNS,
+    ...localResolverOf(values),
     forwards: values.PORT_FWD ?? [],
     credentials,
     ...(totp !== undefined && { totp }),
@@ -106,6 +112,19 @@ function assemble(
     timeZone: values.TZ,
     logLevel: values.LOG_LEVEL,
     logFormat: values.LOG_FORMAT,
+  };
+}
+
+/** The router's own resolver, where something needs it. */
+function localResolverOf({
+  DNS: dns,
+  DNS_CACHE: cache,
+  DNS_LOCAL: zones = [],
+  DNS_CA_FILE: authoritiesFile,
+}: CleanedEnv<Settings>): Pick<RouterConfig, 'localResolver'> {
+  if (dns.kind !== 'tls' && zones.length === 0 && cache !== 'on') return {};
+  return {
+    localResolver: { isCaching: cache !== 'off', zones, ...(authoritiesFile === undefined ? {} : { authoritiesFile }) },
   };
 }
 

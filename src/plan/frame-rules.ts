@@ -3,6 +3,7 @@ import { isNonEmpty } from '../one-or-more.ts';
 import type { Match, Rule, Table } from '../ruleset/model.ts';
 import { type Context, dnsTraffic, endpointsOf, isLoopback, partsOf, uplinkIpv6InUse } from './context.ts';
 import { planNeighboursEgress } from './ipv6-rules.ts';
+import { planResolverEgress } from './local-resolver.ts';
 import { arpTable, egressTable } from './lockdown.ts';
 
 /**
@@ -60,6 +61,7 @@ function planEgressRules(context: Context): readonly Rule[] {
     when: [{ kind: 'arp-without', subnet: renderSubnet(config.gateway) }],
     verdict: { kind: 'accept' },
   });
+  rules.push(...planResolverEgress(context));
   for (const part of partsOf(policy)) {
     if (part.kind !== 'resolve') continue;
     for (const family of ['ipv4', 'ipv6'] as const) {

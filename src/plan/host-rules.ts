@@ -6,6 +6,7 @@ import { planLimit } from './connection-limit.ts';
 import { type Context, dnsTraffic, endpointsOf, isLoopback, linksOf, partsOf, tunNamesOf } from './context.ts';
 import type { RouterFacts } from './facts.ts';
 import { planEarlyIpv6, planInputIpv6, planLastIpv6, planOutputIpv6, planRefuseIpv6 } from './ipv6-rules.ts';
+import { planResolverInput, planResolverOutput } from './local-resolver.ts';
 import { baseRules } from './lockdown.ts';
 
 /**
@@ -142,7 +143,7 @@ export function planInput(context: Context): readonly Rule[] {
       verdict: { kind: 'accept' },
     });
   }
-  rules.push(...planLimit(context, { id: 'in-limit', when: [lan] }));
+  rules.push(...planLimit(context, { id: 'in-limit', when: [lan] }), ...planResolverInput(context));
   if (!isLoopback(config.healthAddress.host)) {
     rules.push({
       id: 'in-health',
@@ -198,7 +199,7 @@ export function planOutput(context: Context): readonly Rule[] {
       verdict: { kind: 'accept' },
     });
   }
-  rules.push(baseRules.acceptLoopbackOut);
+  rules.push(baseRules.acceptLoopbackOut, ...planResolverOutput(context));
   for (const part of partsOf(policy)) {
     if (part.kind !== 'resolve') continue;
     for (const servers of resolverMatches(part.scope)) {

@@ -116,6 +116,14 @@ export const goldenPlans: Readonly<Record<string, Plan>> = {
       },
     }),
   ),
+  'forward-local-resolver': planRouter(
+    context({
+      settings: {
+        dns: { kind: 'tls', servers: [{ address: ipv4('1.1.1.1'), port: port(853), name: 'one.example' }] },
+        localResolver: { isCaching: true, zones: [{ domain: 'lan.example', address: ipv4('192.168.1.1') }] },
+      },
+    }),
+  ),
   'resolve-ipv6': planRouter(context({ policy: policies.resolve, seen: { uplink: dualUplink } })),
   'dial-ipv6': planRouter(
     context({
