@@ -1,3 +1,4 @@
+import type { DnsCause } from '../dns/fault.ts';
 import type { Fault } from '../errors.ts';
 import type { Firewall } from '../plan/facts.ts';
 import type { Hardening } from '../plan/hardening.ts';
@@ -22,6 +23,7 @@ export interface Snapshot {
   /** `IPV6: tunnel`. */
   readonly wantsIpv6: boolean;
   readonly networkFault?: Fault | undefined;
+  readonly dns?: DnsReport | undefined;
 }
 
 /** The body of `/healthz` and `/readyz`; never holds a secret. */
@@ -40,6 +42,8 @@ export interface HealthReport {
   readonly hardening: Hardening;
   /** What is wrong with the networks of the container, since it started. */
   readonly networks?: { readonly text: string; readonly hint: string };
+  /** Whether names resolve; absent where the probe of the tunnel asks for that already. */
+  readonly dns?: DnsReport;
   /** Why there is no tunnel, or why the last attempt failed; absent once a tunnel is proven. */
   readonly cause?: Cause & { readonly hint: string };
   /** The profile that is used, tried or waited for. */
@@ -64,11 +68,22 @@ export interface HealthReport {
   readonly tunnels?: readonly TunnelReport[];
 }
 
+/** Names of clients. Their failure is none of the tunnel: it makes nothing unhealthy. */
+export interface DnsReport {
+  /** What answers clients in the router; `none`: they ask the resolvers themselves. */
+  readonly resolver: 'unbound' | 'none';
+  /** `unknown` while there is no tunnel, and until the first answer. */
+  readonly state: 'ok' | 'failing' | 'unknown';
+  /** What DNS_LOCAL lets out beside the tunnel, `domain=address`. */
+  readonly besideTunnel?: readonly string[];
+  readonly cause?: DnsCause & { readonly hint: string };
+}
+
 /** One tunnel of several. */
 export interface TunnelReport
   extends Omit<
     HealthReport,
-    'ready' | 'repairs' | 'firewall' | 'hardening' | 'networks' | 'tunnels' | 'exitInterface'
+    'ready' | 'repairs' | 'firewall' | 'hardening' | 'networks' | 'dns' | 'tunnels' | 'exitInterface'
   > {
   readonly interface: string;
   /** Clients leave by it. */
@@ -99,6 +114,7 @@ export function reportHealth({
   hardening,
   wantsIpv6,
   networkFault: fault,
+  dns,
   now,
 }: Snapshot): HealthReport {
   const base = {
@@ -110,6 +126,7 @@ export function reportHealth({
     firewall,
     hardening,
     ...reportIpv6(tunnel, wantsIpv6),
+    ...(dns === undefined ? {} : { dns }),
     ...(fault === undefined ? {} : { networks: { text: `${fault.name}: ${fault.problem}`, hint: fault.hint } }),
   };
   if (tunnel.kind === 'stopping') return base;
@@ -161,6 +178,7 @@ export function reportTunnel(snapshot: Snapshot, place: Pick<TunnelReport, 'inte
     exitInterface: ___,
     firewall: ____,
     networks: _____,
+    dns: ______,
     ...report
   } = reportHealth(snapshot);
   return { ...place, ...report };
