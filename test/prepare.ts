@@ -24,5 +24,6 @@ await ensurePackages([
   'strace',
   'tcpdump',
   'tinyproxy-bin',
+  'unbound',
 ]);
 await ensureNewOpenvpn();

@@ -208,7 +208,7 @@ describe('the reviewed routes', () => {
         ['-4', ipv4Rules],
         ['-6', ipv6Rules],
       ] as const) {
-        for (const table of ['7100', '7101', '7102', '7103', '7104', '7105'])
+        for (const table of ['7100', '7101', '7102', '7103', '7104', '7105', '7106'])
           await ns.attempt('ip', family, 'route', 'flush', 'table', table);
         const preferences = new Set(rules.map(({ preference }) => preference));
         for (const preference of preferences) await ns.attempt('ip', family, 'rule', 'del', 'pref', `${preference}`);
