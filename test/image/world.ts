@@ -27,6 +27,8 @@ export interface WorldOptions {
   readonly compose?: string;
   /** FIREWALL of the router; absent: its own choice. */
   readonly firewall?: string;
+  /** DNS_CACHE of the router; absent: unset. */
+  readonly dnsCache?: 'on';
 }
 
 /** The demo of compose/demo.yaml on an engine apart, with what tests ask of it. */
@@ -88,7 +90,7 @@ export async function runFor(
 /** Prepares a world; nothing runs before `startScene` and `startRouter`. */
 export function openWorld(
   engine: Engine,
-  { isolated, compose: program = engine.composeV2, firewall = 'auto' }: WorldOptions,
+  { isolated, compose: program = engine.composeV2, firewall = 'auto', dnsCache }: WorldOptions,
 ): World {
   const names =
     typeof isolated === 'object'
@@ -101,6 +103,7 @@ export function openWorld(
     UNDERBRIDGE_UPLINK: names.uplink,
     UNDERBRIDGE_INTERNET: 'n-internet',
     UNDERBRIDGE_FIREWALL: firewall,
+    UNDERBRIDGE_DNS_CACHE: dnsCache ?? '',
   };
   const compose = async (...args: readonly string[]) => {
     const files = ['--file', composeFile, '--file', join(import.meta.dirname, 'world.yaml')];
