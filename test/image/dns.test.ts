@@ -24,7 +24,7 @@ before(async () => {
 });
 after(() => world?.remove());
 
-test('answers clients by the resolver in the container, read-only and without capabilities', async () => {
+test('answers clients by the resolver in the container, read-only and without capabilities', async (t) => {
   for (const check of dnsChecks) {
     const { done, seen, pass } = await check(world);
     assert.ok(pass, `${done}: ${seen}`);
@@ -33,6 +33,11 @@ test('answers clients by the resolver in the container, read-only and without ca
   assert.match(status, /^Uid:\s+976\s/m);
   assert.match(status, /^CapEff:\s+0+$/m);
   assert.equal(await world.leaked(), 0);
+  const residents = (await world.processes('router')).map(({ pid, program }) => {
+    const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
+    return `${program} ${/^Rss: +(\d+)/m.exec(rollup)?.[1]} (${/^Pss: +(\d+)/m.exec(rollup)?.[1]})`;
+  });
+  t.diagnostic(`resident memory (shared pages once), KiB: ${residents.join(', ')}`);
 });
 
 test('brings the public authorities', async () => {
