@@ -8,7 +8,7 @@ import { Script } from 'node:vm';
 // (NODE_COMPILE_CACHE) keeps what is compiled when a file is loaded; this keeps what a whole run has needed.
 const folder = dirname(process.argv[1] ?? '');
 // The host role is a bundle of its own, so that the router reads nothing of it.
-const bundle = process.argv[2] === 'host' ? 'host' : 'underbridge';
+const bundle = ['host', 'forward'].includes(process.argv[2] ?? '') ? 'host' : 'underbridge';
 const filename = `${folder}/${bundle}.cjs`;
 const cache = `${folder}/${bundle}.cache`;
 const script = new Script(wrap(readFileSync(filename, 'utf8')), {

@@ -24,6 +24,7 @@ Commands:
   status   show the running router: tunnels, clients, what was refused; exit 0 when it is healthy. With --json for
            programs, with --watch again every 2 s
   host     keep the machine's own rules in step with Docker: a role of its own, see \`underbridge host --help\`
+  forward  write a container's published ports into /etc/iptables.d: see \`underbridge forward --help\`
   version  print the version
 `;
 

@@ -8,6 +8,8 @@ await ensurePackages([
   'conntrack',
   'curl',
   'dnsmasq-base',
+  'miniupnpd',
+  'miniupnpd-nftables',
   'dnsutils',
   'iproute2',
   'iptables',

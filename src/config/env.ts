@@ -51,6 +51,10 @@ export function parseRouterConfig(env: Environment): Parsed<ParsedEnvironment> {
     const conflicts = localZoneFaults({ dns: values.DNS, probe: values.HEALTH_PROBE }, values.DNS_LOCAL);
     if (conflicts.length > 0) settingFaults.set('DNS_LOCAL', conflicts);
   }
+  for (const name of ['PORT_FWD_FILE', 'PORT_FWD_HOOK'] as const) {
+    if (given[name] !== undefined && given.PORT_FWD_DYNAMIC === undefined)
+      settingFaults.set(name, [nothingDynamic(name)]);
+  }
   for (const name of findQuoted(given, settings)) settingFaults.set(name, [quotedFault(name)]);
   const credentials = parseCredentialSource({
     OPENVPN_CREDENTIALS_FILE: given.OPENVPN_CREDENTIALS_FILE,
@@ -85,10 +89,19 @@ const ipv6IsOff: Fault = {
   hint: 'set IPV6=tunnel, or leave it out',
 };
 
+function nothingDynamic(name: SettingName): Fault {
+  return {
+    name,
+    problem: 'is set, and PORT_FWD_DYNAMIC is not',
+    hint: 'set PORT_FWD_DYNAMIC, for example natpmp:web:80, or leave it out',
+  };
+}
+
 function assemble(
   values: CleanedEnv<Settings>,
   { credentials, totp }: Pick<RouterConfig, 'credentials'> & { readonly totp: RouterConfig['totp'] | undefined },
 ): RouterConfig {
+  const lanAllowances = [...(values.LAN_ALLOW ?? []), ...(values.LAN_ALLOW_IN ?? [])];
   return {
     gateway: values.IP_ADDR,
     ...(values.IPV6 === 'tunnel' && values.IP6_ADDR !== undefined && { ipv6: { gateway: values.IP6_ADDR } }),
@@ -98,7 +111,13 @@ function assemble(
     hasStandby: values.STANDBY === 'on',
     dns: values.DNS,
     ...localResolverOf(values),
-    forwards: values.PORT_FWD ?? [],
+    forwards: (values.PORT_FWD ?? []).filter((forward) => 'target' in forward),
+    namedForwards: (values.PORT_FWD ?? []).filter((forward) => 'host' in forward),
+    ...(values.PORT_FWD_HAIRPIN === 'on' && { hairpin: true as const }),
+    ...(values.PORT_FWD_DYNAMIC !== undefined && { dynamicForward: values.PORT_FWD_DYNAMIC }),
+    ...(values.PORT_FWD_FILE !== undefined && { forwardFile: values.PORT_FWD_FILE }),
+    ...(values.PORT_FWD_HOOK !== undefined && { forwardHook: values.PORT_FWD_HOOK }),
+    ...(lanAllowances.length > 0 && { lanAllowances }),
     credentials,
     ...(totp !== undefined && { totp }),
     ...(values.UPLINK_GATEWAY !== undefined && { uplinkGateway: values.UPLINK_GATEWAY }),
@@ -106,6 +125,7 @@ function assemble(
     healthAddress: values.HEALTH_ADDR,
     ...(values.CONTROL_TOKEN_FILE !== undefined && { controlTokenFile: values.CONTROL_TOKEN_FILE }),
     probe: values.HEALTH_PROBE,
+    ...(values.MTU !== undefined && { mtuBytes: values.MTU }),
     ...(values.MSS !== undefined && { mssBytes: values.MSS }),
     ...(values.CONNECTION_LIMIT > 0 && { connectionLimit: values.CONNECTION_LIMIT }),
     firewall: values.FIREWALL,

@@ -13,35 +13,42 @@ import {
   parseIpv6,
   renderSubnet,
 } from '../net/address.ts';
+import { type ContainerName, parseContainerName } from '../net/container-name.ts';
 import { type Complaint, complainAboutAddress, looksLikeHostName } from './address-fault.ts';
 import { type IsolatedIpv6, ipv6OffComplaint } from './ipv6.ts';
 import { findPortOverlaps, type PortClaim } from './port-overlap.ts';
 import { countPorts, parsePortRange, renderPortRange } from './port-range.ts';
-import type { PortForward, PortRange, Transport } from './router-config.ts';
+import type { NamedForward, PortForward, PortRange, Transport } from './router-config.ts';
 
-const form = 'write [OUTSIDE:]ADDRESS:INSIDE[/tcp|/udp], for example 8080:172.22.0.128:80/tcp';
+const form = 'write [OUTSIDE:]TARGET:INSIDE[/tcp|/udp], for example 8080:172.22.0.128:80/tcp or web:80';
 const ipv6Form = 'put the address in brackets, for example 8080:[fd00:7722::128]:80/tcp';
 
 /** The isolated network with the addresses in it that no container can have, worked out once for all entries. */
-interface IsolatedNetwork {
+export interface IsolatedNetwork {
   readonly cidr: Ipv4Cidr;
   readonly network: Ipv4;
   readonly broadcast: Ipv4;
+}
+
+export function isolatedNetwork(cidr: Ipv4Cidr): IsolatedNetwork {
+  return { cidr, network: networkOf(cidr), broadcast: broadcastOf(cidr) };
 }
 
 /** What an entry turned out to say; a part that is faulty is absent. */
 interface EntryReading {
   readonly transports: readonly Transport[] | undefined;
   readonly outside: PortRange | undefined;
-  readonly family: IpFamily;
+  readonly families: readonly IpFamily[];
   readonly target: Ip | undefined;
+  readonly host?: ContainerName | undefined;
   readonly inside: PortRange | undefined;
   readonly complaints: readonly Complaint[];
 }
 
 /**
- * Parses PORT_FWD: entries `[OUTSIDE:]ADDRESS:INSIDE[/tcp|/udp]` with commas, semicolons or white space between them.
- * An IPv6 ADDRESS stands in brackets. A port may be a range; OUTSIDE is INSIDE when absent; without a suffix both protocols are forwarded.
+ * Parses PORT_FWD: entries `[OUTSIDE:]TARGET:INSIDE[/tcp|/udp]` with commas, semicolons or white space between them, and
+ * comments from # to the end of a line. TARGET is an address, of IPv6 in brackets, or a container's name. A port may be a
+ * range; OUTSIDE is INSIDE when absent; without a suffix both protocols are forwarded.
  * Each fault names its entry, counted from 1.
  *
  * @param gateway IP_ADDR; undefined when that is faulty itself, and then targets are not compared with the subnet
@@ -51,22 +58,27 @@ export function parsePortForwards(
   text: string,
   gateway: Ipv4Cidr | undefined,
   ipv6?: IsolatedIpv6,
-): Parsed<readonly PortForward[]> {
-  const isolated = gateway && { cidr: gateway, network: networkOf(gateway), broadcast: broadcastOf(gateway) };
-  const forwards: PortForward[] = [];
+): Parsed<readonly (PortForward | NamedForward)[]> {
+  const isolated = gateway && isolatedNetwork(gateway);
+  const forwards: (PortForward | NamedForward)[] = [];
   const claims: PortClaim[] = [];
   const entryFaults: Fault[] = [];
-  const entryTexts = text.split(/[,;\s]+/).filter((entryText) => entryText !== '');
+  const entryTexts = text
+    .replace(/#.*/g, '')
+    .split(/[,;\s]+/)
+    .filter((entryText) => entryText !== '');
   for (const [index, entryText] of entryTexts.entries()) {
     const entryNumber = index + 1;
-    const { transports, outside, family, target, inside, complaints } = readEntry(entryText, isolated, ipv6);
+    const { transports, outside, families, target, host, inside, complaints } = readEntry(entryText, isolated, ipv6);
     for (const complaint of complaints) {
       entryFaults.push({ name: `PORT_FWD entry ${entryNumber}`, value: entryText, ...complaint });
     }
     // A claim counts even when the rest of its entry is faulty, or the overlap would only show after the first repair.
     if (outside !== undefined && transports !== undefined) {
-      claims.push({ entryNumber, entryText, outside, family, transports });
-      if (target !== undefined && inside !== undefined) forwards.push({ transports, outside, target, inside });
+      claims.push(...families.map((family) => ({ entryNumber, entryText, outside, family, transports })));
+      if (inside === undefined) continue;
+      if (target !== undefined) forwards.push({ transports, outside, target, inside });
+      if (host !== undefined) forwards.push({ transports, outside, host, inside });
     }
   }
   const faults = entryFaults.concat(findPortOverlaps(claims), findTooMany(forwards));
@@ -76,7 +88,7 @@ export function parsePortForwards(
 /** So many elements of the kernel's map take 0.2 s with every connection; all ports of both protocols took 9 s. */
 const mostMapped = 20_000;
 
-function findTooMany(forwards: readonly PortForward[]): readonly Fault[] {
+function findTooMany(forwards: readonly (PortForward | NamedForward)[]): readonly Fault[] {
   const mapped = forwards.reduce((sum, { transports, outside }) => sum + transports.length * countPorts(outside), 0);
   if (mapped <= mostMapped) return [];
   return [
@@ -89,12 +101,14 @@ function findTooMany(forwards: readonly PortForward[]): readonly Fault[] {
 }
 
 /** Renders a forward as PORT_FWD takes it, in its shortest form. */
-export function renderPortForward({ transports, outside, target, inside }: PortForward): string {
+export function renderPortForward(forward: PortForward | NamedForward): string {
+  const { transports, outside, inside } = forward;
+  const target = 'host' in forward ? forward.host : isIpv6(forward.target) ? `[${forward.target}]` : forward.target;
   const outsideText = renderPortRange(outside);
   const insideText = renderPortRange(inside);
   const prefix = outsideText === insideText ? '' : `${outsideText}:`;
   const suffix = transports.length === 1 ? `/${transports[0]}` : '';
-  return `${prefix}${isIpv6(target) ? `[${target}]` : target}:${insideText}${suffix}`;
+  return `${prefix}${target}:${insideText}${suffix}`;
 }
 
 function readEntry(
@@ -121,11 +135,15 @@ function readEntry(
   const shape = bracketed === null ? complainAboutShape(body, fields, ipv6) : undefined;
   if (shape !== undefined) {
     const [outside, target, inside] = [undefined, undefined, undefined];
-    return { transports, outside, family: 'ipv4', target, inside, complaints: [shape, ...complaints] };
+    return { transports, outside, families: [], target, inside, complaints: [shape, ...complaints] };
   }
   const [insideText = '', targetText = '', outsideText = insideText] = fields.toReversed();
+  const host = bracketed === null ? parseContainerName(targetText) : undefined;
   const target = bracketed === null ? parseIpv4(targetText) : parseIpv6(targetText);
-  const targetComplaint = complainAboutTarget({ target, targetText, isBracketed: bracketed !== null, isolated, ipv6 });
+  const targetComplaint =
+    host === undefined
+      ? complainAboutTarget({ target, targetText, isBracketed: bracketed !== null, isolated, ipv6 })
+      : undefined;
   if (targetComplaint !== undefined) complaints.push(targetComplaint);
   const inside = parsePortRange(insideText, 'inside');
   if (inside.kind === 'complaint') complaints.push(inside.complaint);
@@ -143,15 +161,17 @@ function readEntry(
   return {
     transports,
     outside: outside.kind === 'range' ? outside.range : undefined,
-    family: bracketed === null ? 'ipv4' : 'ipv6',
+    families:
+      host === undefined ? [bracketed === null ? 'ipv4' : 'ipv6'] : ipv6 === undefined ? ['ipv4'] : ['ipv4', 'ipv6'],
     target,
+    host,
     inside: inside.kind === 'range' ? inside.range : undefined,
     complaints,
   };
 }
 
 /** The protocols that a suffix means; none means both. Undefined for a suffix that is not a protocol. */
-function parseTransports(suffix: string | undefined): readonly Transport[] | undefined {
+export function parseTransports(suffix: string | undefined): readonly Transport[] | undefined {
   if (suffix === undefined) return ['tcp', 'udp'];
   const protocol = suffix.toLowerCase();
   return protocol === 'tcp' || protocol === 'udp' ? [protocol] : undefined;
@@ -172,7 +192,8 @@ function complainAboutShape(
     return { problem: parseIpv4(first) === undefined ? 'is not an address and a port' : 'has no port', hint: form };
   }
   if (fields.length === 2 && /^[\d-]*$/.test(first)) {
-    const problem = parseIpv4(second) === undefined ? 'has no address' : 'has no inside port after the address';
+    const isTarget = parseIpv4(second) !== undefined || parseContainerName(second) !== undefined;
+    const problem = isTarget ? 'has no inside port after the address' : 'has no address';
     return { problem, hint: form };
   }
   return undefined;
@@ -225,8 +246,8 @@ function complainAboutTargetText(targetText: string): Complaint {
   if (targetText === '' || /^\d+$/.test(targetText)) return { problem: 'has no address', hint: form };
   if (looksLikeHostName(targetText)) {
     return {
-      problem: 'has a host name for a target, and names are not supported yet',
-      hint: 'give the container a fixed IPv4 address and write that',
+      problem: 'has a target that is no name of one word, which alone Docker keeps to itself',
+      hint: 'give the container an alias of letters, digits and hyphens, without a dot',
     };
   }
   const { problem, hint } = complainAboutAddress(targetText);
@@ -234,7 +255,7 @@ function complainAboutTargetText(targetText: string): Complaint {
 }
 
 /** Says why no container can have this address. */
-function complainAboutPlace(target: Ipv4, isolated: IsolatedNetwork | undefined): Complaint | undefined {
+export function complainAboutPlace(target: Ipv4, isolated: IsolatedNetwork | undefined): Complaint | undefined {
   if (isolated === undefined) return undefined;
   const hint = 'give the address of a container in the isolated network';
   const subnet = renderSubnet(isolated.cidr);

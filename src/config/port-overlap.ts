@@ -35,7 +35,8 @@ export function findPortOverlaps(claims: readonly PortClaim[]): readonly Fault[]
     for (const [one, other] of pairs) {
       const [earlier, later] = one.entryNumber < other.entryNumber ? [one, other] : [other, one];
       const key = `${later.entryNumber} ${earlier.entryNumber}`;
-      const transports = [...(overlaps.get(key)?.transports ?? []), transport];
+      // A name takes its port of both families.
+      const transports = [...new Set(overlaps.get(key)?.transports).add(transport)];
       overlaps.set(key, { earlier, later, transports });
     }
   }

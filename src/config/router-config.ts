@@ -1,4 +1,5 @@
 import type { Ip, Ipv4, Ipv4Cidr, Ipv6, Ipv6Cidr, Port } from '../net/address.ts';
+import type { ContainerName } from '../net/container-name.ts';
 import type { TotpRecipe } from '../node-openvpn-mgmt/src/index.ts';
 
 /** Transport protocols that can be forwarded. */
@@ -16,6 +17,46 @@ export interface PortForward {
   readonly outside: PortRange;
   readonly target: Ip;
   readonly inside: PortRange;
+}
+
+/** Ports in a part of the local network, which is behind the uplink, that clients reach past the tunnel. */
+export interface LanAllowance {
+  /** A whole subnet, or one address with 32 bits. */
+  readonly subnet: Ipv4Cidr;
+  readonly transport: Transport;
+  readonly ports: PortRange;
+  /** The other way: that part reaches these ports of this container, at the router's address on the uplink. */
+  readonly target?: Ipv4;
+}
+
+/** The same to a container by its name, which is looked up while the router runs. */
+export interface NamedForward extends Omit<PortForward, 'target'> {
+  readonly host: ContainerName;
+}
+
+/** A container, by an address that it keeps or by its name. */
+export type ContainerPlace =
+  | { readonly kind: 'address'; readonly address: Ipv4 }
+  | { readonly kind: 'name'; readonly name: ContainerName };
+
+/** How a provider is asked for a port: NAT-PMP (RFC 6886) or PCP (RFC 6887). */
+export type MappingProtocol = 'natpmp' | 'pcp';
+
+/** A forward of whatever port the provider gives. */
+export interface DynamicForward {
+  readonly protocol: MappingProtocol;
+  readonly transports: readonly Transport[];
+  readonly place: ContainerPlace;
+  /** `same`: the number that the provider gave. */
+  readonly inside: Port | 'same';
+}
+
+/** A request to a container that tells it the provider's port. */
+export interface ForwardHook {
+  readonly place: ContainerPlace;
+  readonly port: Port;
+  /** Path and query, with `{port}` where the number belongs. */
+  readonly path: string;
 }
 
 /** Which resolvers clients get, whatever they ask. */
@@ -86,6 +127,15 @@ export interface RouterConfig {
   /** Absent where no setting needs it: it takes memory. */
   readonly localResolver?: LocalResolver;
   readonly forwards: readonly PortForward[];
+  /** What passes outside of the tunnel; absent: nothing. */
+  readonly lanAllowances?: readonly LanAllowance[];
+  readonly namedForwards: readonly NamedForward[];
+  /** Clients reach forwarded ports by the tunnel's address as well. */
+  readonly hairpin?: true;
+  readonly dynamicForward?: DynamicForward;
+  /** File for the provider's port; absent: none. */
+  readonly forwardFile?: string;
+  readonly forwardHook?: ForwardHook;
   readonly credentials: CredentialSource;
   /** What one-time codes are made of; absent: nothing answers a server that asks for one. */
   readonly totp?: ValueOrFile<TotpRecipe>;
@@ -97,6 +147,8 @@ export interface RouterConfig {
   /** File with the token that control asks for; absent: there is no control. */
   readonly controlTokenFile?: string;
   readonly probe: ProbeTarget;
+  /** Largest packet in the tunnel in bytes; absent: what the server says. */
+  readonly mtuBytes?: number;
   /** TCP maximum segment size for clients in bytes; absent: clamped to the path MTU. */
   readonly mssBytes?: number;
   /** Connections that one client may have at a time; absent: as many as it likes. */

@@ -20,6 +20,25 @@ export function parseMss(text: string): Parsed<number> {
   });
 }
 
+/** Every IPv4 host takes packets of this size (RFC 791), and every one of IPv6 these (RFC 8200, 5). */
+const leastMtuBytes = 576;
+const leastIpv6MtuBytes = 1_280;
+/** Ethernet's. */
+const mostMtuBytes = 1_500;
+
+/** Parses MTU, in bytes. @param family what the tunnel is to carry besides IPv4 */
+export function parseMtu(text: string, family: 'ipv4' | 'ipv6'): Parsed<number> {
+  const least = family === 'ipv4' ? leastMtuBytes : leastIpv6MtuBytes;
+  const bytes = /^[1-9]\d{0,4}$/.test(text) ? Number(text) : Number.NaN;
+  if (bytes >= least && bytes <= mostMtuBytes) return ok(bytes);
+  return faulty({
+    name: 'MTU',
+    value: text,
+    problem: `is not a number of bytes from ${least} to ${mostMtuBytes}${family === 'ipv4' ? '' : ', as IPv6 needs it'}`,
+    hint: 'leave it unset to take what the server says, or try 1300',
+  });
+}
+
 /** Above that the kernel's table of connections, 262,144 on most machines, is what limits. */
 const mostConnections = 1_000_000;
 

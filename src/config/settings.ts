@@ -5,9 +5,11 @@ import { defaultCredentialsPath } from './credential-source.ts';
 import { parseSecret, parseTotp } from './credentials.ts';
 import { parseDns } from './dns.ts';
 import { parseLocalZones } from './dns-local.ts';
+import { parseDynamicForward, parseForwardHook } from './dynamic-forward.ts';
 import { parseGateway } from './gateway.ts';
 import { parseHealthAddress, parseHealthProbe } from './health.ts';
 import { type IsolatedIpv6, parseIpv6Gateway, parseUplinkGateway6 } from './ipv6.ts';
+import { parseLanAllow } from './lan-allow.ts';
 import { parsePortForwards } from './port-forward.ts';
 import type { AuthRetry, FirewallChoice, LogFormat, LogLevel } from './router-config.ts';
 import {
@@ -15,6 +17,7 @@ import {
   parseConnectionLimit,
   parseFailback,
   parseMss,
+  parseMtu,
   parseProfileNames,
   parseSecretPath,
   parseTimeZone,
@@ -133,11 +136,56 @@ export function settingsFor(isolated: Ipv4Cidr | undefined, ipv6?: IsolatedIpv6)
     }),
     PORT_FWD: optional({
       desc:
-        'Ports of the tunnel that lead to containers: a list of `[OUTSIDE:]ADDRESS:INSIDE[/tcp|/udp]`. ' +
-        'A port may be a range; without a protocol both are forwarded. An IPv6 address stands in brackets.',
-      example: '172.22.0.128:4666, 8080:172.22.0.130:80/tcp, 172.22.0.131:5000-5010/udp',
+        'Ports of the tunnel that lead to containers: a list of `[OUTSIDE:]TARGET:INSIDE[/tcp|/udp]`. TARGET is a ' +
+        "container's name or its address, of IPv6 in brackets. A port may be a range; without a protocol both are " +
+        'forwarded. `#` begins a comment.',
+      example: 'web:4666, 8080:172.22.0.130:80/tcp, 172.22.0.131:5000-5010/udp',
       unset: { kind: 'words', markdown: 'nothing is forwarded' },
       parse: (text) => parsePortForwards(text, isolated, ipv6),
+    }),
+    PORT_FWD_HAIRPIN: required({
+      desc: "Whether clients reach forwarded ports by the tunnel's own address as well: `on` or `off`.",
+      example: 'on',
+      unset: { kind: 'value', text: 'off' },
+      parse: (text) => parseChoice({ name: 'PORT_FWD_HAIRPIN', text, choices: ['on', 'off'] }),
+    }),
+    PORT_FWD_DYNAMIC: optional({
+      desc:
+        'A port that the provider assigns: `natpmp:TARGET:INSIDE[/tcp|/udp]`, or `pcp:…`. With `inside=same` the ' +
+        'container listens on the assigned number.',
+      example: 'natpmp:qbittorrent:inside=same',
+      unset: { kind: 'words', markdown: 'none is asked for' },
+      parse: (text) => parseDynamicForward(text, isolated),
+    }),
+    PORT_FWD_FILE: optional({
+      desc: 'File for the assigned port, in a folder that other containers share. It is there while the port is.',
+      example: '/forward/port',
+      unset: { kind: 'words', markdown: 'none' },
+      parse: (text) => parseSecretPath(text, 'PORT_FWD_FILE'),
+    }),
+    PORT_FWD_HOOK: optional({
+      desc:
+        'Request (POST) to a container with the assigned port in place of `{port}`, whenever it is a new one. What ' +
+        'stands behind `?` is sent as a form as well.',
+      example: 'http://qbittorrent:8080/api/v2/app/setPreferences?json={"listen_port":{port}}',
+      unset: { kind: 'words', markdown: 'none' },
+      parse: (text) => parseForwardHook(text, isolated),
+    }),
+    LAN_ALLOW: optional({
+      desc:
+        'Part of the local network that clients reach **past the tunnel**, whether it is up or not: a list of ' +
+        '`SUBNET:tcp/PORT` or `SUBNET:udp/PORT`. A port may be a range.',
+      example: '192.168.1.0/24:tcp/8096, 192.168.1.5:udp/5000-5010',
+      unset: { kind: 'words', markdown: 'nothing' },
+      parse: (text) => parseLanAllow('LAN_ALLOW', text, isolated),
+    }),
+    LAN_ALLOW_IN: optional({
+      desc:
+        "The reverse: part of the local network that reaches a container's ports at the router's address on the uplink, " +
+        'a list of `SUBNET:tcp/PORT:ADDRESS`.',
+      example: '192.168.1.0/24:tcp/8080:172.22.0.128',
+      unset: { kind: 'words', markdown: 'nothing' },
+      parse: (text) => parseLanAllow('LAN_ALLOW_IN', text, isolated),
     }),
     IPV6: required({
       desc:
@@ -246,6 +294,14 @@ export function settingsFor(isolated: Ipv4Cidr | undefined, ipv6?: IsolatedIpv6)
       example: '1.1.1.1:443',
       unset: { kind: 'value', text: 'dns' },
       parse: (text) => parseHealthProbe(text, isolated),
+    }),
+    MTU: optional({
+      desc:
+        'Largest packet in the tunnel, in bytes from 576 to 1500, where that is less than the server says; the way to ' +
+        'the VPN server has to carry 80 bytes more.',
+      example: '1300',
+      unset: { kind: 'words', markdown: 'what the server says' },
+      parse: (text) => parseMtu(text, ipv6 === undefined ? 'ipv4' : 'ipv6'),
     }),
     MSS: optional({
       desc: 'Largest TCP segment that clients may send, in bytes from 536 to 1460.',

@@ -22,7 +22,7 @@ export interface ContainerWorld {
   };
   /** Variables that look like settings and are none. */
   readonly misspellings: readonly Fault[];
-  readonly settings?: Pick<RouterConfig, 'gateway' | 'uplinkGateway' | 'mssBytes'>;
+  readonly settings?: Pick<RouterConfig, 'gateway' | 'uplinkGateway' | 'mtuBytes' | 'mssBytes'>;
   /** Of CONFIG, in its order; none when one of them is at fault. */
   readonly profiles: readonly SeenProfile[];
   readonly uplink?: { readonly name: IfName; readonly mtuBytes: number };
@@ -115,7 +115,7 @@ const leastMssBytes = 536;
 
 function checkMtu({ settings, uplink, profiles }: ContainerWorld): readonly Finding[] {
   if (settings === undefined || uplink === undefined) return [];
-  if (uplink.mtuBytes >= fittedBytes || settings.mssBytes !== undefined) return [];
+  if (uplink.mtuBytes >= fittedBytes || (settings.mtuBytes ?? settings.mssBytes) !== undefined) return [];
   const isTold = ({ options }: Pick<Profile, 'options'>) => options.some(({ name }) => name === 'mssfix');
   const fits = (profile: SeenProfile) =>
     isTold(profile) || profile.remotes.every((remote) => remote.transport !== 'udp' || isTold(remote));

@@ -1,4 +1,4 @@
-/** What Docker says of a machine: only what is looked at, and no environment but IP_ADDR. */
+/** What Docker says of a machine: only what is looked at, and no environment but IP_ADDR, IPV6 and IP6_ADDR. */
 export interface DockerWorld {
   /** Of the engine: `20.10.24+dfsg1`. */
   readonly version: string;
@@ -20,7 +20,7 @@ export interface SeenNetwork {
 
 export interface SeenRange {
   readonly subnet: string;
-  /** Docker's own address; with `inhibit_ipv4` the machine does not take it. */
+  /** Docker's own address; with `inhibit_ipv4` the machine does not take one of IPv4. */
   readonly gateway?: string;
   /** The reserved address that containers get as their gateway instead. */
   readonly defaultGateway?: string;
@@ -32,6 +32,8 @@ export interface SeenContainer {
   readonly isRouter: boolean;
   /** IP_ADDR of its environment. */
   readonly ipAddr?: string;
+  /** IP6_ADDR of its environment, where IPV6=tunnel; empty when it is not set. */
+  readonly ip6Addr?: string;
   /** Names of the networks that it has, or gets at its next start. */
   readonly networks: readonly string[];
   /** `--dns`, in order. */

@@ -1,4 +1,16 @@
-import { type Ipv4Cidr, lastHostOf, overlaps, parseIpv4Cidr, renderSubnet } from '../net/address.ts';
+import {
+  contains,
+  type Ipv4Cidr,
+  type Ipv6Cidr,
+  lastHostOf,
+  lastOtherOf,
+  overlaps,
+  parseIpv4Cidr,
+  parseIpv6,
+  parseIpv6Cidr,
+  renderCidr,
+  renderSubnet,
+} from '../net/address.ts';
 import type { DockerWorld, SeenNetwork, SeenRange } from './docker-world.ts';
 import type { Finding } from './finding.ts';
 import { quoteWord } from './shell-word.ts';
@@ -10,6 +22,8 @@ export interface IsolatedNetwork {
   readonly subnet: Ipv4Cidr;
   /** IP_ADDR. */
   readonly gateway: Ipv4Cidr;
+  /** IP6_ADDR, where IPV6=tunnel. */
+  readonly gateway6?: Ipv6Cidr;
 }
 
 /** What is wrong with the isolated network itself, whoever is attached to it. */
@@ -68,17 +82,28 @@ function checkIcc(isolated: IsolatedNetwork): readonly Finding[] {
 }
 
 function checkIpv6(isolated: IsolatedNetwork): readonly Finding[] {
-  const { network } = isolated;
-  if (!network.hasIpv6) return [];
-  return [
-    {
-      code: 'UB_DOCTOR_NETWORK_IPV6',
-      severity: 'leak',
-      what: `the isolated network ${network.name} has IPv6`,
-      why: 'Docker makes the machine the IPv6 gateway of its clients, so their IPv6 goes out past the router',
-      remedy: renderRecipe(isolated),
-    },
-  ];
+  const { network, gateway6 } = isolated;
+  const finding = { code: 'UB_DOCTOR_NETWORK_IPV6', remedy: renderRecipe(isolated) } as const;
+  if (!network.hasIpv6) {
+    if (gateway6 === undefined) return [];
+    const what = `the isolated network ${network.name} has no IPv6, and the router has IPV6=tunnel`;
+    return [{ ...finding, severity: 'break', what, why: 'its clients get no IPv6 address' }];
+  }
+  const why = 'Docker makes the machine the IPv6 gateway of its clients, so their IPv6 goes out past the router';
+  if (gateway6 === undefined)
+    return [{ ...finding, severity: 'leak', what: `the isolated network ${network.name} has IPv6`, why }];
+  const { defaultGateway = '' } = rangeOf(network, gateway6) ?? {};
+  if (parseIpv6(defaultGateway) === gateway6.address) return [];
+  const what = `the isolated network ${network.name} does not tell its clients that ${renderCidr(gateway6)} is their IPv6 gateway`;
+  return [{ ...finding, severity: 'leak', what, why }];
+}
+
+/** The IPv6 subnet of a network that holds a gateway address. */
+export function rangeOf({ ranges }: SeenNetwork, { address }: Ipv6Cidr): SeenRange | undefined {
+  return ranges.find(({ subnet }) => {
+    const cidr = parseIpv6Cidr(subnet);
+    return cidr !== undefined && contains(cidr, address);
+  });
 }
 
 function checkHostAddress(isolated: IsolatedNetwork): readonly Finding[] {
@@ -164,12 +189,19 @@ function isOn(option: string | undefined): boolean {
 }
 
 /** The commands that make the network anew, closed. Containers that are in it would keep the old one alive. */
-function renderRecipe({ network, subnet, gateway }: IsolatedNetwork): string {
+function renderRecipe({ network, subnet, gateway, gateway6 }: IsolatedNetwork): string {
   const name = quoteWord(network.name);
   return [
     `remove its containers (docker compose down), then: docker network rm ${name}; docker network create -d bridge -o com.docker.network.bridge.inhibit_ipv4=true`,
     '-o com.docker.network.bridge.enable_ip_masquerade=false',
     `--subnet ${renderSubnet(subnet)} --gateway ${lastHostOf(gateway)}`,
-    `--aux-address DefaultGatewayIPv4=${gateway.address} ${name}`,
+    `--aux-address DefaultGatewayIPv4=${gateway.address}`,
+    ...(gateway6 === undefined
+      ? []
+      : [
+          `--ipv6 --subnet ${renderSubnet(gateway6)} --gateway ${lastOtherOf(gateway6)}`,
+          `--aux-address DefaultGatewayIPv6=${gateway6.address}`,
+        ]),
+    name,
   ].join(' ');
 }

@@ -1,10 +1,11 @@
 import { parseGateway } from '../config/gateway.ts';
-import { contains, type Ipv4Cidr, parseIpv4Cidr, renderCidr, renderSubnet } from '../net/address.ts';
+import { parseIpv6Gateway } from '../config/ipv6.ts';
+import { contains, type Ipv4Cidr, parseIpv4Cidr, parseIpv6Cidr, renderCidr, renderSubnet } from '../net/address.ts';
 import { checkClient } from './client-checks.ts';
 import { type DockerWorld, holdsCapability, type SeenContainer } from './docker-world.ts';
 import { settingFindings } from './fault-findings.ts';
 import type { Finding } from './finding.ts';
-import { checkNetwork, type IsolatedNetwork } from './network-checks.ts';
+import { checkNetwork, type IsolatedNetwork, rangeOf } from './network-checks.ts';
 import type { Report } from './report.ts';
 import { quoteWord } from './shell-word.ts';
 
@@ -19,7 +20,7 @@ export function examineRouters(names: readonly string[], world: DockerWorld): Re
 }
 
 function checkRouter(router: SeenContainer, world: DockerWorld): readonly Finding[] {
-  const own = checkContainer(router);
+  const own = [...checkContainer(router), ...checkIpv6Settings(router)];
   const parsed = parseGateway(router.ipAddr?.trim() ?? '');
   if (parsed.kind === 'faults') return [...settingFindings(parsed.faults), ...own];
   const isolated = findIsolated(router, world);
@@ -99,13 +100,35 @@ export function forwardsAtBoot(who: string): Finding {
   };
 }
 
-function findIsolated({ networks, ipAddr }: SeenContainer, world: DockerWorld): IsolatedNetwork | undefined {
+/** Docker mounts /proc/sys read-only; what it was told to set before that stands in the container's own settings. */
+const ipv6Sysctls = ['net.ipv6.conf.all.forwarding', 'net.ipv6.conf.all.ndisc_notify'] as const;
+
+function checkIpv6Settings({ ip6Addr, sysctls, capabilities }: SeenContainer): readonly Finding[] {
+  if (ip6Addr === undefined) return [];
+  const parsed = parseIpv6Gateway(ip6Addr.trim());
+  const lacking = capabilities.isPrivileged ? [] : ipv6Sysctls.filter((name) => sysctls[name] !== '1');
+  return settingFindings([
+    ...(parsed.kind === 'faults' ? parsed.faults : []),
+    ...lacking.map((name) => ({
+      name: 'IPV6',
+      value: 'tunnel',
+      problem: `the container has not ${name}=1, and cannot set it itself`,
+      hint: `--sysctl ${name}=1 (Compose: \`sysctls: {${name}: 1}\`)`,
+    })),
+  ]);
+}
+
+function findIsolated({ networks, ipAddr, ip6Addr }: SeenContainer, world: DockerWorld): IsolatedNetwork | undefined {
   const gateway = parseGateway(ipAddr?.trim() ?? '');
   if (gateway.kind === 'faults') return undefined;
+  const ipv6 = parseIpv6Gateway(ip6Addr?.trim() ?? '');
+  const carried = ipv6.kind === 'ok' ? { gateway6: ipv6.value } : {};
   return world.networks
     .filter(({ name }) => networks.includes(name))
     .flatMap((network) => network.ranges.map((range) => ({ network, range, subnet: parseIpv4Cidr(range.subnet) })))
-    .flatMap(({ subnet, ...seen }) => (subnet === undefined ? [] : [{ ...seen, subnet, gateway: gateway.value }]))
+    .flatMap(({ subnet, ...seen }) =>
+      subnet === undefined ? [] : [{ ...seen, subnet, gateway: gateway.value, ...carried }],
+    )
     .find(({ subnet }) => contains(subnet, gateway.value.address));
 }
 
@@ -152,14 +175,22 @@ function checkUplink(
   }));
 }
 
-function checkPrefix({ network, subnet, gateway }: IsolatedNetwork): readonly Finding[] {
-  if (subnet.prefixBits === gateway.prefixBits) return [];
-  return settingFindings([
-    {
-      name: 'IP_ADDR',
-      value: renderCidr(gateway),
-      problem: `the isolated network ${network.name} is ${renderSubnet(subnet)}, a subnet of another size`,
-      hint: `set it to ${gateway.address}/${subnet.prefixBits}`,
-    },
-  ]);
+function checkPrefix({ network, subnet, gateway, gateway6 }: IsolatedNetwork): readonly Finding[] {
+  const range6 = gateway6 === undefined ? undefined : rangeOf(network, gateway6);
+  const families = [
+    { name: 'IP_ADDR', own: gateway, whole: subnet },
+    { name: 'IP6_ADDR', own: gateway6, whole: parseIpv6Cidr(range6?.subnet ?? '') },
+  ];
+  return families.flatMap(({ name, own, whole }) =>
+    own === undefined || whole === undefined || own.prefixBits === whole.prefixBits
+      ? []
+      : settingFindings([
+          {
+            name,
+            value: renderCidr(own),
+            problem: `the isolated network ${network.name} is ${renderSubnet(whole)}, a subnet of another size`,
+            hint: `set it to ${own.address}/${whole.prefixBits}`,
+          },
+        ]),
+  );
 }

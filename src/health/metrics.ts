@@ -118,6 +118,13 @@ export function renderMetrics(status: Status): string {
         Object.entries(client.refused).map(([reason, packets]): Sample => [`${labels},reason="${reason}"`, packets]),
       ),
     ),
+    gauge(
+      'underbridge_assigned_port',
+      'The port that the provider gave, 0 while there is none.',
+      status.dynamicForward === undefined
+        ? []
+        : [[{ protocol: status.dynamicForward.protocol }, status.dynamicForward.port ?? 0]],
+    ),
     ...(status.doctor === undefined
       ? []
       : [

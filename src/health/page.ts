@@ -1,6 +1,6 @@
 import { renderChart, renderSparkline } from './chart.ts';
 import { describeReason, formatBytes, formatCount, formatRate, formatSince, formatTime } from './format.ts';
-import type { Event, Finding, Status } from './status.ts';
+import type { Event, Finding, ForwardReport, Status } from './status.ts';
 
 /** The parts of the page that change, each in a place of its own; the browser renders them by the same function. */
 export type PartName =
@@ -178,13 +178,28 @@ function renderRefused({ refused }: Status): string {
   return table(['What', 'Rule', 'Packets'], rows.map(toCells));
 }
 
-function renderForwards({ forwards }: Status): string {
-  if (forwards.length === 0) return '<p>No port is forwarded.</p>';
+function renderForwards({ forwards, dynamicForward }: Status): string {
+  if (forwards.length === 0 && dynamicForward === undefined) return '<p>No port is forwarded.</p>';
   const rows = forwards
     .slice(0, mostForwards)
-    .map((forward) => [forward.outside, forward.transports.join(', '), `${forward.target}:${forward.inside}`]);
+    .map(({ outside, transports, inside, ...to }) => [outside, transports.join(', '), `${whereOf(to)}:${inside}`]);
+  if (dynamicForward !== undefined) {
+    const { port, publicAddress, problem, protocol, transports, inside, ...to } = dynamicForward;
+    const given = port === undefined ? `none${problem === undefined ? '' : `: ${problem}`}` : `${port}`;
+    const by = `by ${protocol}${publicAddress === undefined ? '' : `, ${publicAddress}`}`;
+    rows.unshift([`${given} (${by})`, transports.join(', '), `${whereOf(to)}:${inside}`]);
+  }
   const more = forwards.length > mostForwards ? `<p>And ${forwards.length - mostForwards} more.</p>` : '';
   return table(['Port of the tunnel', 'Protocol', 'Leads to'], rows.map(toCells)) + more;
+}
+
+/** A container by name with its address, or its address alone. */
+function whereOf({
+  target,
+  address,
+  addresses = address === undefined ? [] : [address],
+}: Pick<ForwardReport, 'target' | 'addresses'> & { readonly address?: string }): string {
+  return addresses.length === 0 || addresses[0] === target ? target : `${target} (${addresses.join(', ')})`;
 }
 
 function renderEvents(events: readonly Event[], none: string): string {

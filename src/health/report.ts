@@ -24,6 +24,8 @@ export interface Snapshot {
   readonly wantsIpv6: boolean;
   readonly networkFault?: Fault | undefined;
   readonly dns?: DnsReport | undefined;
+  /** What LAN_ALLOW and LAN_ALLOW_IN let past the tunnel, one clause each. */
+  readonly pastTunnel?: readonly string[] | undefined;
 }
 
 /** The body of `/healthz` and `/readyz`; never holds a secret. */
@@ -44,6 +46,8 @@ export interface HealthReport {
   readonly networks?: { readonly text: string; readonly hint: string };
   /** Whether names resolve; absent where the probe of the tunnel asks for that already. */
   readonly dns?: DnsReport;
+  /** What passes outside of the tunnel, by LAN_ALLOW and LAN_ALLOW_IN; absent: nothing. */
+  readonly pastTunnel?: readonly string[];
   /** Why there is no tunnel, or why the last attempt failed; absent once a tunnel is proven. */
   readonly cause?: Cause & { readonly hint: string };
   /** The profile that is used, tried or waited for. */
@@ -83,7 +87,7 @@ export interface DnsReport {
 export interface TunnelReport
   extends Omit<
     HealthReport,
-    'ready' | 'repairs' | 'firewall' | 'hardening' | 'networks' | 'dns' | 'tunnels' | 'exitInterface'
+    'ready' | 'repairs' | 'firewall' | 'hardening' | 'networks' | 'dns' | 'pastTunnel' | 'tunnels' | 'exitInterface'
   > {
   readonly interface: string;
   /** Clients leave by it. */
@@ -115,6 +119,7 @@ export function reportHealth({
   wantsIpv6,
   networkFault: fault,
   dns,
+  pastTunnel = [],
   now,
 }: Snapshot): HealthReport {
   const base = {
@@ -127,6 +132,7 @@ export function reportHealth({
     hardening,
     ...reportIpv6(tunnel, wantsIpv6),
     ...(dns === undefined ? {} : { dns }),
+    ...(pastTunnel.length === 0 ? {} : { pastTunnel }),
     ...(fault === undefined ? {} : { networks: { text: `${fault.name}: ${fault.problem}`, hint: fault.hint } }),
   };
   if (tunnel.kind === 'stopping') return base;
@@ -179,6 +185,7 @@ export function reportTunnel(snapshot: Snapshot, place: Pick<TunnelReport, 'inte
     firewall: ____,
     networks: _____,
     dns: ______,
+    pastTunnel: _______,
     ...report
   } = reportHealth(snapshot);
   return { ...place, ...report };

@@ -1,4 +1,4 @@
-import type { PortForward, PortRange } from '../config/router-config.ts';
+import type { NamedForward, PortForward, PortRange } from '../config/router-config.ts';
 import type { ClientCount, Refusal } from './counts.ts';
 import type { HealthReport, TunnelReport } from './report.ts';
 
@@ -19,6 +19,7 @@ export interface Status {
   /** Every tunnel, the first one first. */
   readonly tunnels: readonly TunnelReport[];
   readonly forwards: readonly ForwardReport[];
+  readonly dynamicForward?: DynamicReport;
   /** Packets of clients through the tunnel since the router started. */
   readonly traffic: Traffic;
   /** Tracked connections of the whole container, and how many the kernel takes; absent where it does not say. */
@@ -70,8 +71,27 @@ export interface ForwardReport {
   readonly transports: readonly string[];
   /** A port or a range, `5000-5010`. */
   readonly outside: string;
+  /** An address, or the name of the container. */
   readonly target: string;
+  /** Where the container of that name is; absent while it is. */
+  readonly addresses?: readonly string[];
   readonly inside: string;
+}
+
+/** The port that the provider is asked for (PORT_FWD_DYNAMIC). */
+export interface DynamicReport {
+  readonly protocol: string;
+  readonly transports: readonly string[];
+  /** An address, or the name of the container, and where that is while it is there. */
+  readonly target: string;
+  readonly address?: string;
+  /** A port, or `same`. */
+  readonly inside: string;
+  /** Absent while there is none. */
+  readonly port?: number;
+  readonly publicAddress?: string;
+  /** Why there is none, or soon will be none. */
+  readonly problem?: string;
 }
 
 /** Bytes in each step of time, oldest first; the last step ended at `endsAt`. */
@@ -116,7 +136,8 @@ export interface Seen {
   /** The tunnels' own reports; with one tunnel `health` says it all. */
   readonly tunName: string;
   readonly isPaused: boolean;
-  readonly forwards: readonly PortForward[];
+  readonly forwards: readonly (PortForward | SeenNamedForward)[];
+  readonly dynamicForward?: DynamicReport | undefined;
   readonly traffic: Traffic;
   readonly connections?: Status['connections'] | undefined;
   readonly clients: readonly ClientCount[];
@@ -130,6 +151,11 @@ export interface Seen {
   readonly hasControl: boolean;
 }
 
+/** A forward by name, and where the container is. */
+export interface SeenNamedForward extends NamedForward {
+  readonly addresses: readonly string[];
+}
+
 /** Message of the event that tells of somebody else's change. */
 export const driftMessage = 'the kernel was changed by somebody else';
 
@@ -141,16 +167,12 @@ export function projectStatus(seen: Seen): Status {
     at: isoTime(seen.atMs),
     version: seen.version,
     startedAt: isoTime(seen.startedMs),
-    verdict: judge(health, seen.isPaused),
+    verdict: withExceptions(judge(health, seen.isPaused), health),
     health,
     gateway: seen.gateway,
     tunnels: health.tunnels ?? [onlyTunnel(health, seen.tunName)],
-    forwards: seen.forwards.map(({ transports, outside, target, inside }) => ({
-      transports,
-      outside: renderRange(outside),
-      target,
-      inside: renderRange(inside),
-    })),
+    forwards: seen.forwards.map(reportForward),
+    ...(seen.dynamicForward === undefined ? {} : { dynamicForward: seen.dynamicForward }),
     traffic: seen.traffic,
     ...(connections === undefined ? {} : { connections }),
     clients: seen.clients.map((client) => {
@@ -165,6 +187,20 @@ export function projectStatus(seen: Seen): Status {
     ...(doctor === undefined ? {} : { doctor }),
     hasControl: seen.hasControl,
   };
+}
+
+/** What the user lets past the tunnel is said with every verdict. */
+function withExceptions(verdict: Verdict, { pastTunnel }: HealthReport): Verdict {
+  if (pastTunnel === undefined) return verdict;
+  return { ...verdict, text: `${verdict.text} Except by LAN_ALLOW, past the tunnel: ${pastTunnel.join('; ')}.` };
+}
+
+function reportForward(forward: Seen['forwards'][number]): ForwardReport {
+  const { transports, outside, inside } = forward;
+  const ports = { transports, outside: renderRange(outside), inside: renderRange(inside) };
+  if ('target' in forward) return { ...ports, target: forward.target };
+  const { host, addresses } = forward;
+  return { ...ports, target: host, ...(addresses.length === 0 ? {} : { addresses }) };
 }
 
 /** Whatever the verdict, nothing of a client leaves beside the tunnel. */
@@ -198,7 +234,16 @@ function judge(health: HealthReport, isPaused: boolean): Verdict {
 }
 
 function onlyTunnel(health: HealthReport, tunName: string): TunnelReport {
-  const { ready: _, repairs: __, firewall: ___, exitInterface: ____, tunnels: _____, dns: ______, ...report } = health;
+  const {
+    ready: _,
+    repairs: __,
+    firewall: ___,
+    exitInterface: ____,
+    tunnels: _____,
+    dns: ______,
+    pastTunnel: _______,
+    ...report
+  } = health;
   return { interface: tunName, isCarrying: true, ...report };
 }
 

@@ -55,3 +55,20 @@ export function isDevice(text: string): boolean {
 }
 
 export const families: readonly Family[] = ['ipv4', 'ipv6'];
+
+/** True when an address lies in both. */
+export function overlaps(one: Subnet, other: Subnet): boolean {
+  const [first, second] = [one, other].map(({ family, text }) => ({ family, text: text.replace(/\/.*$/, '') }));
+  return first !== undefined && second !== undefined && (isWithin(first, other) || isWithin(second, one));
+}
+
+/** True when a host may have the IPv4 address in the subnet: it lies within, and is neither its first nor its last. */
+export function isHostOf(address: Address, subnet: Subnet): boolean {
+  if (!isWithin(address, subnet)) return false;
+  const [first, last] = [
+    ipaddr.IPv4.networkAddressFromCIDR(subnet.text).toString(),
+    ipaddr.IPv4.broadcastAddressFromCIDR(subnet.text).toString(),
+  ];
+  // RFC 3021: a subnet of two addresses has only hosts.
+  return Number(subnet.text.split('/')[1]) >= 31 || (address.text !== first && address.text !== last);
+}

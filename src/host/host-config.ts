@@ -1,8 +1,9 @@
+import type { NetworksFile } from './networks-file.ts';
 import type { Protocol } from './resource.ts';
 import type { Backend } from './snapshot.ts';
 
 /** Where an entry of a file stands: `host.yaml:12`. */
-interface Placed {
+export interface Placed {
   readonly place: string;
 }
 
@@ -15,6 +16,10 @@ export interface HostConfig {
   readonly published?: PublishedEntry;
   readonly forwards: readonly ForwardEntry[];
   readonly allow: readonly AllowEntry[];
+  /** network-go's file, where there is one. */
+  readonly networks?: NetworksFile;
+  /** Bridges with unique local IPv6 addresses are translated where Docker does not do it; absent: left alone. */
+  readonly ipv6nat?: Placed;
   /** Absent: where Docker's chains are. */
   readonly firewall?: Backend;
 }

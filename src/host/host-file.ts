@@ -1,7 +1,7 @@
-import { isMap, LineCounter, parseDocument } from 'yaml';
 import * as z from 'zod/mini';
-import { type Fault, faulty, ok, type Parsed } from '../errors.ts';
+import { faulty, ok, type Parsed } from '../errors.ts';
 import { isDevice, parseAddress } from './address.ts';
+import { defined, parsePlaced, toFaults } from './document.ts';
 import type { HostConfig } from './host-config.ts';
 
 const name = z.string().check(z.minLength(1, 'is empty'));
@@ -47,6 +47,7 @@ const schema = z.strictObject({
     ),
     [],
   ),
+  ipv6nat: z._default(z.boolean(), false),
   firewall: z._default(z.enum(['auto', 'nft', 'legacy']), 'auto'),
 });
 
@@ -55,81 +56,15 @@ const schema = z.strictObject({
  * @param file its name, for messages
  */
 export function parseHostFile(text: string, file: string): Parsed<HostConfig> {
-  const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
-  const at = (offset: number) => `${file}:${lines.linePos(offset).line}`;
-  if (document.errors.length > 0) {
-    return faulty(
-      ...document.errors.map(({ pos, message }) => ({
-        name: at(pos[0]),
-        problem: `is no YAML: ${message}`,
-        hint: 'see the lines around it; a tab is no indentation',
-      })),
-    );
-  }
-  if (!isMap(document.contents)) {
-    return faulty({ name: file, problem: 'has no settings in it', hint: 'write `{}` if there are to be none' });
-  }
-  /** The place of the innermost part of the path that is there. */
-  const placeOf = (path: readonly PropertyKey[]): string => {
-    for (let depth = path.length; depth > 0; depth -= 1) {
-      const node = document.getIn(path.slice(0, depth), true) as { readonly range?: readonly number[] } | undefined;
-      if (node?.range?.[0] !== undefined) return at(node.range[0]);
-    }
-    return at(0);
-  };
-  const given: unknown = document.toJS();
-  const read = z.safeParse(schema, given);
-  if (!read.success) {
-    const faultOf = (issue: z.core.$ZodIssue): readonly Fault[] =>
-      toFaults(issue, { placeOf, valueAt: (path) => valueAt(given, path) });
-    return faulty(...read.error.issues.flatMap(faultOf));
-  }
-  return ok(assemble(read.data, placeOf));
-}
-
-interface Lookup {
-  readonly placeOf: (path: readonly PropertyKey[]) => string;
-  readonly valueAt: (path: readonly PropertyKey[]) => unknown;
-}
-
-function toFaults(issue: z.core.$ZodIssue, lookup: Lookup): readonly Fault[] {
-  const { placeOf, valueAt } = lookup;
-  const setting = issue.path.map(String).join('.');
-  const hint = 'see docs/host.md for what it takes';
-  if (issue.code === 'unrecognized_keys') {
-    return issue.keys.map((key) => ({
-      name: placeOf([...issue.path, key]),
-      value: key,
-      problem: setting === '' ? 'is no setting' : `is no setting of ${setting}`,
-      hint: 'see docs/host.md for all of them',
-    }));
-  }
-  if (issue.code === 'invalid_union') {
-    // The alternative that got furthest says best what is wrong.
-    const within = issue.errors.flat().filter(({ path }) => path.length > 0);
-    const [deepest] =
-      within.length > 0 ? within : issue.errors.flat().filter(({ code }) => code === 'unrecognized_keys');
-    if (deepest !== undefined) return toFaults({ ...deepest, path: [...issue.path, ...deepest.path] }, lookup);
-  }
-  const value = valueAt(issue.path);
-  if (value === undefined) return [{ name: placeOf(issue.path), problem: `${setting} is missing`, hint }];
-  const shown = typeof value === 'string' ? value : JSON.stringify(value);
-  return [{ name: `${placeOf(issue.path)} ${setting}`, value: shown, problem: explain(issue), hint }];
-}
-
-function explain(issue: z.core.$ZodIssue): string {
-  if (issue.code === 'invalid_value') return `is none of ${issue.values.map(String).join(', ')}`;
-  if (issue.code === 'invalid_union') return 'is of no kind that is taken here';
-  return issue.code === 'invalid_type' ? `is no ${issue.expected}` : issue.message;
-}
-
-function valueAt(given: unknown, path: readonly PropertyKey[]): unknown {
-  return path.reduce<unknown>((value, key) => (value as Record<PropertyKey, unknown> | undefined)?.[key], given);
+  const document = parsePlaced(text, { file, form: 'YAML' });
+  if (document.kind === 'faults') return document;
+  const read = z.safeParse(schema, document.value.given);
+  if (!read.success) return faulty(...read.error.issues.flatMap((issue) => toFaults(issue, document.value)));
+  return ok(assemble(read.data, document.value.placeOf));
 }
 
 function assemble(
-  { isolated, clients, published, forwards, allow, firewall }: z.output<typeof schema>,
+  { isolated, clients, published, forwards, allow, ipv6nat, firewall }: z.output<typeof schema>,
   placeOf: (path: readonly PropertyKey[]) => string,
 ): HostConfig {
   return {
@@ -146,13 +81,7 @@ function assemble(
       to: { ...defined(to), port: to.port ?? entry.port },
     })),
     allow: allow.map((entry, index) => ({ place: placeOf(['allow', index]), ...defined(entry) })),
+    ...(ipv6nat ? { ipv6nat: { place: placeOf(['ipv6nat']) } } : {}),
     ...(firewall === 'auto' ? {} : { firewall }),
   };
-}
-
-type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> };
-
-/** Without the keys that were left out. */
-function defined<T extends object>(entry: T): Defined<T> {
-  return Object.fromEntries(Object.entries(entry).filter(([, value]) => value !== undefined)) as Defined<T>;
 }

@@ -7,28 +7,44 @@ export interface HostPlan {
   readonly resources: readonly Resource[];
   readonly rules: readonly HostRules[];
   readonly docker: readonly DockerStep[];
+  readonly machine: readonly MachineStep[];
   readonly namespaces: readonly NamespaceStep[];
   /** What was asked for and cannot be: left out of the rules, while the rest holds. */
   readonly faults: readonly Fault[];
-  /** What works but lets something out, for the log, the status and the metrics. */
+  /** What lets something out, or does nothing, for the log, the status and the metrics. */
   readonly findings: readonly HostFinding[];
 }
 
 /** Something for Docker to do. */
 export type DockerStep =
   | { readonly kind: 'create-network'; readonly name: string; readonly subnet: string; readonly gateway: string }
+  /** `move`: it is there, with another address. */
   | {
-      readonly kind: 'connect';
+      readonly kind: 'connect' | 'move';
       readonly network: string;
+      readonly container: string;
       readonly containerId: string;
       readonly address: Address;
     };
+
+/** For people: what a step does. */
+export function describeDockerStep(step: DockerStep): string {
+  if (step.kind === 'create-network') return `docker network create --subnet ${step.subnet} ${step.name}`;
+  return `docker network ${step.kind} --ip ${step.address.text} ${step.network} ${step.container}`;
+}
+
+/** Something to do in the machine's own namespace, besides its rules. */
+export interface MachineStep {
+  readonly kind: 'enable-forwarding';
+}
 
 /** Something to do in a container's network namespace. */
 export type NamespaceStep =
   | { readonly kind: 'add-default-route'; readonly pid: number; readonly container: string; readonly router: Address }
   | { readonly kind: 'cut-off'; readonly pid: number; readonly container: string }
-  | { readonly kind: 'let-go'; readonly pid: number; readonly container: string };
+  | { readonly kind: 'let-go'; readonly pid: number; readonly container: string }
+  /** `restore`: input of `iptables-restore --noflush`. */
+  | { readonly kind: 'set-rules'; readonly pid: number; readonly container: string; readonly restore: string };
 
 export interface HostFinding {
   readonly code:
@@ -36,8 +52,11 @@ export interface HostFinding {
     | 'client-with-second-way'
     | 'client-without-route'
     | 'client-not-cut-off'
-    | 'router-absent';
-  /** A container or a network. */
+    | 'router-absent'
+    | 'forward-not-inside'
+    | 'ipv6nat-by-docker'
+    | 'ipv6-forwarding-off';
+  /** A container, a network or a setting of the machine. */
   readonly subject: string;
   readonly problem: string;
   readonly hint: string;

@@ -43,7 +43,8 @@ export function renderForwardNat({
   readonly bridges: readonly string[];
 }): readonly Part[] {
   if (forwards.length === 0) return [];
-  const hairpin = forwards.flatMap((forward) => renderHairpin(forward, links));
+  const own = addressesByLink(links, family);
+  const hairpin = forwards.flatMap((forward) => renderHairpin(forward, own));
   const isAnyLocal = forwards.some(({ from }) => from.interface === undefined);
   const loopback = { family, text: family === 'ipv4' ? '127.0.0.0/8' : '::1/128' };
   const local = { matches: [isLocal], target: chain('LOCAL') };
@@ -72,7 +73,7 @@ function renderDnat({ from, to, protocol, hairpin, origin }: Forward): string {
     {
       destination: from.address && asSubnet(from.address),
       in: from.interface,
-      notSource: from.interface === undefined && hairpin ? asSubnet(to.address) : undefined,
+      notSource: from.interface === undefined && hairpin ? itself(to) : undefined,
       // Without masquerade the container would answer its neighbour directly, who knows nothing of it.
       notIn: from.interface === undefined && !hairpin ? to.bridge : undefined,
       transport: { protocol, side: 'dport', port: from.port },
@@ -83,16 +84,15 @@ function renderDnat({ from, to, protocol, hairpin, origin }: Forward): string {
 }
 
 /**
- * A container that asks for an interface's address does not arrive by that interface. When it asks for itself, it is
- * left to Docker: with br_netfilter a bridge sends nothing back to the port where it came from, unless Docker says so.
+ * A container that asks for an interface's address does not arrive by that interface.
  */
-function renderHairpin({ family, from, to, protocol, hairpin, origin }: Forward, links: readonly HostLink[]) {
+function renderHairpin({ from, to, protocol, hairpin, origin }: Forward, own: ReadonlyMap<string, readonly Address[]>) {
   if (!hairpin || from.interface === undefined) return [];
-  const own = from.address === undefined ? addressesOf(links, from.interface, family) : [from.address];
-  return own.map((address) =>
+  const asked = from.address === undefined ? (own.get(from.interface) ?? []) : [from.address];
+  return asked.map((address) =>
     renderRule(
       {
-        notSource: asSubnet(to.address),
+        notSource: itself(to),
         destination: asSubnet(address),
         transport: { protocol, side: 'dport', port: from.port },
         target: dnatTo(to),
@@ -118,16 +118,28 @@ function renderMasquerade({ to, protocol, hairpin, origin }: Forward): readonly 
   );
 }
 
+/**
+ * Who asks for himself is left to Docker's proxy: with br_netfilter a bridge sends nothing back to the port where it came
+ * from, unless it was told to.
+ */
+function itself({ address, isReflected }: Forward['to']) {
+  return isReflected ? undefined : asSubnet(address);
+}
+
 function dnatTo({ address, port }: Forward['to']): string {
   return `DNAT --to-destination ${socketAddress(address, port)}`;
 }
 
-function addressesOf(links: readonly HostLink[], name: string, family: Family): readonly Address[] {
-  const addresses = links.find((link) => link.name === name)?.addresses ?? [];
-  return addresses.flatMap((text) => {
-    const address = parseAddress(text.replace(/\/.*$/, ''));
-    return address?.family === family ? [address] : [];
-  });
+function addressesByLink(links: readonly HostLink[], family: Family): ReadonlyMap<string, readonly Address[]> {
+  return new Map(
+    links.map(({ name, addresses }) => [
+      name,
+      addresses.flatMap((text) => {
+        const address = parseAddress(text.replace(/\/.*$/, ''));
+        return address?.family === family ? [address] : [];
+      }),
+    ]),
+  );
 }
 
 /** One rule is enough where several forwards would say the same. */

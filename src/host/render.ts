@@ -1,7 +1,8 @@
 import type { TableName } from '../ruleset/iptables.ts';
 import type { SavedTable } from '../ruleset/iptables-restore.ts';
+import { renderBridgeFilter, renderBridgeNat } from './render-bridge-base.ts';
 import { renderForwardNat, renderForwardRules } from './render-forward.ts';
-import type { Allow, Family, Forward, Resource, RoutedBridge } from './resource.ts';
+import type { Allow, BridgeBase, Family, Forward, Resource, RoutedBridge } from './resource.ts';
 import { chainPrefix, type HostJump, type HostRules, type HostTable } from './rules.ts';
 import type { HostLink } from './snapshot.ts';
 import { isDnated, isKnown, renderRule, type Words } from './words.ts';
@@ -14,17 +15,23 @@ export function renderHostRules({
   family,
   saved,
   links,
+  memory,
 }: {
   readonly resources: readonly Resource[];
   readonly family: Family;
   readonly saved: ReadonlyMap<string, SavedTable>;
   readonly links: readonly HostLink[];
+  /** What the nat table holds for us and no packet meets. */
+  readonly memory?: Part | undefined;
 }): HostRules {
   const bridges = resources.filter(({ kind }) => kind === 'routed-bridge') as readonly RoutedBridge[];
   const forwards = resources.filter(
     (one): one is Forward => one.kind === 'forward' && one.family === family && one.inside === undefined,
   );
   const allowed = resources.filter((one): one is Allow => one.kind === 'allow');
+  const bases = resources.filter((one): one is BridgeBase => one.kind === 'bridge-base' && one.family === family);
+  const userChain = forwardEntrance(saved);
+  const isOnlyOurs = userChain === 'FORWARD' && saved.get('filter')?.chains.has('DOCKER-USER') === true;
   const locks: readonly Part[] = bridges.flatMap(lock);
   const accepts = [
     ...(forwards.length > 0
@@ -37,15 +44,21 @@ export function renderHostRules({
     ...locks,
     { chain: chain('ACCEPT'), rules: accepts },
     { chain: chain('DNATED'), rules: renderForwardRules(forwards) },
+    ...renderBridgeFilter(bases, isOnlyOurs ? 'DOCKER-USER' : undefined),
   ]);
-  const nat = table('nat', renderForwardNat({ forwards, family, links, bridges: bridgesOf(forwards) }));
-  const userChain = forwardEntrance(saved);
+  const nat = table('nat', [
+    ...renderForwardNat({ forwards, family, links, bridges: bridgesOf(forwards) }),
+    ...renderBridgeNat(bases),
+    ...(memory === undefined ? [] : [memory]),
+  ]);
+  const raw = table('raw', [{ chain: chain('PREROUTING'), rules: passRaw(allowed, { family, saved }) }]);
   return {
     family,
     tables: [
       withJumps(filter, [
         { from: userChain, to: chain('FORWARD'), place: 'first' },
         { from: userChain, to: chain('ACCEPT'), place: userChain === 'FORWARD' ? 'first' : 'last' },
+        { from: userChain, to: chain('BRIDGES'), place: userChain === 'FORWARD' ? 'first' : 'last' },
         { from: 'INPUT', to: chain('INPUT'), place: 'first' },
       ]),
       // A second lock, before the filter table, where no accept of anybody's can overrule it and Docker does nothing.
@@ -53,6 +66,7 @@ export function renderHostRules({
         { from: 'FORWARD', to: chain('FORWARD'), place: 'first' },
         { from: 'INPUT', to: chain('INPUT'), place: 'first' },
       ]),
+      withJumps(raw, [{ from: 'PREROUTING', to: chain('PREROUTING'), place: 'first' }]),
       withJumps(nat, [
         { from: 'PREROUTING', to: chain('PREROUTING'), place: 'first' },
         { from: 'OUTPUT', to: chain('OUTPUT'), place: 'first' },
@@ -111,6 +125,19 @@ function acceptBridged({ bridge, isInternal, subnets, origin }: RoutedBridge, fa
     renderRule({ ...through, source: subnet, notDestination: subnet }, origin),
     renderRule({ ...through, notSource: subnet, destination: subnet }, origin),
   ]);
+}
+
+/**
+ * Docker 28 drops in the table raw what is addressed to a container and comes from beyond its bridge (`-d ADDRESS ! -i
+ * BRIDGE -j DROP`), before any connection is known. Who may is decided later, by the same words.
+ */
+function passRaw(
+  allowed: readonly Allow[],
+  { family, saved }: { readonly family: Family; readonly saved: ReadonlyMap<string, SavedTable> },
+): readonly string[] {
+  const there = saved.get('raw')?.chains.get('PREROUTING') ?? [];
+  if (!there.some((rule) => / ! -i \S+ .*-j DROP$/.test(rule))) return [];
+  return allowed.flatMap((one) => renderAllow(one, family)).map((rule) => rule.replace(` ${isKnown}`, ''));
 }
 
 function renderAllow({ from, to, transport, origin }: Allow, family: Family): readonly string[] {

@@ -2,25 +2,32 @@ import type { Fault } from '../errors.ts';
 import { isDevice, isLoopback, isUnspecified, isWithin, parseAddress } from './address.ts';
 import type { ForwardEntry, HostConfig, PublishedEntry } from './host-config.ts';
 import { subnetsOf } from './resolve-bridges.ts';
-import type { Address, Forward, ForwardSource } from './resource.ts';
-import type { DockerContainer, DockerNetwork, HostSnapshot, PublishedPort } from './snapshot.ts';
+import type { Address, Forward, ForwardSource, Subnet } from './resource.ts';
+import type { DockerContainer, DockerNetwork, DockerSnapshot, HostSnapshot, PublishedPort } from './snapshot.ts';
 import { labels } from './wanted-networks.ts';
 
 /** A place where a container can be reached from this machine. */
-interface Reach {
+export interface Reach {
   readonly network: DockerNetwork;
   readonly address: Address;
+  readonly isReflected: boolean;
+  /** Of the network, of the address's family. */
+  readonly subnets: readonly Subnet[];
 }
 
-/** Forwards that the host file lists, then one for each published port; where two want one port, the first has it. */
+/**
+ * Forwards that the host file lists, then those that are translated for a bridge, then one for each published port; where
+ * two want one port, the first has it.
+ */
 export function resolveForwards(
   config: HostConfig,
-  snapshot: HostSnapshot,
+  { translated, ...snapshot }: HostSnapshot & { readonly translated: readonly Forward[] },
 ): { readonly resources: readonly Forward[]; readonly faults: readonly Fault[] } {
   const { containers } = snapshot.docker;
   const faults: Fault[] = [];
   const wanted = [
     ...config.forwards.flatMap((entry) => resolveEntry(entry, snapshot, faults)),
+    ...translated,
     ...containers.flatMap((container) => resolvePublished(container, config.published, snapshot, faults)),
   ];
   return { resources: dropConflicts(wanted, faults), faults };
@@ -92,8 +99,9 @@ function resolvePublished(
     });
     return [];
   }
+  const hostIps = parseHostIps(container, '0.0.0.0');
   return container.ports.flatMap((port) => {
-    const hostIp = parseAddress(port.hostIp === '' ? '0.0.0.0' : port.hostIp);
+    const hostIp = hostIps.get(port.hostIp);
     // A port on a loopback address is for this machine alone.
     if (hostIp === undefined || isLoopback(hostIp)) return [];
     const reach = reaches.find(({ address }) => address.family === hostIp.family);
@@ -114,7 +122,17 @@ function resolvePublished(
   });
 }
 
-function publishedId({ name, id }: DockerContainer, { hostPort, protocol }: PublishedPort): string {
+/** Addresses that ports are published on, each read once: there may be thousands of ports, and reading takes its time. */
+export function parseHostIps(
+  { ports }: DockerContainer,
+  empty: '0.0.0.0' | '::',
+): ReadonlyMap<string, Address | undefined> {
+  const texts = new Set(ports.map(({ hostIp }) => hostIp));
+  return new Map([...texts].map((text) => [text, parseAddress(text === '' ? empty : text)]));
+}
+
+/** Goes into the comment of each rule of a published port. */
+export function publishedId({ name, id }: DockerContainer, { hostPort, protocol }: PublishedPort): string {
   return `published ${name} ${hostPort}/${protocol} ${id.slice(0, 12)}`;
 }
 
@@ -124,14 +142,20 @@ function parsePublished(label: string): PublishedEntry['interfaces'] | undefined
   return label === 'local' ? 'local' : label.split(/[\s,]+/).filter((name) => name !== '');
 }
 
-function target(container: DockerContainer, { network, address }: Reach, port: number): Forward['to'] {
+/** What a forward to that container's port leads to. */
+export function target(
+  container: DockerContainer,
+  { network, address, isReflected, subnets }: Reach,
+  port: number,
+): Forward['to'] {
   return {
     container: container.name,
     containerId: container.id,
     address,
     port,
     bridge: network.bridge,
-    subnets: subnetsOf(network).filter(({ family }) => family === address.family),
+    isReflected,
+    subnets,
   };
 }
 
@@ -140,9 +164,9 @@ function target(container: DockerContainer, { network, address }: Reach, port: n
  * ports: by `gw_priority`, then by name (moby, libnetwork/endpoint.go, Less). Internal networks and those where the
  * machine has no address do not count, though Docker may choose them.
  */
-function findReaches(
+export function findReaches(
   { endpoints }: DockerContainer,
-  { docker, kernel }: HostSnapshot,
+  { docker, kernel }: { readonly docker: DockerSnapshot; readonly kernel: Pick<HostSnapshot['kernel'], 'links'> },
   only: string | undefined,
 ): readonly Reach[] {
   return (
@@ -156,16 +180,20 @@ function findReaches(
           return [];
         }
         const own = kernel.links.find((link) => link.name === network.bridge)?.addresses ?? [];
+        const subnets = subnetsOf(network);
+        const isReflected = kernel.links.some(({ reflectedBy }) => reflectedBy === network.bridge);
         return [ipv4, ipv6].flatMap((text) => {
           const address = parseAddress(text);
           const isReached =
             address !== undefined &&
             own.some((one) => {
-              const subnet = subnetsOf(network).find((range) => isWithin(address, range));
+              const subnet = subnets.find((range) => isWithin(address, range));
               const local = parseAddress(one.replace(/\/.*$/, ''));
               return subnet !== undefined && local !== undefined && isWithin(local, subnet);
             });
-          return isReached ? [{ network, address }] : [];
+          return isReached
+            ? [{ network, address, isReflected, subnets: subnets.filter(({ family }) => family === address.family) }]
+            : [];
         });
       })
   );
@@ -176,22 +204,29 @@ function dropConflicts(forwards: readonly Forward[], faults: Fault[]): readonly 
   return forwards.filter((forward) => {
     const key = `${forward.family} ${forward.protocol} ${forward.from.port}`;
     const others = taken.get(key) ?? [];
-    const holder = others.find((other) => meets(other.from, forward.from));
-    if (holder === undefined) {
+    const met = others.filter((other) => meets(other.from, forward.from));
+    const rival = met.find(({ to }) => to.containerId !== forward.to.containerId || to.port !== forward.to.port);
+    // Docker lists a port twice when it is published for 0.0.0.0 and for an address of its own.
+    if (rival === undefined && !met.some((other) => covers(other.from, forward.from))) {
       taken.set(key, [...others, forward]);
       return true;
     }
-    // Docker lists a port twice when it is published for 0.0.0.0 and for an address of its own.
-    if (holder.to.containerId !== forward.to.containerId || holder.to.port !== forward.to.port) {
+    if (rival !== undefined) {
       faults.push({
         name: forward.origin.place,
         value: `${forward.from.port}/${forward.protocol}`,
-        problem: `${forward.to.container} wants the port that ${holder.to.container} has (${holder.origin.place})`,
+        problem: `${forward.to.container} wants the port that ${rival.to.container} has (${rival.origin.place})`,
         hint: 'give one of them another port, interface or address',
       });
     }
     return false;
   });
+}
+
+/** True when whatever is meant for the other one is meant for this one. */
+function covers(one: ForwardSource, other: ForwardSource): boolean {
+  const holds = (left: string | undefined, right: string | undefined) => left === undefined || left === right;
+  return holds(one.interface, other.interface) && holds(one.address?.text, other.address?.text);
 }
 
 /** True when one packet could be meant for both. */

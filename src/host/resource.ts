@@ -1,5 +1,5 @@
 /**
- * What the host role can be asked for. Every source (labels, the host file, later networks.json) is resolved into these
+ * What the host role can be asked for. Every source (labels, the host file, networks.json) is resolved into these
  * few kinds against a snapshot of Docker, so names are already addresses and bridges here.
  */
 export type Resource = RoutedBridge | Forward | Allow | Network | Attachment | BridgeBase;
@@ -78,6 +78,8 @@ export interface Forward {
     readonly port: number;
     /** The bridge that the container's address is behind. */
     readonly bridge: string;
+    /** The bridge sends packets back to where they came from, as Docker has it without its proxy. */
+    readonly isReflected: boolean;
     /** Subnets of that bridge, of this family: who is in them needs masquerade to get an answer (hairpin). */
     readonly subnets: readonly Subnet[];
   };
@@ -131,7 +133,7 @@ export interface Attachment {
   readonly address: Address;
 }
 
-/** The chains that Docker would make for a bridge, where it does not (docker_iptables, docker-ipv6nat). */
+/** The rules that Docker would write for a bridge, where it does not (docker-ipv6nat). */
 export interface BridgeBase {
   readonly kind: 'bridge-base';
   readonly origin: Origin;
@@ -143,4 +145,6 @@ export interface BridgeBase {
   readonly masquerade: boolean;
   readonly interContainer: boolean;
   readonly isInternal: boolean;
+  /** Where ports are published that name no address; unspecified: at all addresses; absent: nowhere. */
+  readonly binding?: Address;
 }

@@ -79,14 +79,22 @@ export interface HostKernel {
   /** What `iptables-save` says, by table. A family that the kernel does not have is absent. */
   readonly saved: Readonly<Partial<Record<Family, ReadonlyMap<string, SavedTable>>>>;
   readonly links: readonly HostLink[];
+  /** Whether IPv6 is forwarded at all; absent: the kernel has no IPv6. */
+  readonly ipv6Forwarding?: boolean;
   /** Of clients of routed bridges, by pid. Absent: that process cannot be seen from here. */
   readonly namespaces: ReadonlyMap<number, ClientNamespace>;
+  /** What `iptables-save` says in containers that something is translated in, by pid. Absent: it cannot be entered. */
+  readonly inside?: ReadonlyMap<number, ReadonlyMap<string, SavedTable>>;
+  /** Whether IPv4 is forwarded at all; absent: nobody had to know. */
+  readonly ipv4Forwarding?: boolean;
 }
 
 export interface HostLink {
   readonly name: string;
   /** With prefix length. */
   readonly addresses: readonly string[];
+  /** The bridge that it is a port of, if that sends packets back to where they came from. */
+  readonly reflectedBy?: string;
 }
 
 export interface ClientNamespace {

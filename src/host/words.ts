@@ -29,9 +29,9 @@ export function renderRule(words: Words, { id }: Origin): string {
   const { transport } = words;
   const port = transport?.port === undefined ? [] : [transport.protocol, `--${transport.side}`, transport.port];
   return [
-    words.source && `-s ${words.source.text}`,
+    words.source && !isAll(words.source) && `-s ${words.source.text}`,
     words.notSource && `! -s ${words.notSource.text}`,
-    words.destination && `-d ${words.destination.text}`,
+    words.destination && !isAll(words.destination) && `-d ${words.destination.text}`,
     words.notDestination && `! -d ${words.notDestination.text}`,
     words.in && `-i ${words.in}`,
     words.notIn && `! -i ${words.notIn}`,
@@ -45,6 +45,11 @@ export function renderRule(words: Words, { id }: Origin): string {
   ]
     .filter(Boolean)
     .join(' ');
+}
+
+/** What `iptables-save` leaves out. */
+function isAll({ text }: Subnet): boolean {
+  return text.endsWith('/0');
 }
 
 /** An address with a port, as `--to-destination` takes it. */

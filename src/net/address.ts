@@ -111,6 +111,14 @@ export function firstHostOf(cidr: Ipv6Cidr): Ipv6 {
   return new ipaddr.IPv6(parts).toRFC5952String() as Ipv6;
 }
 
+/** The subnet's highest address that is not `cidr.address` itself. */
+export function lastOtherOf(cidr: Ipv6Cidr): Ipv6 {
+  const { parts } = ipaddr.IPv6.broadcastAddressFromCIDR(renderCidr(cidr));
+  const withLast = (last: number) => new ipaddr.IPv6([...parts.slice(0, 7), last]).toRFC5952String() as Ipv6;
+  const last = parts[7] ?? 0;
+  return withLast(last) === cidr.address ? withLast(last - 1) : withLast(last);
+}
+
 /** The subnet's highest host address that is not `cidr.address` itself. */
 export function lastHostOf(cidr: Ipv4Cidr): Ipv4 {
   const bytes = broadcastOf(cidr).split('.').map(Number);

@@ -1,5 +1,5 @@
-import type { RouterConfig } from '../config/router-config.ts';
-import { contains, type IfName, type Ipv4, type Ipv6, isIpv4, isIpv6 } from '../net/address.ts';
+import type { PortForward, RouterConfig } from '../config/router-config.ts';
+import { contains, type IfName, type Ipv4, type Ipv6, isIpv4, isIpv6, type Port } from '../net/address.ts';
 import type { OneOrMore } from '../one-or-more.ts';
 import type { Match } from '../ruleset/model.ts';
 import type { Endpoint, Policy, TunnelLink, TunnelPolicy } from '../tunnel/policy.ts';
@@ -8,8 +8,30 @@ import type { RouterFacts, UplinkIpv6 } from './facts.ts';
 /** The settings that shape a plan. */
 export type PlanConfig = Pick<
   RouterConfig,
-  'gateway' | 'ipv6' | 'dns' | 'localResolver' | 'forwards' | 'healthAddress' | 'probe' | 'mssBytes' | 'connectionLimit'
->;
+  | 'gateway'
+  | 'ipv6'
+  | 'dns'
+  | 'localResolver'
+  | 'forwards'
+  | 'hairpin'
+  | 'healthAddress'
+  | 'probe'
+  | 'lanAllowances'
+  | 'mtuBytes'
+  | 'mssBytes'
+  | 'connectionLimit'
+> &
+  LiveForwards;
+
+/** What of the forwards is found out while the router runs. */
+export interface LiveForwards {
+  /** Those by address, and those by name to where the container is now. */
+  readonly forwards: readonly PortForward[];
+  /** The tunnel's address as the world sees it, where the provider told it. */
+  readonly publicAddress?: Ipv4;
+  /** The container that is told the provider's port. */
+  readonly hookAt?: { readonly address: Ipv4; readonly port: Port };
+}
 
 /** What every part of a plan is computed from. */
 export interface Context {

@@ -21,6 +21,8 @@ export interface RouterFacts {
     readonly name: IfName;
     readonly ipv4?: { readonly cidr: Ipv4Cidr; readonly gateway: Ipv4 };
     readonly ipv6?: UplinkIpv6;
+    /** The kernel takes addresses and routes from router advertisements there. */
+    readonly heedsAdvertisements?: true;
   };
   readonly tunName: IfName;
   /** The device of the tunnel that stands by, where the user wants one. */

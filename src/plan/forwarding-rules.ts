@@ -12,7 +12,9 @@ import {
   ipv6Of,
   type PlanConfig,
 } from './context.ts';
+import { planHairpin, planHairpinJump, planHairpinNat } from './hairpin.ts';
 import { planForwardRefuseIpv6 } from './ipv6-rules.ts';
+import { planAllowedForward, planAllowedNat } from './lan-rules.ts';
 import { localListener } from './local-resolver.ts';
 import { closed, natTable } from './lockdown.ts';
 import { planMasquerade } from './source-ports.ts';
@@ -27,7 +29,8 @@ export function planForwardChains(context: Context): readonly Chain[] {
     when: [lan],
     verdict: { kind: 'reject' },
   };
-  if (policy.kind !== 'forward') return [{ name: 'forward', hook: closed('forward'), rules: [refuse] }];
+  const allowed = planAllowedForward(context);
+  if (policy.kind !== 'forward') return [{ name: 'forward', hook: closed('forward'), rules: [...allowed, refuse] }];
   const { tun } = policy;
   const rules: readonly Rule[] = [
     ...planForwardRefuseIpv6(context),
@@ -52,12 +55,15 @@ export function planForwardChains(context: Context): readonly Chain[] {
       when: [lan, { kind: 'out', names: [tun.name] }],
       verdict: { kind: 'jump', chain: 'outbound' },
     },
+    ...allowed,
+    ...planHairpinJump(context),
     refuse,
   ];
   return [
     { name: 'forward', hook: closed('forward'), rules },
     { name: 'outbound', rules: planOutbound(context, tun) },
     { name: 'inbound', rules: planInbound(context) },
+    ...planHairpin(context),
   ];
 }
 
@@ -174,7 +180,11 @@ export function planNat(context: Context): readonly Table[] {
   const { config, policy } = context;
   const { ipv6 } = config;
   const empty = { name: natTable, maps: [], chains: [] } as const;
-  if (policy.kind !== 'forward') return familiesOf(config).map((family) => ({ family, ...empty }));
+  if (policy.kind !== 'forward') {
+    const allowed = planAllowedNat(context);
+    const chains = allowed.postrouting.length > 0 ? natChains(allowed) : [];
+    return familiesOf(config).map((family) => ({ family, ...empty, chains: family === 'ip' ? chains : [] }));
+  }
   const { tun } = policy;
   const table = planNatTable(context, {
     family: 'ip',
@@ -213,12 +223,14 @@ function dnsTarget(targets: readonly Ip[]): NatScope['dns'] {
   return isNonEmpty(targets) ? { targets } : undefined;
 }
 
-function planNatTable({ config, facts, policy }: Context, { family, address, dns, subnet }: NatScope): Table {
+function planNatTable(context: Context, { family, address, dns, subnet }: NatScope): Table {
+  const { config, facts, policy } = context;
   const tunName = policy.kind === 'forward' ? policy.tun.name : facts.tunName;
   const ipFamily = family === 'ip' ? 'ipv4' : 'ipv6';
   const suffix = family === 'ip' ? '' : '-ipv6';
   const forwards = config.forwards.filter(({ target }) => familyOf(target) === ipFamily);
   const entries = forwards.flatMap(forwardEntries);
+  const allowed = family === 'ip' ? planAllowedNat(context) : { prerouting: [], postrouting: [] };
   const prerouting: Rule[] = [];
   if (dns !== undefined) {
     prerouting.push({
@@ -239,23 +251,30 @@ function planNatTable({ config, facts, policy }: Context, { family, address, dns
       verdict: { kind: 'dnat-by-map', map: 'forwards', family: ipFamily },
     });
   }
+  const hairpin = entries.length > 0 ? planHairpinNat({ config, facts, address, subnet, suffix }) : undefined;
+  if (hairpin !== undefined) prerouting.push(hairpin.destination);
   return {
     family,
     name: natTable,
     maps: entries.length > 0 ? [{ name: 'forwards', entries }] : [],
-    chains: [
-      {
-        name: 'prerouting',
-        hook: { type: 'nat', at: 'prerouting', priority: 'dstnat', policy: 'accept' } as const,
-        rules: prerouting,
-      },
-      {
-        name: 'postrouting',
-        hook: { type: 'nat', at: 'postrouting', priority: 'srcnat', policy: 'accept' } as const,
-        rules: planMasquerade({ forwards, subnet, tunName, suffix }),
-      },
-    ],
+    chains: natChains({
+      prerouting: [...prerouting, ...allowed.prerouting],
+      postrouting: [
+        ...planMasquerade({ forwards, subnet, tunName, suffix }),
+        ...(hairpin === undefined ? [] : [hairpin.source]),
+        ...allowed.postrouting,
+      ],
+    }),
   };
+}
+
+function natChains({ prerouting, postrouting }: ReturnType<typeof planAllowedNat>): readonly Chain[] {
+  const hook = (at: 'prerouting' | 'postrouting', priority: 'dstnat' | 'srcnat') =>
+    ({ type: 'nat', at, priority, policy: 'accept' }) as const;
+  return [
+    { name: 'prerouting', hook: hook('prerouting', 'dstnat'), rules: prerouting },
+    { name: 'postrouting', hook: hook('postrouting', 'srcnat'), rules: postrouting },
+  ];
 }
 
 function forwardEntries(forward: PortForward): readonly DnatEntry[] {

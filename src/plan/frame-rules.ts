@@ -3,6 +3,7 @@ import { isNonEmpty } from '../one-or-more.ts';
 import type { Match, Rule, Table } from '../ruleset/model.ts';
 import { type Context, dnsTraffic, endpointsOf, isLoopback, partsOf, uplinkIpv6InUse } from './context.ts';
 import { planNeighboursEgress } from './ipv6-rules.ts';
+import { planAllowedEgress } from './lan-rules.ts';
 import { planResolverEgress } from './local-resolver.ts';
 import { arpTable, egressTable } from './lockdown.ts';
 
@@ -82,6 +83,7 @@ function planEgressRules(context: Context): readonly Rule[] {
     }
   }
   const own = ownSource(context, 'ipv4');
+  if (own !== undefined) rules.push(...planAllowedEgress(context, own));
   if (own !== undefined && !isLoopback(config.healthAddress.host)) {
     rules.push({
       id: 'egress-health',
@@ -103,7 +105,7 @@ function ownSource(context: Context, family: IpFamily): Match | undefined {
   const ipv6 = uplinkIpv6InUse(context);
   if (ipv6 === undefined) return undefined;
   const [first, ...others] = ipv6.cidrs.map(({ address }) => address);
-  return first && { kind: 'source-any', subnets: [first, ...others] };
+  return first && { kind: 'source-any', addresses: [first, ...others] };
 }
 
 /** The kernel answers ARP on every interface for all its addresses, unless it does not hear the question. */

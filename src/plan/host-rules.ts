@@ -1,11 +1,12 @@
 import { type Ip, isIpv4, isIpv6, renderSubnet } from '../net/address.ts';
 import { isNonEmpty } from '../one-or-more.ts';
 import type { Match, Rule } from '../ruleset/model.ts';
-import type { ResolverScope } from '../tunnel/policy.ts';
+import type { Endpoint, ResolverScope } from '../tunnel/policy.ts';
 import { planLimit } from './connection-limit.ts';
 import { type Context, dnsTraffic, endpointsOf, isLoopback, linksOf, partsOf, tunNamesOf } from './context.ts';
 import type { RouterFacts } from './facts.ts';
 import { planEarlyIpv6, planInputIpv6, planLastIpv6, planOutputIpv6, planRefuseIpv6 } from './ipv6-rules.ts';
+import { planAllowedBeforeRefusal, planAllowedLast } from './lan-rules.ts';
 import { planResolverInput, planResolverOutput } from './local-resolver.ts';
 import { baseRules } from './lockdown.ts';
 
@@ -78,6 +79,7 @@ export function planRefuse(context: Context): readonly Rule[] {
   if (policy.kind === 'forward') return planRefuseIpv6(context);
   return [
     ...planRefuseIpv6(context),
+    ...planAllowedBeforeRefusal(context),
     {
       id: 'refuse-tcp',
       why: 'A client learns at once that there is no tunnel; ICMP errors alone are limited to one a second.',
@@ -99,7 +101,7 @@ export function planInput(context: Context): readonly Rule[] {
   const rules: Rule[] = [];
   const endpoints = endpointsOf(policy);
   for (const [index, endpoint] of endpoints.entries()) {
-    rules.push({
+    rules.push(...clampEndpoint(context, endpoint, 'in'), {
       id: index === 0 ? 'in-endpoint' : 'in-standby-endpoint',
       why: "The VPN server's answers to OpenVPN.",
       when: [
@@ -143,7 +145,11 @@ export function planInput(context: Context): readonly Rule[] {
       verdict: { kind: 'accept' },
     });
   }
-  rules.push(...planLimit(context, { id: 'in-limit', when: [lan] }), ...planResolverInput(context));
+  rules.push(
+    ...planHook(context, 'in'),
+    ...planLimit(context, { id: 'in-limit', when: [lan] }),
+    ...planResolverInput(context),
+  );
   if (!isLoopback(config.healthAddress.host)) {
     rules.push({
       id: 'in-health',
@@ -180,6 +186,49 @@ export function planInput(context: Context): readonly Rule[] {
   return rules;
 }
 
+/** With MTU, OpenVPN's own segments are as small as the packets in the tunnel, in both directions. */
+function clampEndpoint({ config, facts }: Context, endpoint: Endpoint, direction: 'in' | 'out'): readonly Rule[] {
+  if (config.mtuBytes === undefined || endpoint.transport !== 'tcp') return [];
+  const { address, port, profileIndex, remoteIndex } = endpoint;
+  const [host, side] =
+    direction === 'in'
+      ? ([{ kind: 'source', subnet: address }, 'source'] as const)
+      : ([{ kind: 'destination', addresses: [address] }, 'destination'] as const);
+  return [
+    {
+      id: `${direction}-endpoint-mss-${profileIndex + 1}-${remoteIndex + 1}`,
+      why: 'A TCP tunnel sends full segments, which a narrow way may lose without a word.',
+      when: [
+        host,
+        { kind: 'transport', transports: ['tcp'], port: { side, number: port } },
+        { kind: direction, names: [facts.uplink.name] },
+      ],
+      clampMss: config.mtuBytes,
+    },
+  ];
+}
+
+/** The router's own requests to the one container that PORT_FWD_HOOK names, and the answers. */
+function planHook({ config: { hookAt }, facts, policy }: Context, way: 'in' | 'out'): readonly Rule[] {
+  if (hookAt === undefined || policy.kind !== 'forward') return [];
+  const lan: Match = { kind: way, names: [facts.lan.name] };
+  const port = (side: 'source' | 'destination'): Match => ({
+    kind: 'transport',
+    transports: ['tcp'],
+    port: { side, number: hookAt.port },
+  });
+  const accept = { kind: 'accept' } as const;
+  if (way === 'out') {
+    const when: readonly Match[] = [lan, { kind: 'destination', addresses: [hookAt.address] }, port('destination')];
+    return [{ id: 'out-hook', why: "PORT_FWD_HOOK tells a container the provider's port.", when, verdict: accept }];
+  }
+  const when: readonly Match[] = [lan, { kind: 'source', subnet: hookAt.address }, port('source')];
+  const known: Match = { kind: 'state', states: ['established'] };
+  return [
+    { id: 'in-hook', why: 'Answers of that container to PORT_FWD_HOOK.', when: [...when, known], verdict: accept },
+  ];
+}
+
 /** What the router itself may send; what there is most of comes first. */
 export function planOutput(context: Context): readonly Rule[] {
   const { config, facts, policy } = context;
@@ -187,7 +236,7 @@ export function planOutput(context: Context): readonly Rule[] {
   const lan: Match = { kind: 'out', names: [facts.lan.name] };
   const rules: Rule[] = [];
   for (const [index, endpoint] of endpointsOf(policy).entries()) {
-    rules.push({
+    rules.push(...clampEndpoint(context, endpoint, 'out'), {
       id: index === 0 ? 'out-endpoint' : 'out-standby-endpoint',
       why: 'OpenVPN, by its own user, to the one server of this attempt.',
       when: [
@@ -231,6 +280,7 @@ export function planOutput(context: Context): readonly Rule[] {
     });
   }
   rules.push(
+    ...planHook(context, 'out'),
     ...planOutputIpv6(context),
     {
       id: 'out-lan-errors',
@@ -258,14 +308,19 @@ function resolverMatches(scope: ResolverScope): readonly (readonly Match[])[] {
 /** The last look at every packet, in its final form. */
 export function planLast(context: Context): readonly Rule[] {
   const { config, facts } = context;
-  const rules: readonly Rule[] = [
+  const lastUplink: Rule = {
+    id: 'last-uplink',
+    why: "A packet leaves on the uplink with the uplink's own address, or not at all.",
+    when: [...otherThan('source', facts.uplink.ipv4), { kind: 'out', names: [facts.uplink.name] }],
+    verdict: { kind: 'drop' },
+  };
+  // The last that iptables can filter is before NAT, where every packet of a client still has its own address; and it
+  // does not tell there where a packet came in.
+  if (facts.firewall !== 'nft') return [...planAllowedLast(context), lastUplink];
+  return [
     ...planLastIpv6(context),
-    {
-      id: 'last-uplink',
-      why: "A packet leaves on the uplink with the uplink's own address, or not at all.",
-      when: [...otherThan('source', facts.uplink.ipv4), { kind: 'out', names: [facts.uplink.name] }],
-      verdict: { kind: 'drop' },
-    },
+    lastUplink,
+    ...planAllowedLast(context),
     {
       id: 'last-forwarded',
       why: 'What came in from a client or the tunnel never leaves on the uplink, whatever address it was given.',
@@ -285,9 +340,6 @@ export function planLast(context: Context): readonly Rule[] {
       verdict: { kind: 'drop' },
     },
   ];
-  // The last that iptables can filter is before NAT, where every packet of a client still has its own address; and it
-  // does not tell there where a packet came in.
-  return facts.firewall === 'nft' ? rules : rules.filter(({ id }) => id === 'last-uplink');
 }
 
 function healthTraffic(side: 'source' | 'destination', { config }: Context): Match {

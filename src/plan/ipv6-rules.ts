@@ -1,4 +1,4 @@
-import { isIpv6, renderSubnet } from '../net/address.ts';
+import { type Ipv6, isIpv6, renderSubnet } from '../net/address.ts';
 import { isNonEmpty, type OneOrMore } from '../one-or-more.ts';
 import type { Icmpv6Type, Match, Rule } from '../ruleset/model.ts';
 import { type Context, endpointsOf, ipv6Of, linksOf, tunNamesOf, uplinkIpv6InUse } from './context.ts';
@@ -26,6 +26,43 @@ function neighbours(context: Context, side: 'in' | 'out', types: OneOrMore<Icmpv
     : undefined;
 }
 
+/**
+ * An uplink may get its addresses and its next hop by advertisements (RFC 4861), after the start and anew in every state.
+ * What they say of routes goes to `main`, which nothing asks.
+ */
+function advertisements({ facts }: Context, place: 'early' | 'in'): readonly Rule[] {
+  if (facts.uplink.heedsAdvertisements === undefined) return [];
+  return [
+    {
+      id: `${place}-advertisements`,
+      why: "The uplink's IPv6 by router advertisements, which the kernel takes from the link alone.",
+      when: [
+        { kind: 'source', subnet: linkLocal },
+        { kind: 'icmpv6', types: ['nd-router-advert'] },
+        { kind: 'in', names: [facts.uplink.name] },
+      ],
+      verdict: { kind: 'accept' },
+    },
+  ];
+}
+
+/** The question for them. The gate of the uplink knows no interface but that one. */
+function solicitations({ facts }: Context, place: 'out' | 'last' | 'egress'): readonly Rule[] {
+  if (facts.uplink.heedsAdvertisements === undefined) return [];
+  return [
+    {
+      id: `${place}-solicitations`,
+      why: "The kernel asks the uplink's routers to advertise themselves.",
+      when: [
+        { kind: 'source', subnet: linkLocal },
+        { kind: 'icmpv6', types: ['nd-router-solicit'] },
+        ...(place === 'egress' ? [] : [{ kind: 'out', names: [facts.uplink.name] } as const]),
+      ],
+      verdict: { kind: 'accept' },
+    },
+  ];
+}
+
 /** What of IPv6 is dropped before anything else: all of it, unless clients or OpenVPN use it. */
 export function planEarlyIpv6(context: Context): readonly Rule[] {
   const { config, facts, policy } = context;
@@ -33,7 +70,7 @@ export function planEarlyIpv6(context: Context): readonly Rule[] {
   const uplink = uplinkIpv6InUse(context);
   const tuns = tunNamesOf(facts);
   const used = [loopback, ...linkNames(context), ...(config.ipv6 === undefined ? [] : tuns)] as const;
-  const rules: Rule[] = [];
+  const rules: Rule[] = [...advertisements(context, 'early')];
   if (fromNeighbours !== undefined) {
     rules.push({
       id: 'early-neighbours',
@@ -145,7 +182,7 @@ export function planForwardRefuseIpv6(context: Context): readonly Rule[] {
 export function planInputIpv6(context: Context): readonly Rule[] {
   const { config, facts, policy } = context;
   const fromNeighbours = neighbours(context, 'in', neighbourTypes);
-  const rules: Rule[] = [];
+  const rules: Rule[] = [...advertisements(context, 'in')];
   if (fromNeighbours !== undefined) {
     rules.push({
       id: 'in-neighbours',
@@ -186,7 +223,7 @@ export function planInputIpv6(context: Context): readonly Rule[] {
 export function planOutputIpv6(context: Context): readonly Rule[] {
   const { config, facts } = context;
   const toNeighbours = neighbours(context, 'out', [...neighbourTypes, 'mld2-listener-report']);
-  const rules: Rule[] = [];
+  const rules: Rule[] = [...solicitations(context, 'out')];
   if (toNeighbours !== undefined) {
     rules.push({
       id: 'out-neighbours',
@@ -212,12 +249,23 @@ export function planOutputIpv6(context: Context): readonly Rule[] {
 
 /** At the last gate of the uplink, which knows no interface but that one. */
 export function planNeighboursEgress(context: Context): readonly Rule[] {
-  if (uplinkIpv6InUse(context) === undefined) return [];
+  const uplink = uplinkIpv6InUse(context);
+  const asking = solicitations(context, 'egress');
+  if (uplink === undefined) return asking;
+  const neighbourhood: Match = { kind: 'icmpv6', types: [...neighbourTypes, 'mld2-listener-report'] };
+  const addresses = [unspecified, ...uplink.cidrs.map(({ address }) => address)] as const;
   return [
+    ...asking,
     {
       id: 'egress-neighbours',
-      why: 'The uplink needs neighbour discovery, and nothing of the isolated network is to be told by it.',
-      when: [{ kind: 'icmpv6', types: [...neighbourTypes, 'mld2-listener-report'] }],
+      why: 'The uplink needs neighbour discovery, by its own addresses; `::` asks whether somebody has one already.',
+      when: [{ kind: 'source-any', addresses }, neighbourhood],
+      verdict: { kind: 'accept' },
+    },
+    {
+      id: 'egress-neighbours-link',
+      why: 'The same by the address that the link has for itself.',
+      when: [{ kind: 'source', subnet: linkLocal }, neighbourhood],
       verdict: { kind: 'accept' },
     },
   ];
@@ -228,14 +276,18 @@ export function planLastIpv6(context: Context): readonly Rule[] {
   const { config, facts } = context;
   const out: Match = { kind: 'out', names: [facts.uplink.name] };
   const uplink = uplinkIpv6InUse(context);
-  const rules: Rule[] = [];
+  const rules: Rule[] = [...solicitations(context, 'last')];
   if (uplink !== undefined) {
     const [first, ...others] = uplink.cidrs;
-    const own = [first.address, ...others.map(({ address }) => address), linkLocal] as const;
+    const own = [first.address, ...others.map(({ address }) => address)] as const;
     rules.push({
       id: 'last-uplink-ipv6',
       why: 'A packet leaves on the uplink with an address of the uplink, or of its link alone, or not at all.',
-      when: [out, { kind: 'source-any', subnets: own, negate: true }],
+      when: [
+        out,
+        { kind: 'source', subnet: linkLocal, negate: true },
+        { kind: 'source-any', addresses: own, negate: true },
+      ],
       verdict: { kind: 'drop' },
     });
   } else if (config.ipv6 !== undefined) {
@@ -262,3 +314,4 @@ export function planLastIpv6(context: Context): readonly Rule[] {
 }
 
 const linkLocal = 'fe80::/10';
+const unspecified = '::' as Ipv6;

@@ -8,7 +8,7 @@ export const natTable = 'underbridge_nat';
 export const egressTable = 'underbridge_egress';
 export const arpTable = 'underbridge_arp';
 
-/** Routing tables of ours: the router's own packets, packets from clients, packets from the tunnel, probes, OpenVPN's, the resolver's. */
+/** Routing tables of ours: the router's own packets, packets from clients, packets from the tunnel, probes, OpenVPN's, LAN_ALLOW's, the resolver's. */
 export const tableIds = {
   own: 7100,
   clients: 7101,
@@ -16,7 +16,8 @@ export const tableIds = {
   probes: 7103,
   standbyProbes: 7104,
   openvpn: 7105,
-  resolver: 7106,
+  allowed: 7106,
+  resolver: 7107,
 } as const;
 
 export const loopback = 'lo' as IfName;

@@ -1,5 +1,5 @@
 import type { IfName, Ip, Ipv4, Ipv6 } from '../net/address.ts';
-import type { Ruleset } from '../ruleset/model.ts';
+import type { PortSpan, Ruleset } from '../ruleset/model.ts';
 import type { Firewall } from './facts.ts';
 
 /** The whole wanted state of the machine, computed anew for every policy. */
@@ -39,6 +39,13 @@ export interface RoutingRule {
     /** Whatever sockets of this user send. */
     | { readonly kind: 'user'; readonly uid: number }
     | { readonly kind: 'forwarded' | 'any' };
+  /** Only what goes there, by this protocol and with these ports on one side (Linux 4.17). */
+  readonly flow?: {
+    readonly destination: string;
+    readonly transport: 'tcp' | 'udp';
+    readonly side: 'source' | 'destination';
+    readonly ports: PortSpan;
+  };
   /** A `blackhole` says nothing to the sender; `unreachable` does. */
   readonly to: { readonly kind: 'table'; readonly table: number } | { readonly kind: 'unreachable' | 'blackhole' };
   readonly why: string;

@@ -27,7 +27,8 @@ export function planRouter(context: Context): Plan {
 function planTun(name: IfName, { config, policy }: Context): PlannedTun {
   const link = linksOf(policy).find((candidate) => candidate.name === name);
   if (link === undefined) return { name };
-  const { address, mtuBytes } = link;
+  const { address } = link;
+  const mtuBytes = Math.min(link.mtuBytes, config.mtuBytes ?? link.mtuBytes);
   const ipv6 = ipv6Of(config, link);
   return { name, link: { address, mtuBytes, ...(ipv6 === undefined ? {} : { ipv6: { address: ipv6.address } }) } };
 }

@@ -10,6 +10,7 @@ import {
   tunNamesOf,
   uplinkIpv6InUse,
 } from './context.ts';
+import { planAllowedRoutes, planAllowedRoutingRules } from './lan-rules.ts';
 import { planResolverRoutes, planResolverRules } from './local-resolver.ts';
 import { planBootRules, planIpv6BootRules, tableIds } from './lockdown.ts';
 import type { Route, RoutingRule } from './plan.ts';
@@ -18,6 +19,7 @@ import type { Route, RoutingRule } from './plan.ts';
 export function planRoutingRules(context: Context): readonly RoutingRule[] {
   const { config, facts } = context;
   return [
+    ...planAllowedRoutingRules(context),
     {
       preference: 100,
       from: { kind: 'interface', name: facts.lan.name, source: renderSubnet(config.gateway) },
@@ -96,6 +98,8 @@ function planStandbyRules({ facts, policy }: Context): readonly RoutingRule[] {
   return [fromStandby, ...probes];
 }
 
+const hairpinWhy = 'From a client to a forwarded port (PORT_FWD_HAIRPIN).';
+
 /** Every route of our tables. */
 export function planRoutes(context: Context): readonly Route[] {
   const { config, facts, policy } = context;
@@ -116,6 +120,7 @@ export function planRoutes(context: Context): readonly Route[] {
     closedRoute(clients),
     closedRoute(tunnel),
     ...planIpv6Routes(context),
+    ...planAllowedRoutes(context),
     ...planResolverRoutes(context),
   ];
   // A server that is the gateway has its route already.
@@ -163,6 +168,7 @@ export function planRoutes(context: Context): readonly Route[] {
         })),
       { table: clients, destination: 'default', via: tun, why: 'Clients through the tunnel.' },
       { table: tunnel, destination: lanSubnet, via: lan, why: 'Answers and forwarded ports to clients.' },
+      ...(config.hairpin === undefined ? [] : [{ table: clients, destination: lanSubnet, via: lan, why: hairpinWhy }]),
     );
   }
   if (facts.standbyTunName !== undefined) {
@@ -219,6 +225,7 @@ function planIpv6Routes({ config, facts, policy }: Context): readonly Route[] {
             why: 'Clients through the tunnel.',
           },
           { table: tunnel, destination: subnet, via: lan, why: 'Answers and forwarded ports to clients.' },
+          ...(config.hairpin === undefined ? [] : [{ table: clients, destination: subnet, via: lan, why: hairpinWhy }]),
         ]),
   ];
 }

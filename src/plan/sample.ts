@@ -1,3 +1,4 @@
+import type { PortForward, RouterConfig } from '../config/router-config.ts';
 import { type IfName, type Ipv4, type Ipv6, type Port, parseIpv4, parseIpv6 } from '../net/address.ts';
 import type { Endpoint, TunnelLink } from '../tunnel/policy.ts';
 import { extras, type RouterFacts } from './facts.ts';
@@ -24,6 +25,16 @@ export function sampleTunnel(name: IfName): TunnelLink {
     pushedDns: [documentation(3)],
     ipv6: { address: documentation6(2), pushedDns: [documentation6(3)] },
   };
+}
+
+/** Stands for the containers that are not looked up yet. */
+export function sampleForwards({ namedForwards }: Pick<RouterConfig, 'namedForwards'>): readonly PortForward[] {
+  return namedForwards.map(({ transports, outside, inside }) => ({
+    transports,
+    outside,
+    inside,
+    target: documentation(6),
+  }));
 }
 
 /** Stands for a machine that was not looked at yet, with all that a kernel may offer. */

@@ -55,7 +55,7 @@ const firstFree = 1024;
 const lastPort = 65_535;
 
 /** The most ports in a row that are not forwarded by any protocol. */
-export function freePorts(forwards: PlanConfig['forwards']): PortSpan {
+export function freePorts(forwards: readonly Pick<PortForward, 'outside'>[]): PortSpan {
   const taken = mergeSpans(forwards.map(({ outside }) => outside));
   const ends = [...taken, { first: lastPort + 1, last: lastPort + 1 }];
   let widest: PortSpan = { first: lastPort, last: lastPort };

@@ -1,5 +1,6 @@
 import { type Environment, parseRouterConfig } from '../config/env.ts';
 import { parseGateway } from '../config/gateway.ts';
+import type { FirewallChoice } from '../config/router-config.ts';
 import { type ContainerWorld, checkContainer } from '../doctor/container-checks.ts';
 import type { Report } from '../doctor/report.ts';
 import { examineRouters } from '../doctor/router-checks.ts';
@@ -9,6 +10,7 @@ import { observeDocker } from '../system/docker.ts';
 import { configFolder, readProfiles } from '../system/files.ts';
 import { observeForwarding } from '../system/forwarding.ts';
 import { changeNetwork } from '../system/iproute.ts';
+import { findIpv6Obstacles } from '../system/ipv6.ts';
 import { findMissing } from '../system/prerequisites.ts';
 import { remoteFaults } from './reach-faults.ts';
 import {
@@ -54,7 +56,12 @@ async function observeContainer(env: Environment): Promise<ContainerWorld> {
   const uplinkGateway = parseIpv4(env.UPLINK_GATEWAY?.trim() ?? '');
   const network = await changeNetwork([]);
   const interfaces =
-    gateway.kind === 'ok' ? observeInterfaces({ gateway: gateway.value, uplinkGateway }, network) : undefined;
+    gateway.kind === 'ok'
+      ? observeInterfaces(
+          { gateway: gateway.value, uplinkGateway, ...(config?.ipv6 && { ipv6: config.ipv6 }) },
+          network,
+        )
+      : undefined;
   const profiles = readProfiles({
     names: config?.profileNames ?? [env.CONFIG ?? ''].filter((name) => name !== ''),
     folder: configFolder,
@@ -64,7 +71,9 @@ async function observeContainer(env: Environment): Promise<ContainerWorld> {
   const missing = findMissing();
   const isCapability = ({ name }: { readonly name: string }) => name === 'capabilities';
   // Without it the kernel refuses to answer, which says nothing about what it could do.
-  const kernel = missing.some(({ value }) => value === 'NET_ADMIN') ? undefined : await observeKernel();
+  const kernel = missing.some(({ value }) => value === 'NET_ADMIN')
+    ? undefined
+    : await observeKernel(config?.firewall ?? 'auto');
   const uplink = interfaces?.kind === 'ok' ? interfaces.value.uplink : undefined;
   // What is not known is not held against a profile.
   const families = {
@@ -73,7 +82,11 @@ async function observeContainer(env: Environment): Promise<ContainerWorld> {
   };
   return {
     faults: {
-      settings: [...(parsed.kind === 'faults' ? parsed.faults : []), ...(lacksSecond ? [noSecondProfile] : [])],
+      settings: [
+        ...(parsed.kind === 'faults' ? parsed.faults : []),
+        ...(lacksSecond ? [noSecondProfile] : []),
+        ...(config?.ipv6 === undefined ? [] : findIpv6Obstacles()),
+      ],
       profile:
         profiles.kind === 'faults'
           ? profiles.faults
@@ -114,9 +127,9 @@ const anySettings: Environment = {
   MSS: '1300',
 };
 
-async function observeKernel(): Promise<CheckedRules> {
+async function observeKernel(firewall: FirewallChoice): Promise<CheckedRules> {
   const parsed = parseRouterConfig(anySettings);
-  if (parsed.kind === 'ok') return checkRules(parsed.value.config);
+  if (parsed.kind === 'ok') return checkRules({ ...parsed.value.config, firewall });
   throw new UnderbridgeError({
     code: 'UB_INTERNAL',
     message: 'the settings that the kernel is tried with are faulty',

@@ -1,11 +1,12 @@
 import { escapeInvisible, renderFaults } from '../config/report.ts';
 import { UnderbridgeError } from '../errors.ts';
 import type { HostConfig } from '../host/host-config.ts';
+import { describeDockerStep } from '../host/host-plan.ts';
 import type { HostSettings } from '../host/host-settings.ts';
 import type { Family } from '../host/resource.ts';
 import { type DockerApi, openDocker } from '../system/docker-api.ts';
 import { observeHostDocker } from '../system/host-docker.ts';
-import { parseDockerHost } from '../system/host-docker-api.ts';
+import { dockerAddress } from '../system/host-docker-api.ts';
 import { cleanNamespace } from '../system/host-namespaces.ts';
 import { applyRules, observeRules } from '../system/host-rules.ts';
 import { askHttp } from '../system/http.ts';
@@ -19,9 +20,15 @@ interface Task {
 /** One reconcile; prints what was done. @throws UnderbridgeError */
 export async function reconcileOnce({ settings, config }: Task): Promise<number> {
   return withDocker(settings, async (docker) => {
-    const difference = await findDifference(docker, config);
-    const { done, failures } = await applyDifference(docker, difference);
-    print(done);
+    const reconcile = async () => {
+      const difference = await findDifference(docker, config);
+      const { done, failures } = await applyDifference(docker, difference);
+      print(done);
+      return { difference, failures };
+    };
+    const first = await reconcile();
+    // What Docker just did may be what the rest waits for.
+    const { difference, failures } = first.difference.plan.docker.length > 0 ? await reconcile() : first;
     complain(difference);
     for (const { message, hint } of failures) process.stderr.write(`underbridge: ${message}\n  ${hint}\n`);
     return failures.length > 0 || difference.plan.faults.length > 0 ? 1 : 0;
@@ -35,10 +42,12 @@ export async function printPlan({ settings, config }: Task): Promise<number> {
     const { plan, changes } = difference;
     print([
       ...changes.flatMap(({ backend, family, change }) => [`# ${programName(family)} (${backend})`, ...change.lines]),
-      ...plan.docker.map((step) => `+ docker ${step.kind} ${step.kind === 'connect' ? step.network : step.name}`),
+      ...plan.docker.map((step) => `+ ${describeDockerStep(step)}`),
+      ...plan.machine.map((step) => `+ ${step.kind}`),
       ...plan.namespaces.map((step) => `+ ${step.kind} ${step.container}`),
     ]);
-    if (changes.length + plan.docker.length + plan.namespaces.length === 0) print(['# nothing to change']);
+    if (changes.length + plan.docker.length + plan.machine.length + plan.namespaces.length === 0)
+      print(['# nothing to change']);
     complain(difference);
     return plan.faults.length > 0 ? 1 : 0;
   });
@@ -82,8 +91,8 @@ export async function printStatus({ health }: Pick<HostSettings, 'health'>): Pro
   return status.healthy ? 0 : 1;
 }
 
-async function withDocker<T>({ dockerHost }: HostSettings, work: (docker: DockerApi) => Promise<T>): Promise<T> {
-  const docker = await openDocker(parseDockerHost(dockerHost));
+async function withDocker<T>(settings: HostSettings, work: (docker: DockerApi) => Promise<T>): Promise<T> {
+  const docker = await openDocker(dockerAddress(settings));
   try {
     return await work(docker);
   } finally {

@@ -2,17 +2,24 @@ import { UnderbridgeError } from '../errors.ts';
 import { families } from '../host/address.ts';
 import { compareRules, type RuleChange } from '../host/diff.ts';
 import type { HostConfig } from '../host/host-config.ts';
-import type { HostPlan } from '../host/host-plan.ts';
-import { planHost } from '../host/plan.ts';
+import { describeDockerStep, type HostPlan } from '../host/host-plan.ts';
+import { findTranslating, planHost } from '../host/plan.ts';
 import { resolveBridges } from '../host/resolve-bridges.ts';
 import type { Family, RoutedBridge } from '../host/resource.ts';
 import type { Backend, DockerSnapshot, HostLink } from '../host/snapshot.ts';
 import { findInspected } from '../host/wanted-networks.ts';
 import type { DockerApi } from '../system/docker-api.ts';
+import { forgetConnections } from '../system/host-connections.ts';
 import { applyDockerStep, inspectContainers, observeHostDocker } from '../system/host-docker.ts';
-import { findForeignNamespace, observeLinks } from '../system/host-machine.ts';
-import { applyNamespaceStep, observeNamespaces } from '../system/host-namespaces.ts';
-import { applyRules, forgetConnections, type ObservedRules, observeRules } from '../system/host-rules.ts';
+import {
+  applyMachineStep,
+  findForeignNamespace,
+  isForwardingIpv4,
+  observeIpv6Forwarding,
+  observeLinks,
+} from '../system/host-machine.ts';
+import { applyNamespaceStep, observeInside, observeNamespaces } from '../system/host-namespaces.ts';
+import { applyRules, type ObservedRules, observeRules } from '../system/host-rules.ts';
 
 /** What is wanted, and what it takes. Nothing of it has been done. */
 export interface HostDifference {
@@ -40,10 +47,19 @@ export async function findDifference(docker: DockerApi, config: HostConfig): Pro
     const { problem, hint } = misplaced;
     throw new UnderbridgeError({ code: 'UB_CONFIG', message: problem, hint });
   }
-  const seen = await inspectContainers(docker, listed, findInspected(config, listed));
+  const saved = observed.saved[observed.backend];
+  const translating = findTranslating(config, { docker: listed, kernel: { saved, links } });
+  const seen = await inspectContainers(docker, listed, [
+    ...new Set([...findInspected(config, listed), ...translating]),
+  ]);
+  const pids = seen.containers.flatMap(({ id, details }) => (translating.includes(id) ? (details?.pid ?? []) : []));
+  const ipv6Forwarding = observeIpv6Forwarding();
   const kernel = {
-    saved: observed.saved[observed.backend],
+    saved,
     links,
+    inside: await observeInside(pids, observed.backend),
+    ...(config.networks === undefined ? {} : { ipv4Forwarding: isForwardingIpv4() }),
+    ...(ipv6Forwarding === undefined ? {} : { ipv6Forwarding }),
     namespaces: await observeNamespaces(clientsOf(config, seen)),
   };
   const plan = planHost({ config, snapshot: { docker: seen, kernel } });
@@ -74,7 +90,7 @@ export function compareAll(rules: HostPlan['rules'], { backend, saved }: Observe
  */
 export async function applyDifference(
   docker: DockerApi,
-  { plan, links, changes }: HostDifference,
+  { plan, firewall, links, changes }: HostDifference,
 ): Promise<{ readonly done: readonly string[]; readonly failures: readonly UnderbridgeError[] }> {
   const done: string[] = [];
   const failures: UnderbridgeError[] = [];
@@ -98,12 +114,11 @@ export async function applyDifference(
     ),
   );
   for (const step of plan.docker) {
-    await attempt([`docker ${step.kind} ${step.kind === 'connect' ? step.network : step.name}`], () =>
-      applyDockerStep(docker, step),
-    );
+    await attempt([describeDockerStep(step)], () => applyDockerStep(docker, step));
   }
+  for (const step of plan.machine) await attempt([step.kind], async () => applyMachineStep(step));
   for (const step of plan.namespaces) {
-    await attempt([`${step.kind} ${step.container}`], () => applyNamespaceStep(step));
+    await attempt([`${step.kind} ${step.container}`], () => applyNamespaceStep(step, firewall));
   }
   return { done, failures };
 }

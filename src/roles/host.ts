@@ -1,29 +1,22 @@
-import { type Fault, UnderbridgeError } from '../errors.ts';
+import { UnderbridgeError } from '../errors.ts';
 import type { HostConfig } from '../host/host-config.ts';
-import type { HostFinding } from '../host/host-plan.ts';
 import type { HostSettings } from '../host/host-settings.ts';
-import { countResources, type HostCounts, type HostStatus, renderMetrics } from '../host/status.ts';
-import { type DockerApi, openDocker } from '../system/docker-api.ts';
-import { readHostFile, watchHostFile } from '../system/host-config-file.ts';
-import { relevantEvents } from '../system/host-docker.ts';
-import { followEvents, parseDockerHost } from '../system/host-docker-api.ts';
+import { type HostStatus, renderMetrics } from '../host/status.ts';
+import { type SeenFiles, watchHostFile } from '../system/host-config-file.ts';
 import { type HttpAnswer, type HttpRequest, json, serveHttp } from '../system/http.ts';
 import { type KernelWatch, watchKernel } from '../system/kernel-watch.ts';
 import type { Log } from '../system/log.ts';
-import { makeDue, pause, type Reason } from './host-due.ts';
-import { applyDifference, findDifference, type HostDifference } from './host-reconcile.ts';
+import { makeDue, pause } from './host-due.ts';
+import { type Followed, followDocker, rereadFile } from './host-follow.ts';
+import { makeLook } from './host-look.ts';
+import { describeState, makeState } from './host-state.ts';
 
 /** Many events, say of 200 containers that start at once, cost one look. */
 const debounceMs = 250;
 /** How often the kernel is asked what changed: programs that write all the time cost one look a second. */
 const firewallEveryMs = 1_000;
-/** A net under the events. */
-const fullEveryMs = 30_000;
 /** An editor writes in several steps. */
 const fileDebounceMs = 100;
-const retryMs = { first: 250, most: 5_000 } as const;
-/** After as many looks in a row that found something to do, somebody works against us, or it cannot be done. */
-const patience = 5;
 
 /** A running host role. */
 export interface HostRole {
@@ -37,222 +30,90 @@ export interface HostRole {
 /** Starts the loop. @throws UnderbridgeError UB_CONFIG when the status cannot be served */
 export async function startHost({
   settings,
-  config: firstConfig,
-  hasFile,
+  config,
+  seen,
   log,
 }: {
   readonly settings: HostSettings;
   readonly config: HostConfig;
-  /** Whether the host file was there. */
-  readonly hasFile: boolean;
+  readonly seen: SeenFiles;
   readonly log: Log;
 }): Promise<HostRole> {
   const stopping = new AbortController();
-  const { signal } = stopping;
-  const state: {
-    config: HostConfig;
-    hasFile: boolean;
-    docker?: DockerApi | undefined;
-    difference?: HostDifference;
-    last?: HostStatus['last'];
-    error?: string | undefined;
-    fileFaults: readonly Fault[];
-    told: ReadonlySet<string>;
-    counts: HostCounts;
-    restlessLooks: number;
-  } = {
-    config: firstConfig,
-    hasFile,
-    fileFaults: [],
-    told: new Set(),
-    counts: { reconciles: 0, writes: 0, failures: 0, disconnects: 0 },
-    restlessLooks: 0,
-  };
-  const count = (name: keyof HostCounts) => {
-    state.counts = { ...state.counts, [name]: state.counts[name] + 1 };
-  };
-  const due = makeDue();
-
-  const status = (): HostStatus => ({
-    healthy: state.docker !== undefined && state.error === undefined && state.last !== undefined,
-    ...(state.docker === undefined ? {} : { docker: state.docker.version }),
-    ...(state.difference === undefined ? {} : { firewall: state.difference.firewall }),
-    resources: countResources(state.difference?.plan),
-    faults: [...state.fileFaults, ...(state.difference?.plan.faults ?? [])],
-    findings: state.difference?.plan.findings ?? [],
-    ...(state.error === undefined ? {} : { error: state.error }),
-    counts: state.counts,
-    ...(state.last === undefined ? {} : { last: state.last }),
-  });
-
-  const look = async (docker: DockerApi, reason: Reason, program: string | undefined) => {
-    const fromMs = performance.now();
-    count('reconciles');
-    try {
-      const difference = await findDifference(docker, state.config);
-      state.difference = difference;
-      tell(difference.plan.faults, difference.plan.findings);
-      const { done, failures } = await applyDifference(docker, difference);
-      state.last = { at: new Date().toISOString(), tookMs: performance.now() - fromMs, changes: done.length };
-      state.error = failures.length > 0 ? failures.map(({ message }) => message).join('; ') : undefined;
-      for (const { code, message, hint } of failures) log.error('a step failed', { code, message, hint });
-      if (failures.length > 0) count('failures');
-      if (done.length > 0) {
-        count('writes');
-        log.info('rules changed', { reason, changes: done.length, ...(program === undefined ? {} : { program }) });
-        for (const line of done) log.debug('changed', { line });
-      }
-      if (done.length + failures.length > 0) lookAgain(done);
-      else state.restlessLooks = 0;
-    } catch (error) {
-      if (!(error instanceof UnderbridgeError)) throw error;
-      count('failures');
-      // Once: it may stay so for hours.
-      if (state.error !== error.message) log.error('cannot reconcile', { message: error.message, hint: error.hint });
-      state.error = error.message;
-      lookAgain([]);
-    }
-  };
-
-  /** The next look reads back what was written, or tries again what failed. */
-  const lookAgain = (done: readonly string[]) => {
-    state.restlessLooks += 1;
-    if (state.restlessLooks < patience) due.mark('confirm');
-    else if (state.restlessLooks === patience && done.length > 0) {
-      log.warn('what was written does not stay; another program may change it', { changes: done.slice(0, 5) });
-    }
-  };
-
-  /** Each fault and finding is told once, when it comes. */
-  const tell = (faults: readonly Fault[], findings: readonly HostFinding[]) => {
-    const now = [
-      ...faults.map((fault) => ({ message: 'left out', fields: fieldsOf(fault) })),
-      ...findings.map((finding) => ({ message: 'finding', fields: { ...finding } })),
-    ];
-    for (const one of now) if (!state.told.has(asText(one))) log.warn(one.message, one.fields);
-    state.told = new Set(now.map(asText));
-  };
-
-  const readConfig = () => {
-    const { text, config } = state.hasFile
-      ? readHostFile(settings.file, 'has to be there')
-      : readHostFile(settings.file);
-    state.hasFile ||= text !== undefined;
-    if (config.kind === 'faults') {
-      if (asText(config.faults) !== asText(state.fileFaults)) {
-        for (const fault of config.faults) log.error('host file: the last good one stays', fieldsOf(fault));
-      }
-      state.fileFaults = config.faults;
-      return;
-    }
-    state.fileFaults = [];
-    if (asText(config.value) === asText(state.config)) return;
-    state.config = config.value;
-    log.info('host file read', { file: settings.file });
-    due.mark('config');
-  };
-
-  const followDocker = async () => {
-    for (let waitMs: number = retryMs.first; !signal.aborted; waitMs = Math.min(waitMs * 2, retryMs.most)) {
-      let reason: UnderbridgeError | undefined;
-      try {
-        const docker = await openDocker(parseDockerHost(settings.dockerHost));
-        reason = await followEvents(docker, {
-          filters: relevantEvents,
-          signal,
-          onOpen: () => {
-            waitMs = retryMs.first;
-            state.docker = docker;
-            log.info('Docker answers', { version: docker.version });
-            due.mark('connected');
-          },
-          onEvent: () => due.mark('docker'),
-        });
-        docker.close();
-      } catch (error) {
-        if (!(error instanceof UnderbridgeError)) throw error;
-        reason = error;
-      }
-      if (signal.aborted) return;
-      if (state.docker !== undefined || state.counts.disconnects === 0) {
-        log.warn('Docker does not answer; the rules stay as they are', {
-          message: reason?.message,
-          hint: reason?.hint,
-        });
-      }
-      count('disconnects');
-      state.docker = undefined;
-      await pause(waitMs, signal);
-    }
-  };
-
-  const reconcile = async () => {
-    while (!signal.aborted) {
-      const reason = await due.wait(fullEveryMs, signal);
-      if (signal.aborted) return;
-      if (reason !== 'connected') await pause(debounceMs, signal);
-      due.clear();
-      if (reason === 'timer') readConfig();
-      const program = reason === 'firewall' ? watch?.firewallChanger() : undefined;
-      watch?.forget('firewall');
-      const { docker } = state;
-      if (docker !== undefined && !signal.aborted) await look(docker, reason, program);
-    }
-  };
-
-  const watch = openWatch(log);
-  const polling = setInterval(() => {
-    if (watch?.hasChanged('firewall')) due.mark('firewall');
-  }, firewallEveryMs);
+  const role: Followed = { settings, state: makeState(config, seen), due: makeDue(), log };
   const server = await serveHttp({
     ...settings.health,
     hint: 'set it to an address of this machine and a free port; another host role may run already',
-    answer: (request) => answerWith(status(), request),
+    answer: (request) => answerWith(describeState(role.state), request),
     onProblem: (problem) => log.error('a request was not answered', { reason: `${problem}` }),
   });
-  let fileTimer: NodeJS.Timeout | undefined;
-  const watchedFile = watchHostFile(settings.file, () => {
-    clearTimeout(fileTimer);
-    fileTimer = setTimeout(readConfig, fileDebounceMs);
-  });
-  const loops = Promise.all([followDocker(), reconcile()]);
-  const failed = loops.then(() => new Promise<never>(() => undefined));
+  const firewall = watchFirewall(role);
+  const file = watchFile(role);
+  const loops = Promise.all([followDocker(role, stopping.signal), reconcile(role, firewall.kernel, stopping.signal)]);
   return {
-    failed,
+    failed: loops.then(() => new Promise<never>(() => undefined)),
     reload: () => {
-      readConfig();
-      due.mark('config');
+      rereadFile(role);
+      role.due.mark('config');
     },
     stop: async () => {
       stopping.abort();
-      clearInterval(polling);
-      clearTimeout(fileTimer);
-      watchedFile.close();
+      firewall.close();
+      file.close();
       server.close();
       await loops;
-      watch?.close();
+      firewall.kernel?.close();
     },
   };
 }
 
-/** The log has another use for `name`. */
-function fieldsOf({ name, ...rest }: Fault): Readonly<Record<string, unknown>> {
-  return { place: name, ...rest };
-}
-
-function asText(value: unknown): string {
-  return JSON.stringify(value);
+/** The one loop: whenever a look is due, it looks. */
+async function reconcile(role: Followed, kernel: KernelWatch | undefined, signal: AbortSignal): Promise<void> {
+  const { settings, state, due } = role;
+  const look = makeLook(role);
+  while (!signal.aborted) {
+    const reason = await due.wait(settings.watchPeriodMs, signal);
+    if (signal.aborted) return;
+    if (reason !== 'connected') await pause(debounceMs, signal);
+    due.clear();
+    if (reason === 'timer') rereadFile(role);
+    const program = reason === 'firewall' ? kernel?.firewallChanger() : undefined;
+    kernel?.forget('firewall');
+    const { docker } = state;
+    if (docker !== undefined && !signal.aborted) await look(docker, { reason, program });
+  }
 }
 
 /** The kernel tells of every change of nf_tables; without that, the timer is left. */
-function openWatch(log: Log): KernelWatch | undefined {
+function watchFirewall({ due, log }: Followed) {
+  let kernel: KernelWatch | undefined;
   try {
-    return watchKernel(new Set(['filter', 'nat', 'mangle']));
+    kernel = watchKernel(new Set(['filter', 'nat', 'mangle', 'raw']));
   } catch (error) {
     if (!(error instanceof UnderbridgeError)) throw error;
     log.warn('changes of the firewall cannot be watched', { message: error.message });
-    return undefined;
   }
+  const polling = setInterval(() => {
+    if (kernel?.hasChanged('firewall')) due.mark('firewall');
+  }, firewallEveryMs);
+  return { kernel, close: () => clearInterval(polling) };
+}
+
+function watchFile(role: Followed) {
+  let timer: NodeJS.Timeout | undefined;
+  const { file, networksFile } = role.settings;
+  const watched = [file, networksFile.path].map((path) =>
+    watchHostFile(path, () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => rereadFile(role), fileDebounceMs);
+    }),
+  );
+  return {
+    close: () => {
+      clearTimeout(timer);
+      for (const one of watched) one.close();
+    },
+  };
 }
 
 /** `/healthz` (200 or 503), `/status` and `/metrics`. */

@@ -1,7 +1,7 @@
 import { describeHardening } from '../plan/hardening.ts';
 import type { Plan } from '../plan/plan.ts';
 import { planRouter } from '../plan/router.ts';
-import { sampleEndpoint, sampleTunnel } from '../plan/sample.ts';
+import { sampleEndpoint, sampleForwards, sampleTunnel } from '../plan/sample.ts';
 import { translateRuleset } from '../ruleset/iptables.ts';
 import { renderRestore } from '../ruleset/iptables-restore.ts';
 import type { Rule, Ruleset } from '../ruleset/model.ts';
@@ -12,12 +12,13 @@ import { listProfiles } from './router-remotes.ts';
 import { type RouterSetup, tunName } from './router-setup.ts';
 
 /**
- * What would be applied in each state, as text. A server whose name is not resolved yet, and a tunnel that is not
- * there yet, are shown with addresses from 198.51.100.0/24 (RFC 5737).
+ * What would be applied in each state, as text. A server or a container whose name is not resolved yet, and a tunnel
+ * that is not there yet, are shown with addresses from 198.51.100.0/24 (RFC 5737).
  */
 export function renderPlan(setup: RouterSetup): string {
   const { config, facts } = setup;
   const [{ source }] = listProfiles(setup);
+  const shown = { ...config, forwards: [...config.forwards, ...sampleForwards(config)] };
   const endpoint = source.kind === 'addresses' ? source.endpoints[0] : sampleEndpoint;
   const policies: readonly Policy[] = [
     { kind: 'lockdown' },
@@ -27,7 +28,7 @@ export function renderPlan(setup: RouterSetup): string {
   ];
   const hardening = Object.entries(describeHardening(setup)).map(([layer, state]) => `#   ${layer}: ${state}\n`);
   const plans = policies
-    .map((policy) => `# ${renderPolicy(policy)}\n${renderOne(planRouter({ config, facts, policy }))}`)
+    .map((policy) => `# ${renderPolicy(policy)}\n${renderOne(planRouter({ config: shown, facts, policy }))}`)
     .join('\n');
   return `# layers of defence on this kernel\n${hardening.join('')}\n${plans}`;
 }

@@ -3,6 +3,7 @@ import type { Fault } from '../errors.ts';
 import { contains, familyOf, type IpFamily, parseIp, renderSubnet } from '../net/address.ts';
 import { firstHop, type Profile, type ProfileRemote } from '../openvpn/profile.ts';
 import type { Firewall } from '../plan/facts.ts';
+import { observeDockerResolver } from '../system/container-names.ts';
 import { findIpv6Obstacles } from '../system/ipv6.ts';
 
 /** What keeps clients' IPv6 from the tunnel. */
@@ -14,6 +15,29 @@ export function ipv6Faults({ firewall, purpose }: { firewall: Firewall; purpose:
     hint: 'set IPV6=off, or FIREWALL=nft where the kernel has nf_tables',
   };
   return [...(firewall === 'nft' ? [] : [byNft]), ...(purpose === 'run' ? findIpv6Obstacles() : [])];
+}
+
+/** Containers' names that could not be looked up without telling others. */
+export function containerNameFaults(config: RouterConfig): readonly Fault[] {
+  const setting = config.namedForwards.length > 0 ? 'PORT_FWD' : namedSetting(config);
+  const resolver = setting === undefined ? 'keeps' : observeDockerResolver();
+  if (setting === undefined || resolver === 'keeps') return [];
+  if (resolver === 'none') {
+    const problem = "names a container, and Docker's resolver (127.0.0.11) is not there to ask";
+    return [{ name: setting, problem, hint: 'attach the router to a network of its own, or write an address' }];
+  }
+  return [
+    {
+      name: setting,
+      problem: 'names a container, and Docker would ask the resolvers of the machine for it while it is absent',
+      hint: "add `dns_opt: ['ndots:1']` to the router (docker run: --dns-option ndots:1)",
+    },
+  ];
+}
+
+function namedSetting({ dynamicForward, forwardHook }: RouterConfig): string | undefined {
+  if (dynamicForward?.place.kind === 'name') return 'PORT_FWD_DYNAMIC';
+  return forwardHook?.place.kind === 'name' ? 'PORT_FWD_HOOK' : undefined;
 }
 
 /** Servers of the profile that the router cannot reach. */

@@ -2,7 +2,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { UnderbridgeError } from '../errors.ts';
 import { renderCidr } from '../net/address.ts';
 import { tunNamesOf } from '../plan/context.ts';
-import type { RouterFacts } from '../plan/facts.ts';
 import { applyForwarding, type DeviceForwarding, findForwardingDrift } from '../system/forwarding.ts';
 import type { ObservedNetwork } from '../system/iproute.ts';
 import { forwardIpv6, forwardsIpv6 } from '../system/ipv6.ts';
@@ -45,7 +44,7 @@ interface Claim extends Pick<RouterSetup, 'config' | 'facts'> {
  * they are answered. The locks have to be in. @throws UnderbridgeError UB_KERNEL, UB_EXEC
  */
 export async function claimGateway({ config, facts, log }: Claim): Promise<void> {
-  applyForwarding(wantedForwarding(facts));
+  applyForwarding(wantedForwarding({ config, facts }));
   if (config.ipv6 !== undefined) forwardIpv6();
   const device = facts.lan.name;
   await claimAddress({ device, cidr: config.gateway, ipv6: config.ipv6?.gateway });
@@ -65,17 +64,18 @@ export async function confirmIpv6Gateway({ config: { ipv6 }, facts, log }: Claim
 
 /** What clients need of a router that serves them and is otherwise than it should be, one text each. */
 export function findGatewayDrift({
-  config: { gateway, ipv6 },
+  config,
   facts,
   network,
 }: Pick<Claim, 'config' | 'facts'> & { readonly network: ObservedNetwork }): readonly string[] {
+  const { gateway, ipv6 } = config;
   const lost = hasDevice(network, facts.lan.name)
     ? [gateway, ...(ipv6 === undefined ? [] : [ipv6.gateway])].filter((cidr) => !holdsAddress(network, cidr))
     : [];
   return [
     ...lost.map((cidr) => `${renderCidr(cidr)} is not on ${facts.lan.name}`),
     ...(ipv6 !== undefined && !forwardsIpv6() ? ['IPv6 is not forwarded'] : []),
-    ...findForwardingDrift(wantedForwarding(facts)),
+    ...findForwardingDrift(wantedForwarding({ config, facts })),
   ];
 }
 
@@ -90,7 +90,7 @@ export async function restoreGateway({
   );
   if (hasDevice(network, facts.lan.name) && isLost) return claimGateway(claim);
   if (config.ipv6 !== undefined) forwardIpv6();
-  applyForwarding(wantedForwarding(facts));
+  applyForwarding(wantedForwarding({ config, facts }));
 }
 
 /** Warns when somebody else has used the gateway address since the last look. */
@@ -104,12 +104,13 @@ export async function warnOfRival({ config: { gateway }, facts, log }: Claim): P
   });
 }
 
-function wantedForwarding(facts: RouterFacts): readonly DeviceForwarding[] {
+function wantedForwarding({ config, facts }: Pick<Claim, 'config' | 'facts'>): readonly DeviceForwarding[] {
   const { lan, uplink } = facts;
   return [
     { name: lan.name, forwards: true, checksSources: true, announces: true },
     ...tunNamesOf(facts).map((name) => ({ name, forwards: true })),
-    { name: uplink.name, forwards: false },
+    // What comes in there is a client's only by LAN_ALLOW, LAN_ALLOW_IN, and answers to them.
+    { name: uplink.name, forwards: config.lanAllowances !== undefined },
   ];
 }
 

@@ -1,12 +1,20 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { UnderbridgeError } from '../errors.ts';
-import type { IfName } from '../net/address.ts';
-import { linksOf, partsOf } from '../plan/context.ts';
+import type { IfName, Ip } from '../net/address.ts';
+import { type LiveForwards, linksOf, partsOf } from '../plan/context.ts';
 import type { RouterFacts } from '../plan/facts.ts';
+import type { Plan } from '../plan/plan.ts';
 import { planRouter } from '../plan/router.ts';
-import { applyFirewall, findFirewallDrift, watchedTables } from '../system/firewall.ts';
+import { applyFirewall, changeFirewall, findFirewallDrift, watchedTables } from '../system/firewall.ts';
 import { changeIpv6Rules, changeNetwork, type ObservedNetwork } from '../system/iproute.ts';
-import { changeRouting, confirmPlan, findIpv6Drift, findNetworkDrift, forgetFlows } from '../system/kernel.ts';
+import {
+  changeRouting,
+  confirmPlan,
+  findIpv6Drift,
+  findNetworkDrift,
+  forgetFlows,
+  forgetFlowsTo,
+} from '../system/kernel.ts';
 import { watchKernel } from '../system/kernel-watch.ts';
 import type { Log } from '../system/log.ts';
 import { type Policy, renderPolicy } from '../tunnel/policy.ts';
@@ -46,6 +54,8 @@ export interface RouterKernel {
   /** Makes the kernel hold a policy; `onHeld` or `onRefused` tells how it went. */
   readonly apply: (policy: Policy) => void;
   readonly forgetFlows: () => void;
+  /** Puts other forwards in place of those that are held; `done` is told when the kernel holds them, or no tunnel. */
+  readonly changeForwards: (next: LiveForwards, done: () => void) => void;
   /** Claims the gateway address, and looks after everything from then on. @throws UnderbridgeError UB_ADDRESS_TAKEN … */
   readonly serve: (afterFirstPolicy: Promise<void>) => Promise<void>;
   /** Settles when everything that was asked for so far is done. */
@@ -76,6 +86,7 @@ export function openRouterKernel({
   const watch = watchKernel(watchedTables(setup.facts.firewall));
   const fullLookMs = setup.facts.firewall === 'iptables-legacy' ? fullLookEveryMs.untold : fullLookEveryMs.told;
   let { facts, network } = setup;
+  let live: LiveForwards = { forwards: config.forwards };
   let isServing = setup.isClaimed;
   let isGatewayRight = true;
   let wanted: Policy = { kind: 'lockdown' };
@@ -93,6 +104,8 @@ export function openRouterKernel({
     queue = queue.then(work);
     queue.catch(onBroken);
   };
+
+  const planNow = (policy: Policy): Plan => planRouter({ config: { ...config, ...live }, facts, policy });
 
   /** True when the kernel holds the policy, and the gateway's interface what it needs. */
   const hold = async (policy: Policy): Promise<boolean> => {
@@ -143,7 +156,7 @@ export function openRouterKernel({
   const applyOnce = async (policy: Policy): Promise<void> => {
     const isClosing = held?.kind === 'forward' && policy.kind !== 'forward';
     const known = facts;
-    let plan = planRouter({ config, facts, policy });
+    let plan = planNow(policy);
     beforeLoad();
     const loading = applyFirewall(plan);
     // Each lock closes alone: one that fails does not keep the other from it.
@@ -155,7 +168,7 @@ export function openRouterKernel({
     network = changed.value;
     facts = await refreshFacts({ facts, config, network, log });
     if (facts !== known) {
-      plan = planRouter({ config, facts, policy });
+      plan = planNow(policy);
       await applyFirewall(plan);
     }
     // What was seen last may have been outdated.
@@ -178,15 +191,35 @@ export function openRouterKernel({
     });
   };
 
-  const forgetFlowsSoon = () =>
-    enqueue(async () => {
-      try {
-        await forgetFlows();
-      } catch (error) {
-        if (!(error instanceof UnderbridgeError)) throw error;
-        log.warn('flows were not forgotten', { reason: error.message });
-      }
-    });
+  const tryToForget = async (forget: () => Promise<void>) => {
+    try {
+      await forget();
+    } catch (error) {
+      if (!(error instanceof UnderbridgeError)) throw error;
+      log.warn('flows were not forgotten', { reason: error.message });
+    }
+  };
+  const forgetFlowsSoon = () => enqueue(() => tryToForget(forgetFlows));
+
+  /** Only what differs is changed; where that fails all is loaded, as after somebody else's change. */
+  const changeForwards = async (next: LiveForwards) => {
+    const policy = held;
+    const [before, gone] = [policy && planNow(policy), targetsLeft(live, next)];
+    live = next;
+    // Whatever is applied next brings them along.
+    if (before === undefined || policy?.kind !== 'forward') return;
+    const plan = planNow(policy);
+    try {
+      await changeFirewall(before, plan);
+      watch.forget('firewall');
+      await confirmPlan(plan, network);
+    } catch (error) {
+      if (!(error instanceof UnderbridgeError)) throw error;
+      log.warn('the forwards were not changed alone', { reason: error.message });
+      if (policy !== wanted || !(await hold(policy))) return;
+    }
+    for (const address of gone) await tryToForget(() => forgetFlowsTo(address));
+  };
 
   const look = async ({ isFull }: { readonly isFull: boolean }) => {
     const policy = held;
@@ -200,7 +233,7 @@ export function openRouterKernel({
     network = await changeNetwork([]);
     const known = facts;
     facts = await refreshFacts({ facts, config, network, log });
-    const plan = planRouter({ config, facts, policy });
+    const plan = planNow(policy);
     const ipv6 = await findIpv6Drift(plan);
     const isUplinkNew = indexOf(network, facts.uplink.name) !== uplinkIndex;
     const inFirewall = isFirewallSuspect || isUplinkNew || facts !== known ? await findFirewallDrift(plan) : [];
@@ -255,6 +288,11 @@ export function openRouterKernel({
     repairs: () => repairs,
     apply,
     forgetFlows: forgetFlowsSoon,
+    changeForwards: (next, done) =>
+      enqueue(async () => {
+        await changeForwards(next);
+        done();
+      }),
     serve: async (afterFirstPolicy) => {
       await Promise.all([afterFirstPolicy, prepareClaim(setup)]);
       await claimGateway({ config, facts, log });
@@ -266,6 +304,12 @@ export function openRouterKernel({
     idle: () => queue,
     stop: () => clearInterval(listenTimer),
   };
+}
+
+/** Addresses that lose a forward. */
+function targetsLeft(before: LiveForwards, after: LiveForwards): ReadonlySet<Ip> {
+  const kept = new Set(after.forwards.map((forward) => JSON.stringify(forward)));
+  return new Set(before.forwards.flatMap((forward) => (kept.has(JSON.stringify(forward)) ? [] : forward.target)));
 }
 
 function indexOf({ links }: ObservedNetwork, name: IfName): number | undefined {

@@ -25,6 +25,7 @@ import type { Log } from '../system/log.ts';
 import { openNames } from '../system/names.ts';
 import { keepTimeline } from '../system/timeline.ts';
 import { runDoctor } from './doctor-command.ts';
+import type { RouterForwards } from './router-forwards.ts';
 import type { RouterSetup } from './router-setup.ts';
 
 /** Looks at the router from outside: what it counts, says and is asked for. Decides nothing. */
@@ -49,6 +50,7 @@ export interface Observed {
   readonly health: () => HealthReport;
   readonly isPaused: () => boolean;
   readonly lan: () => IfName;
+  readonly forwards: () => Pick<RouterForwards, 'placesOf' | 'dynamic'>;
 }
 
 /** The first tunnel is connecting, and comes first. */
@@ -159,7 +161,11 @@ export function observeRouter({
       gateway: renderCidr(config.gateway),
       tunName: facts.tunName,
       isPaused: observed.isPaused(),
-      forwards: config.forwards,
+      forwards: [
+        ...config.forwards,
+        ...config.namedForwards.map((forward) => ({ ...forward, addresses: observed.forwards().placesOf(forward) })),
+      ],
+      dynamicForward: observed.forwards().dynamic(),
       traffic: {
         sentBytes: sent.bytes,
         sentPackets: sent.packets,

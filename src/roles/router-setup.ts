@@ -11,7 +11,7 @@ import { type Extra, extras, type Firewall, type RouterFacts } from '../plan/fac
 import { findInterfaces, type RouterInterfaces, type SeenDefault } from '../plan/interfaces.ts';
 import { loopback } from '../plan/lockdown.ts';
 import { planRouter } from '../plan/router.ts';
-import { sampleEndpoint, sampleFacts, sampleTunnel } from '../plan/sample.ts';
+import { sampleEndpoint, sampleFacts, sampleForwards, sampleTunnel } from '../plan/sample.ts';
 import type { Ruleset } from '../ruleset/model.ts';
 import {
   configFolder,
@@ -23,12 +23,13 @@ import {
 } from '../system/files.ts';
 import { checkFirewall } from '../system/firewall.ts';
 import { changeNetwork, type ObservedNetwork } from '../system/iproute.ts';
+import { heedsAdvertisements } from '../system/ipv6.ts';
 import type { Log } from '../system/log.ts';
 import { observeNeighbour, solicit } from '../system/neighbour.ts';
 import { openvpnUid } from '../system/openvpn.ts';
 import type { OpenvpnSecrets } from '../system/openvpn-login.ts';
-import { findMissing } from '../system/prerequisites.ts';
-import { ipv6Faults, remoteFaults } from './reach-faults.ts';
+import { findMissing, holds } from '../system/prerequisites.ts';
+import { containerNameFaults, ipv6Faults, remoteFaults } from './reach-faults.ts';
 
 /** The tunnel's interface; persistent, so that rules and routes can name it before OpenVPN runs. */
 export const tunName = 'tun0' as IfName;
@@ -99,12 +100,16 @@ export async function setUpRouter({
   // Asking takes NET_ADMIN; without it, silence means nothing.
   const gateway = mayChange ? await findGateway(interfaces.value) : gateways[0];
   const { firewall } = rules;
-  const families = { ipv4: uplink.cidr !== undefined, ipv6: uplink.ipv6 !== undefined && firewall === 'nft' };
+  const families = {
+    ipv4: uplink.cidr !== undefined,
+    ipv6: (uplink.ipv6 !== undefined || heedsAdvertisements(uplink.name)) && firewall === 'nft',
+  };
   faults.push(
     ...missing,
     ...rules.faults,
     ...(profiles.kind === 'ok' ? profiles.value.flatMap((profile) => remoteFaults(profile, config, families)) : []),
     ...(config.ipv6 === undefined ? [] : ipv6Faults({ firewall, purpose })),
+    ...containerNameFaults(config),
   );
   if (config.hasStandby && profiles.kind === 'ok' && profiles.value.length < 2) faults.push(noSecondProfile);
   if (gateway === undefined && families.ipv4) faults.push(silentGateway(interfaces.value));
@@ -222,6 +227,7 @@ function uplinkFacts({
     name,
     ...(cidr === undefined || gateway === undefined ? {} : { ipv4: { cidr, gateway } }),
     ...(ipv6 === undefined || firewall !== 'nft' ? {} : { ipv6 }),
+    ...(firewall === 'nft' && heedsAdvertisements(name) ? { heedsAdvertisements: true } : {}),
   };
 }
 
@@ -322,7 +328,7 @@ export async function checkRules(config: RouterConfig): Promise<CheckedRules> {
   const problems: string[] = [];
   for (const firewall of [first, ...others]) {
     const takes = async (ruleset: Ruleset) => (await checkFirewall({ firewall, ruleset })) === undefined;
-    const problem = await checkFirewall({ firewall, ruleset: rulesOf({ config, firewall }) });
+    const problem = await problemOf(firewall, rulesOf({ config, firewall }));
     if (problem !== undefined) {
       problems.push(problem);
       continue;
@@ -335,6 +341,13 @@ export async function checkRules(config: RouterConfig): Promise<CheckedRules> {
     return { faults: [], firewall, extras: extras.filter((_, index) => taken[index]), canRejectBeforeRouting };
   }
   return { ...noRules, faults: [firewallFault(problems.join('; '))], firewall: first };
+}
+
+async function problemOf(firewall: Firewall, ruleset: Ruleset): Promise<string | undefined> {
+  // It would only say that it is "unable to initialize table 'filter'".
+  if (firewall === 'iptables-legacy' && !holds('NET_RAW'))
+    return 'iptables-legacy takes a raw socket, and the container has no NET_RAW';
+  return checkFirewall({ firewall, ruleset });
 }
 
 /** In the order in which they are tried; the entrypoint tries the same. */
@@ -361,14 +374,16 @@ function rulesOf({
   // By iptables clients' IPv6 is not carried, which is a fault of its own.
   const { ipv6, ...ipv4 } = config;
   const carried = ipv6 === undefined || firewall !== 'nft' ? ipv4 : config;
-  return planRouter({ config: carried, facts, policy: isRefusing ? { kind: 'lockdown' } : forward }).ruleset;
+  const forwards = [...config.forwards, ...sampleForwards(config)];
+  return planRouter({ config: { ...carried, forwards }, facts, policy: isRefusing ? { kind: 'lockdown' } : forward })
+    .ruleset;
 }
 
 function firewallFault(problem: string): Fault {
   return {
     name: 'FIREWALL',
     problem: `the kernel does not take the firewall's rules (${problem})`,
-    hint: 'Linux 4.18 or later with nf_tables, nft_ct, nft_nat and nft_masq is needed, or ip_tables with its modules; load them on the host',
+    hint: 'Linux 4.18 or later with nf_tables, nft_ct, nft_nat and nft_masq is needed, or ip_tables with its modules (load them on the host) and `cap_add: [NET_RAW]`',
   };
 }
 

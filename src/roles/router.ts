@@ -1,4 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { renderAllowance } from '../config/lan-allow.ts';
+import { forwardsAtBoot } from '../doctor/router-checks.ts';
 import { UnderbridgeError } from '../errors.ts';
 import { type HealthReport, reportHealth, reportTunnel } from '../health/report.ts';
 import type { IfName } from '../net/address.ts';
@@ -6,6 +8,7 @@ import type { OneOrMore } from '../one-or-more.ts';
 import { isLoopback, tunNamesOf } from '../plan/context.ts';
 import { describeHardening } from '../plan/hardening.ts';
 import { removeOtherFirewalls } from '../system/firewall.ts';
+import { observeForwarding } from '../system/forwarding.ts';
 import { serveHttp } from '../system/http.ts';
 import type { Log } from '../system/log.ts';
 import { makeRunFolder } from '../system/openvpn.ts';
@@ -14,6 +17,7 @@ import type { Policy, TunnelPolicy } from '../tunnel/policy.ts';
 import { findRefused, newSelection, select } from '../tunnel/selection.ts';
 import { createControl, createControlAnswers } from './router-control.ts';
 import { openDns } from './router-dns.ts';
+import { openForwards } from './router-forwards.ts';
 import { createAnswers } from './router-http.ts';
 import { openRouterKernel } from './router-kernel.ts';
 import { observeRouter } from './router-observer.ts';
@@ -67,7 +71,12 @@ export async function startRouter({
     setup,
     version,
     log: quietLog,
-    observed: { health: () => health(), isPaused: () => control.isPaused(), lan: () => kernel.facts().lan.name },
+    observed: {
+      health: () => health(),
+      isPaused: () => control.isPaused(),
+      lan: () => kernel.facts().lan.name,
+      forwards: () => forwards,
+    },
   });
   const { log } = observer;
 
@@ -83,6 +92,7 @@ export async function startRouter({
         confirmed[index] = part;
         tunnels[index]?.dispatch({ kind: 'policy-confirmed', policy: part });
       }
+      forwards.onHeld(policy);
     },
     onRefused: (policy, reason) => {
       const parts = partsOf.get(policy) ?? [];
@@ -94,6 +104,7 @@ export async function startRouter({
   });
 
   const dns = openDns({ setup, log, runFolder: () => runFolder });
+  const forwards = openForwards({ config, log, kernel });
 
   const applyAll = () => {
     const standby = wanted.find((_, index) => index !== selection.carrier);
@@ -184,6 +195,7 @@ export async function startRouter({
   });
 
   const hardening = describeHardening(setup);
+  const pastTunnel = config.lanAllowances?.map(renderAllowance);
   const health = () => {
     const now = { clockMs: performance.now(), calendarMs: Date.now() };
     const snapshots = tunnels.map((tunnel) => ({
@@ -196,6 +208,7 @@ export async function startRouter({
       wantsIpv6: config.ipv6 !== undefined,
       networkFault: kernel.facts().networkFault,
       dns: dns.report(),
+      pastTunnel,
       now,
     }));
     const report = reportHealth(snapshots[selection.carrier] ?? assertSome(snapshots[0]));
@@ -232,6 +245,13 @@ export async function startRouter({
       hint: 'leave HEALTH_ADDR out, or let nothing but the router be on the uplink',
     });
   }
+  if (pastTunnel !== undefined) {
+    log.warn('a part of the local network is reached past the tunnel, whether it is up or not', { pastTunnel });
+  }
+  if (observeForwarding('all')) {
+    const { what, why, remedy } = forwardsAtBoot('the router');
+    log.warn(what, { reason: why, hint: remedy });
+  }
   // An address that is ours only after the claim cannot be listened on before it.
   const isLate = config.healthAddress.host === config.gateway.address && !setup.isClaimed;
   let server = isLate ? undefined : await listen();
@@ -248,6 +268,7 @@ export async function startRouter({
     leftoverTimer = setTimeout(() => void removeLeftovers(), leftoverMs);
     observer.start();
   };
+  forwards.start();
   for (const tunnel of tunnels) tunnel.dispatch({ kind: 'start' });
   void serve().catch((error) => giveUp(error instanceof UnderbridgeError ? error : unexpected(error)));
   return {
@@ -255,6 +276,7 @@ export async function startRouter({
     failed,
     stop: async () => {
       isStopping = true;
+      await forwards.stop();
       const ended = Promise.all([endTunnels(), control.idle()]);
       clearTimeout(leftoverTimer);
       kernel.stop();

@@ -161,6 +161,8 @@ function translateMatch(match: Match): readonly Words[] {
       return [{}];
     case 'source':
       return [{ source: `${match.negate ? '! ' : ''}-s ${withPrefix(match.subnet)}` }];
+    case 'destination-subnet':
+      return [{ destination: `-d ${withPrefix(match.subnet)}` }];
     case 'destination':
       // A list is excluded by a chain of its own.
       if (match.negate && match.addresses.length > 1) return [{}];

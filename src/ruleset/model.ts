@@ -84,8 +84,12 @@ export type Match =
   | { readonly kind: 'out'; readonly names: OneOrMore<IfName> }
   | { readonly kind: 'family'; readonly family: IpFamily }
   | { readonly kind: 'source'; readonly subnet: string; readonly negate?: true }
-  /** All of one family; a packet of the other one does not match, negated or not. */
-  | { readonly kind: 'source-any'; readonly subnets: OneOrMore<string>; readonly negate?: true }
+  /**
+   * All of one family; a packet of the other one does not match, negated or not. No subnets: in a set that has one, nft
+   * lists addresses that follow each other as a range (1.0.6, 1.1.3).
+   */
+  | { readonly kind: 'source-any'; readonly addresses: OneOrMore<Ip>; readonly negate?: true }
+  | { readonly kind: 'destination-subnet'; readonly subnet: string }
   | { readonly kind: 'destination'; readonly addresses: OneOrMore<Ip>; readonly negate?: true }
   | {
       readonly kind: 'transport';
@@ -128,6 +132,8 @@ export type Icmpv6Type =
   | 'time-exceeded'
   | 'parameter-problem'
   | 'echo-request'
+  | 'nd-router-solicit'
+  | 'nd-router-advert'
   | 'nd-neighbor-solicit'
   | 'nd-neighbor-advert'
   | 'mld2-listener-report';

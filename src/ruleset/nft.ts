@@ -24,12 +24,13 @@ import type {
  * compared with it.
  */
 export function renderNft(ruleset: Ruleset): string {
-  return ruleset.tables
-    .map((table) => {
-      const head = `table ${table.family} ${table.name}`;
-      return `${head}\ndelete ${head}\n${renderTable(table)}`;
-    })
-    .join('\n');
+  return ruleset.tables.map(renderReplacement).join('\n');
+}
+
+/** Renders the making of one table anew. */
+export function renderReplacement(table: Table): string {
+  const head = `table ${table.family} ${table.name}`;
+  return `${head}\ndelete ${head}\n${renderTable(table)}`;
 }
 
 /** Renders one table as nft lists it. */
@@ -50,12 +51,18 @@ function renderSet({ name, family, key, mostElements }: PacketSet): string {
 
 function renderMap(map: DnatMap, { family }: Table): string {
   const elements =
-    map.entries.length === 0 ? '' : `\t\telements = { ${map.entries.map(renderDnatEntry).join(',\n\t\t\t     ')} }\n`;
+    map.entries.length === 0 ? '' : `\t\telements = { ${map.entries.map(renderElement).join(',\n\t\t\t     ')} }\n`;
   return `\tmap ${map.name} {\n\t\ttype inet_proto . inet_service : ${family === 'ip6' ? 'ipv6' : 'ipv4'}_addr . inet_service\n${elements}\t}\n`;
 }
 
-function renderDnatEntry(entry: DnatEntry): string {
-  return `${entry.transport} . ${entry.outsidePort} : ${entry.target} . ${entry.targetPort}`;
+/** One element of a map as nft lists it. */
+export function renderElement(entry: DnatEntry): string {
+  return `${renderKey(entry)} : ${entry.target} . ${entry.targetPort}`;
+}
+
+/** What an element is found by. */
+export function renderKey({ transport, outsidePort }: DnatEntry): string {
+  return `${transport} . ${outsidePort}`;
 }
 
 function renderChain(chain: Chain): string {
@@ -74,7 +81,8 @@ function renderPriority(priority: Hook['priority']): string {
   return priority === 'last' ? '300' : priority;
 }
 
-function renderRule(rule: Rule): string {
+/** One rule as nft lists it. */
+export function renderRule(rule: Rule): string {
   const words = rule.when.map(renderMatch);
   if (rule.clampMss !== undefined) {
     const size = rule.clampMss === 'path-mtu' ? 'rt mtu' : `${rule.clampMss}`;
@@ -102,7 +110,9 @@ function renderMatch(match: Match): string {
     case 'source':
       return `${ipOf(match.subnet)} saddr ${match.negate ? '!= ' : ''}${match.subnet}`;
     case 'source-any':
-      return `${ipOf(match.subnets[0])} saddr ${match.negate ? '!= ' : ''}${renderAny(match.subnets)}`;
+      return `${ipOf(match.addresses[0])} saddr ${match.negate ? '!= ' : ''}${renderAny(match.addresses)}`;
+    case 'destination-subnet':
+      return `${ipOf(match.subnet)} daddr ${match.subnet}`;
     case 'destination':
       return `${ipOf(match.addresses[0])} daddr ${match.negate ? '!= ' : ''}${renderAny(sortedAddresses(match.addresses))}`;
     case 'transport':
@@ -183,6 +193,8 @@ const icmpv6Numbers: Readonly<Record<Icmpv6Type, number>> = {
   'time-exceeded': 3,
   'parameter-problem': 4,
   'echo-request': 128,
+  'nd-router-solicit': 133,
+  'nd-router-advert': 134,
   'nd-neighbor-solicit': 135,
   'nd-neighbor-advert': 136,
   'mld2-listener-report': 143,

@@ -24,7 +24,8 @@ export interface ApiNetwork {
 /** Where an engine is asked. */
 export type DockerAddress =
   | { readonly kind: 'socket'; readonly path: string }
-  | { readonly kind: 'tcp'; readonly host: string; readonly port: number };
+  /** `tls`: the agent that speaks it; absent: as it is. */
+  | { readonly kind: 'tcp'; readonly host: string; readonly port: number; readonly tls?: Agent };
 
 /** Where users mount the engine's socket. */
 export const defaultDocker: DockerAddress = { kind: 'socket', path: '/var/run/docker.sock' };
@@ -72,9 +73,13 @@ export function unusableDocker(shown: string, problem: string, cause?: unknown):
  * @throws UnderbridgeError UB_DOCKER
  */
 export async function openDocker(address: DockerAddress, hint = mountHint): Promise<DockerApi> {
-  const agent = new Agent({ keepAlive: true, maxSockets: 4 });
+  const tls = address.kind === 'tcp' ? address.tls : undefined;
+  const agent = tls ?? new Agent({ keepAlive: true, maxSockets: 4 });
   const shown = address.kind === 'socket' ? address.path : `${address.host}:${address.port}`;
-  const place = address.kind === 'socket' ? { socketPath: address.path } : { host: address.host, port: address.port };
+  const place =
+    address.kind === 'socket'
+      ? { socketPath: address.path }
+      : { host: address.host, port: address.port, ...(tls === undefined ? {} : { protocol: 'https:' }) };
   // A signal, not a timeout: that would begin anew with every byte. Not `fetch`, which needs WebAssembly (no JIT).
   const send = ({ method, path, signal = AbortSignal.timeout(timeoutMs), body = '' }: DockerRequest) =>
     new Promise<IncomingMessage>((resolve, reject) => {

@@ -31,7 +31,7 @@ interface ApiContainer {
 
 /**
  * What Docker says of the machine, and the names of the routers to look at: the one that is asked for, or all. It
- * only reads. Of a container's environment nothing but IP_ADDR is kept.
+ * only reads. Of a container's environment nothing but IP_ADDR, IPV6 and IP6_ADDR is kept.
  * @param wanted name or id of a router's container
  * @param links interfaces that can be seen here; with `--network host` Docker's bridges are among them
  * @throws UnderbridgeError UB_DOCKER when nobody answers, or the container is not there.
@@ -93,11 +93,15 @@ function nameOf({ Name }: ApiContainer): string {
 
 function parseContainer(container: ApiContainer, isWanted: boolean): SeenContainer {
   const { Config, HostConfig, NetworkSettings } = container;
-  const ipAddr = Config.Env?.findLast((line) => line.startsWith('IP_ADDR='))?.slice('IP_ADDR='.length);
+  const variable = (name: string) =>
+    Config.Env?.findLast((line) => line.startsWith(`${name}=`))?.slice(name.length + 1);
+  const ipAddr = variable('IP_ADDR');
+  const carriesIpv6 = variable('IPV6')?.trim().toLowerCase() === 'tunnel';
   return {
     name: nameOf(container),
     isRouter: isWanted || isOurs(container),
     ...(ipAddr === undefined ? {} : { ipAddr }),
+    ...(carriesIpv6 ? { ip6Addr: variable('IP6_ADDR') ?? '' } : {}),
     networks: Object.keys(NetworkSettings.Networks ?? {}),
     dns: HostConfig.Dns ?? [],
     capabilities: {
@@ -128,7 +132,7 @@ function parseNetwork(network: ApiNetwork, links: readonly ObservedLink[]): Seen
     hasIpv6: EnableIPv6,
     options: Options ?? {},
     ranges: (IPAM.Config ?? []).flatMap(({ Subnet, Gateway, AuxiliaryAddresses }) => {
-      const defaultGateway = AuxiliaryAddresses?.DefaultGatewayIPv4;
+      const defaultGateway = AuxiliaryAddresses?.DefaultGatewayIPv4 ?? AuxiliaryAddresses?.DefaultGatewayIPv6;
       if (Subnet === undefined) return [];
       return [
         {

@@ -8,36 +8,61 @@ export interface Command {
   readonly input?: string;
   /** Exit codes besides 0 that are an answer, not a failure. */
   readonly accept?: readonly number[];
+  /** Absent: 10 s. */
+  readonly timeoutMs?: number;
 }
 
-const timeoutMs = 10_000;
+const usualTimeoutMs = 10_000;
 const maxBufferBytes = 64 * 1024 * 1024;
 
 /**
  * Runs a program by its argument vector, never through a shell, and gives its standard output.
  * @throws UnderbridgeError UB_EXEC with the first line of standard error.
  */
-export async function run({ file, args, input, accept = [] }: Command): Promise<string> {
+export async function run({ file, args, input, accept = [], timeoutMs = usualTimeoutMs }: Command): Promise<string> {
   try {
     const { stdout } = await execa(file, args, {
-      timeout: timeoutMs,
+      ...surroundings(timeoutMs),
       maxBuffer: maxBufferBytes,
-      // Tools translate and colour their output by the environment; and it may hold credentials.
-      env: { PATH: process.env.PATH, LC_ALL: 'C' },
-      extendEnv: false,
       ...(input === undefined ? { stdin: 'ignore' } : { input }),
     });
     return stdout;
   } catch (error) {
     if (!(error instanceof ExecaError)) throw error;
     if (error.exitCode !== undefined && accept.includes(error.exitCode)) return `${error.stdout}`;
-    throw new UnderbridgeError({
-      code: 'UB_EXEC',
-      message: `${file} ${args.join(' ')}: ${firstLine(`${error.stderr ?? ''}`) ?? error.shortMessage}`,
-      hint: `see what ${file} says when it is run by hand in the container`,
-      cause: error,
-    });
+    throw failure({ file, args }, error);
   }
+}
+
+/**
+ * The same, line by line: for output that may be too much to hold.
+ * @throws UnderbridgeError UB_EXEC
+ */
+export async function* runLines({ file, args }: Pick<Command, 'file' | 'args'>): AsyncGenerator<string> {
+  try {
+    yield* execa(file, args, { ...surroundings(usualTimeoutMs), stdin: 'ignore', buffer: { stdout: false } });
+  } catch (error) {
+    if (!(error instanceof ExecaError)) throw error;
+    throw failure({ file, args }, error);
+  }
+}
+
+function surroundings(timeoutMs: number) {
+  return {
+    timeout: timeoutMs,
+    // Tools translate and colour their output by the environment; and it may hold credentials.
+    env: { PATH: process.env.PATH, LC_ALL: 'C' },
+    extendEnv: false,
+  } as const;
+}
+
+function failure({ file, args }: Pick<Command, 'file' | 'args'>, error: ExecaError): UnderbridgeError {
+  return new UnderbridgeError({
+    code: 'UB_EXEC',
+    message: `${file} ${args.join(' ')}: ${firstLine(`${error.stderr ?? ''}`) ?? error.shortMessage}`,
+    hint: `see what ${file} says when it is run by hand in the container`,
+    cause: error,
+  });
 }
 
 function firstLine(text: string): string | undefined {

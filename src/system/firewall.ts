@@ -6,13 +6,19 @@ import type { Plan } from '../plan/plan.ts';
 import { compareTable } from '../ruleset/drift.ts';
 import type { Chain, Ruleset } from '../ruleset/model.ts';
 import { applyByIptables, checkByIptables, findIptablesDrift, type Iptables, removeFromIptables } from './iptables.ts';
-import { applyRuleset, checkRuleset, observeTables } from './nft.ts';
+import { applyRuleset, changeRuleset, checkRuleset, observeTables } from './nft.ts';
 
 type Rules = Pick<Plan, 'firewall' | 'ruleset'>;
 
 /** Loads the ruleset of a plan. @throws UnderbridgeError UB_EXEC */
 export async function applyFirewall({ firewall, ruleset }: Rules): Promise<void> {
   return firewall === 'nft' ? applyRuleset(possibleRuleset(ruleset)) : applyByIptables(firewall, ruleset);
+}
+
+/** Turns the ruleset of a plan that is held into another one. @throws UnderbridgeError UB_EXEC */
+export async function changeFirewall(from: Rules, to: Rules): Promise<void> {
+  if (to.firewall !== 'nft') return applyByIptables(to.firewall, to.ruleset);
+  return changeRuleset(possibleRuleset(from.ruleset), possibleRuleset(to.ruleset));
 }
 
 /**

@@ -1,34 +1,59 @@
 import { type FSWatcher, readFileSync, watch } from 'node:fs';
 import { basename, dirname } from 'node:path';
-import { faulty, type Parsed } from '../errors.ts';
+import { faulty, ok, type Parsed } from '../errors.ts';
 import { emptyConfig, type HostConfig } from '../host/host-config.ts';
 import { parseHostFile } from '../host/host-file.ts';
+import type { HostSettings } from '../host/host-settings.ts';
+import { parseNetworksFile } from '../host/networks-file.ts';
 
-/** What a file held when it was last looked at. */
-export interface HostFileReading {
-  /** Undefined: there is no file. */
-  readonly text: string | undefined;
-  readonly config: Parsed<HostConfig>;
+/** Which files have been there: going away does not make one the same as one that never was. */
+export interface SeenFiles {
+  readonly host: boolean;
+  readonly networks: boolean;
+}
+
+/** Where both files are. */
+export type HostFiles = Pick<HostSettings, 'file' | 'networksFile'>;
+
+/** Reads the host file and network-go's, as far as they are there, or finds every fault in them. */
+export function readHostFiles(
+  { file, networksFile }: HostFiles,
+  seen: SeenFiles = { host: false, networks: false },
+): { readonly seen: SeenFiles; readonly config: Parsed<HostConfig> } {
+  const host = readConfigFile(file, { parse: parseHostFile, isRequired: seen.host });
+  const networks = readConfigFile(networksFile.path, {
+    parse: parseNetworksFile,
+    isRequired: seen.networks || networksFile.isRequired,
+  });
+  const faults = [host, networks].flatMap((read) => (read.kind === 'faults' ? read.faults : []));
+  if (host.kind === 'faults' || networks.kind === 'faults') return { seen, config: faulty(...faults) };
+  return {
+    seen: { host: host.value !== undefined, networks: networks.value !== undefined },
+    config: ok({
+      ...(host.value ?? emptyConfig),
+      ...(networks.value === undefined ? {} : { networks: networks.value }),
+    }),
+  };
 }
 
 /**
- * Reads the host file. Without one, labels alone count; but a file that was there once does not open what it shut by
- * going away, say while an editor puts another in its place.
+ * Undefined: there is none. But a file that was there once does not open what it shut by going away, say while an editor
+ * puts another in its place.
  */
-export function readHostFile(path: string, absence: 'is fine' | 'has to be there' = 'is fine'): HostFileReading {
+function readConfigFile<T>(
+  path: string,
+  { parse, isRequired }: { readonly parse: (text: string, file: string) => Parsed<T>; readonly isRequired: boolean },
+): Parsed<T | undefined> {
   try {
-    const text = readFileSync(path, 'utf8');
-    return { text, config: parseHostFile(text, basename(path)) };
+    return parse(readFileSync(path, 'utf8'), basename(path));
   } catch (error) {
     if (!(error instanceof Error && 'code' in error)) throw error;
-    if (error.code === 'ENOENT' && absence === 'is fine')
-      return { text: undefined, config: { kind: 'ok', value: emptyConfig } };
+    if (error.code === 'ENOENT' && !isRequired) return ok(undefined);
     if (error.code === 'ENOENT') {
-      const hint = 'put it back, or restart the role to do without';
-      return { text: undefined, config: faulty({ name: path, problem: 'is gone', hint }) };
+      return faulty({ name: path, problem: 'is gone', hint: 'put it back, or restart the role to do without' });
     }
     const hint = 'make it readable for root, which in a container needs DAC_READ_SEARCH for files of others';
-    return { text: '', config: faulty({ name: path, problem: `cannot be read (${error.code})`, hint }) };
+    return faulty({ name: path, problem: `cannot be read (${error.code})`, hint });
   }
 }
 

@@ -1,4 +1,8 @@
+import { readFileSync } from 'node:fs';
+import { Agent } from 'node:https';
+import { isIP } from 'node:net';
 import { UnderbridgeError } from '../errors.ts';
+import type { HostSettings } from '../host/host-settings.ts';
 import { type DockerAddress, type DockerApi, defaultDocker, readText, unusableDocker } from './docker-api.ts';
 
 /** Reads DOCKER_HOST; empty is the usual socket. @throws UnderbridgeError UB_CONFIG */
@@ -13,6 +17,40 @@ export function parseDockerHost(text: string): DockerAddress {
     message: `DOCKER_HOST=${JSON.stringify(text)} is no address of an engine`,
     hint: 'write unix:///path/of/docker.sock or tcp://127.0.0.1:2375, or leave it out',
   });
+}
+
+/** Where the settings say that the engine is, by TLS if they want it. @throws UnderbridgeError UB_CONFIG */
+export function dockerAddress({
+  dockerHost,
+  dockerCertificates,
+}: Pick<HostSettings, 'dockerHost' | 'dockerCertificates'>): DockerAddress {
+  const address = parseDockerHost(dockerHost);
+  if (address.kind === 'socket' || dockerCertificates === undefined) return address;
+  const read = (name: string) => readCertificate(`${dockerCertificates}/${name}`);
+  const tls = new Agent({
+    keepAlive: true,
+    maxSockets: 4,
+    ca: read('ca.pem'),
+    cert: read('cert.pem'),
+    key: read('key.pem'),
+    // Else it would be that of the header Host. An address cannot be one (RFC 6066, section 3).
+    servername: isIP(address.host) === 0 ? address.host : '',
+  });
+  return { ...address, tls };
+}
+
+function readCertificate(path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (cause) {
+    if (!(cause instanceof Error && 'code' in cause)) throw cause;
+    throw new UnderbridgeError({
+      code: 'UB_CONFIG',
+      message: `DOCKER_TLS_VERIFY is set, and ${path} cannot be read (${cause.code})`,
+      hint: 'set DOCKER_CERT_PATH to a folder with ca.pem, cert.pem and key.pem, or leave DOCKER_TLS_VERIFY out',
+      cause,
+    });
+  }
 }
 
 /** Has an engine do something. @throws UnderbridgeError UB_DOCKER with what the engine says against it */

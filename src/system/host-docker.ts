@@ -43,6 +43,11 @@ interface ApiContainer {
     readonly Entrypoint: readonly string[] | null;
   };
   readonly HostConfig: { readonly Dns?: readonly string[] | null };
+  readonly NetworkSettings: {
+    readonly Networks: Readonly<
+      Record<string, { readonly Aliases?: readonly string[] | null; readonly Links?: readonly string[] | null }>
+    > | null;
+  };
 }
 
 /** What the image's ENTRYPOINT ends in; other images of ours have it too, whatever their name. */
@@ -98,10 +103,20 @@ export async function applyDockerStep(docker: DockerApi, step: DockerStep): Prom
   }
   const { family, text } = step.address;
   const own = family === 'ipv4' ? { IPv4Address: text } : { IPv6Address: text };
-  return post(docker, `/networks/${encodeURIComponent(step.network)}/connect`, {
+  const path = `/networks/${encodeURIComponent(step.network)}`;
+  const endpoint = step.kind === 'move' ? await leave(docker, step) : {};
+  return post(docker, `${path}/connect`, {
     Container: step.containerId,
-    EndpointConfig: { IPAMConfig: own },
+    EndpointConfig: { ...endpoint, IPAMConfig: own },
   });
+}
+
+/** Takes a container off a network. @returns the names that it has there, which it would lose */
+async function leave(docker: DockerApi, { network, containerId }: Exclude<DockerStep, { kind: 'create-network' }>) {
+  const seen = await docker.get<ApiContainer>(`/containers/${containerId}/json`);
+  const { Aliases = null, Links = null } = seen?.NetworkSettings.Networks?.[network] ?? {};
+  await post(docker, `/networks/${encodeURIComponent(network)}/disconnect`, { Container: containerId });
+  return { Aliases, Links };
 }
 
 function parseNetwork({ Id, Name, Driver, Internal, Options, Labels, IPAM }: ApiNetwork): DockerNetwork {

@@ -1,7 +1,9 @@
 import { readFileSync, readlinkSync } from 'node:fs';
 import { UnderbridgeError } from '../errors.ts';
+import { compareRules } from '../host/diff.ts';
 import type { NamespaceStep } from '../host/host-plan.ts';
-import type { ClientNamespace } from '../host/snapshot.ts';
+import type { Backend, ClientNamespace } from '../host/snapshot.ts';
+import { parseSave, type SavedTable } from '../ruleset/iptables-restore.ts';
 import { run } from './exec.ts';
 
 /** Marks the routes that we add, so that they are known again (`ip route add … proto 186`). */
@@ -26,7 +28,7 @@ export async function observeNamespaces(
 }
 
 /** @throws UnderbridgeError UB_EXEC */
-export async function applyNamespaceStep(step: NamespaceStep): Promise<void> {
+export async function applyNamespaceStep(step: NamespaceStep, backend: Backend): Promise<void> {
   switch (step.kind) {
     case 'add-default-route': {
       const route = ['route', 'add', 'default', 'via', step.router.text, 'proto', ourProtocol];
@@ -47,11 +49,41 @@ export async function applyNamespaceStep(step: NamespaceStep): Promise<void> {
     }
     case 'let-go':
       await enter(step.pid, { file: 'nft', args: ['delete', 'table', ...cutTable.split(' ')] });
+      return;
+    case 'set-rules': {
+      const args = ['--wait', '5', '--noflush'];
+      await enter(step.pid, { file: `iptables-${backend}-restore`, args, input: step.restore });
+    }
   }
+}
+
+/** The nat rules of namespaces. One that cannot be entered, or is the machine's own, is left out. */
+export async function observeInside(
+  pids: readonly number[],
+  backend: Backend,
+): Promise<ReadonlyMap<number, ReadonlyMap<string, SavedTable>>> {
+  const seen = await Promise.all(
+    pids.map(async (pid) => {
+      if (readDefaultRoutes(pid) === undefined) return [];
+      try {
+        const saved = await enter(pid, { file: `iptables-${backend}-save`, args: ['--table', 'nat'] });
+        return [[pid, parseSave(saved)] as const];
+      } catch (error) {
+        if (error instanceof UnderbridgeError) return [];
+        throw error;
+      }
+    }),
+  );
+  return new Map(seen.flat());
 }
 
 /** Takes away what was ever added in a namespace. */
 export async function cleanNamespace(pid: number): Promise<void> {
+  for (const backend of ['nft', 'legacy'] as const) {
+    const saved = (await observeInside([pid], backend)).get(pid);
+    const { restore } = compareRules({ family: 'ipv4', tables: [] }, saved ?? new Map());
+    if (restore !== '') await applyNamespaceStep({ kind: 'set-rules', pid, container: '', restore }, backend);
+  }
   await enter(pid, { file: 'ip', args: ['route', 'flush', 'proto', ourProtocol], accept: [1, 2] });
   await enter(pid, { file: 'nft', args: ['delete', 'table', ...cutTable.split(' ')], accept: [1] });
 }

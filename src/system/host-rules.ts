@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { UnderbridgeError } from '../errors.ts';
 import { findBackend } from '../host/backend.ts';
-import type { RuleChange, Translation } from '../host/diff.ts';
+import type { RuleChange } from '../host/diff.ts';
 import type { Family } from '../host/resource.ts';
 import type { Backend } from '../host/snapshot.ts';
 import { parseSave, type SavedTable } from '../ruleset/iptables-restore.ts';
@@ -41,29 +41,6 @@ export async function observeRules(wanted: Backend | undefined): Promise<Observe
 export async function applyRules(backend: Backend, family: Family, { restore }: RuleChange): Promise<void> {
   if (restore === '') return;
   await run({ file: tool(backend, family, 'restore'), args: ['--wait', '5', '--noflush'], input: restore });
-}
-
-/**
- * Forgets connections that were tracked by a translation that has gone; and, for UDP, those to this machine that began
- * before a translation came, which would go on without it as long as somebody sends.
- * @param ownAddresses of this machine, without prefix lengths
- */
-export async function forgetConnections(
-  translations: readonly Translation[],
-  ownAddresses: readonly string[],
-): Promise<void> {
-  const lines = translations.flatMap(({ change, protocol, port, target }) => {
-    const family = target.includes(':') ? 'ipv6' : 'ipv4';
-    const isSame = (address: string) => address.includes(':') === (family === 'ipv6');
-    const from = change === 'gone' ? [target] : protocol === 'udp' ? ownAddresses.filter(isSame) : [];
-    return from.map((source) => `-D -f ${family} -p ${protocol} --orig-port-dst ${port} --reply-src ${source}`);
-  });
-  await Promise.all(
-    [...new Set(lines)].map((line) =>
-      // 1: there was none. Nothing depends on it.
-      run({ file: 'conntrack', args: line.split(' '), accept: [1] }),
-    ),
-  );
 }
 
 function tool(backend: Backend, family: Family, verb: 'save' | 'restore'): string {

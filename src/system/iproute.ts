@@ -1,3 +1,4 @@
+import { renderPortRange } from '../config/port-range.ts';
 import { UnderbridgeError } from '../errors.ts';
 import type { Route, RoutingRule } from '../plan/plan.ts';
 import { run } from './exec.ts';
@@ -94,7 +95,7 @@ const lastMetric = 4_278_198_272;
 
 /** `ip route` prints a host without its prefix length. */
 function withoutHostPrefix(destination: string): string {
-  return destination.replace(/\/32$/, '');
+  return destination.replace(destination.includes(':') ? /\/128$/ : /\/32$/, '');
 }
 
 /** Arguments of `ip route` that stand for this route. */
@@ -124,7 +125,13 @@ export function renderRule(rule: RoutingRule): string {
           : '';
   const source = rule.from.kind === 'interface' && rule.from.source !== undefined ? `from ${rule.from.source} ` : '';
   const to = rule.to.kind === 'table' ? `lookup ${rule.to.table}` : rule.to.kind;
-  return `pref ${rule.preference} ${source}${from}${name} ${to}`;
+  return `pref ${rule.preference} ${source}${from}${name}${renderFlow(rule.flow)} ${to}`;
+}
+
+function renderFlow(flow: RoutingRule['flow']): string {
+  if (flow === undefined) return '';
+  const { destination, transport, side, ports } = flow;
+  return ` to ${destination} ipproto ${transport} ${side === 'source' ? 'sport' : 'dport'} ${renderPortRange(ports)}`;
 }
 
 /** The same text for an observed route as {@link renderRoute} gives for the planned one. */
@@ -139,13 +146,22 @@ export function renderObservedRoute(route: ObservedRoute): string {
 
 /** The same text for an observed rule as {@link renderRule} gives for the planned one; a foreign selector shows. */
 export function renderObservedRule(rule: ObservedRule): string {
-  const { priority, src, srclen, not, iif, iif_detached: _, table, action, uid_start, uid_end, ...foreign } = rule;
+  const { priority, src, srclen, not, iif, iif_detached: _, table, action, uid_start, uid_end, ...others } = rule;
+  const { dst, dstlen, ipproto, sport, dport, sport_start, sport_end, dport_start, dport_end, ...foreign } = others;
   // `ip` prints a host without its prefix length.
   const source = src === 'all' ? [] : [`from ${src}/${srclen ?? (src.includes(':') ? 128 : 32)}`];
   const origin = [...source, ...(iif === undefined ? [] : [`iif ${iif}`])].join(' ');
   const user = uid_start === undefined ? '' : ` uidrange ${uid_start}-${uid_end}`;
   const from = `${not === null ? 'not ' : ''}${origin === '' ? 'from all' : origin}${user}`;
   const to = action ?? `lookup ${table}`;
+  const ports = (name: string, single: unknown, first: unknown, last: unknown) =>
+    single !== undefined ? ` ${name} ${single}` : first !== undefined ? ` ${name} ${first}-${last}` : '';
+  const flow = [
+    dst === undefined ? '' : ` to ${dst}/${dstlen ?? (`${dst}`.includes(':') ? 128 : 32)}`,
+    ipproto === undefined ? '' : ` ipproto ${ipproto}`,
+    ports('sport', sport, sport_start, sport_end),
+    ports('dport', dport, dport_start, dport_end),
+  ].join('');
   const selectors = Object.entries(foreign).map(([name, value]) => ` ${name} ${value}`);
-  return `pref ${priority} ${from} ${to}${selectors.join('')}`;
+  return `pref ${priority} ${from}${flow} ${to}${selectors.join('')}`;
 }

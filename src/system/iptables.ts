@@ -26,7 +26,7 @@ export async function applyByIptables(backend: Iptables, ruleset: Ruleset): Prom
     await run({ file: tool(backend, family, 'restore'), args: ['--noflush', ...waiting(backend)], input });
   }
   // Declared first, so that the delete cannot fail for want of them. Without nf_tables or nft there are none.
-  const core = [`inet ${filterTable}`, `ip ${natTable}`];
+  const core = [`inet ${filterTable}`, `ip ${natTable}`, `ip6 ${natTable}`];
   const removal = (tables: readonly string[]) =>
     tables.map((table) => `table ${table}\ndelete table ${table}\n`).join('');
   const all = [...core, `netdev ${egressTable}`, `arp ${arpTable}`];

@@ -43,6 +43,14 @@ export function findIpv6Obstacles(): readonly Fault[] {
     });
 }
 
+/** Whether the kernel takes addresses and routes from router advertisements (ipv6_accept_ra, Linux include/net/ipv6.h). */
+export function heedsAdvertisements(device: IfName): boolean {
+  const read = (name: string) => readDevice(`/proc/sys/net/ipv6/conf/${device}/${name}`);
+  if (read('disable_ipv6') !== '0') return false;
+  const accepts = read('accept_ra');
+  return accepts === '2' || (accepts === '1' && read('forwarding') === '0');
+}
+
 /** Lets a device have IPv6 addresses. @throws UnderbridgeError UB_KERNEL */
 export function enableIpv6(device: IfName): void {
   set(enabled(device));

@@ -1,4 +1,5 @@
 import { UnderbridgeError } from '../errors.ts';
+import { familyOf, type Ip } from '../net/address.ts';
 import { planIpv6BootRules, tableIds } from '../plan/lockdown.ts';
 import type { Plan, PlannedTun, Route, RoutingRule } from '../plan/plan.ts';
 import { readDevice } from './device.ts';
@@ -89,6 +90,12 @@ export async function forgetFlows(): Promise<void> {
   // A new container has none.
   if (readDevice('/proc/sys/net/netfilter/nf_conntrack_count') === '0') return;
   await run({ file: 'conntrack', args: ['-F'] });
+}
+
+/** Forgets the flows that were forwarded to an address: what follows of them meets the rules anew. */
+export async function forgetFlowsTo(address: Ip): Promise<void> {
+  // Without any there it says 1.
+  await run({ file: 'conntrack', args: ['-D', '-f', familyOf(address), '--dst-nat', address], accept: [1] });
 }
 
 const bootIpv6Rules = planIpv6BootRules(0).length;

@@ -1,4 +1,5 @@
 import { UnderbridgeError } from '../errors.ts';
+import { renderNftChange } from '../ruleset/change.ts';
 import type { Ruleset, Table } from '../ruleset/model.ts';
 import { renderNft } from '../ruleset/nft.ts';
 import { run } from './exec.ts';
@@ -6,6 +7,12 @@ import { run } from './exec.ts';
 /** Loads all tables of a ruleset in one transaction. @throws UnderbridgeError UB_EXEC; the kernel then keeps the old. */
 export async function applyRuleset(ruleset: Ruleset): Promise<void> {
   await run({ file: 'nft', args: ['-f', '-'], input: renderNft(ruleset) });
+}
+
+/** Turns a ruleset that the kernel holds into another one, in one transaction. @throws UnderbridgeError UB_EXEC */
+export async function changeRuleset(from: Ruleset, to: Ruleset): Promise<void> {
+  const input = renderNftChange(from, to);
+  if (input !== '') await run({ file: 'nft', args: ['-f', '-'], input });
 }
 
 /** Lets the kernel check a ruleset without loading it; undefined when it takes it, else what it says. */

@@ -2,21 +2,22 @@ import { chmodSync, readFileSync, statSync } from 'node:fs';
 import { type Fault, UnderbridgeError } from '../errors.ts';
 
 const tunDevice = '/dev/net/tun';
-const capabilities = { NET_ADMIN: 12, SETGID: 6, SETUID: 7 } as const;
+const capabilities = { NET_ADMIN: 12, NET_RAW: 13, SETGID: 6, SETUID: 7 } as const;
 
 /** Everything about the container that would keep the router from working, all at once. */
 export function findMissing(): readonly Fault[] {
-  return [...missingCapabilities().map(capabilityFault), ...missingTun()];
+  return [...needed.filter((name) => !holds(name)).map(capabilityFault), ...missingTun()];
 }
 
-function missingCapabilities(): readonly (keyof typeof capabilities)[] {
+/** True when this process has a capability. */
+export function holds(name: keyof typeof capabilities): boolean {
   const held = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0'}`);
-  return (['NET_ADMIN', 'SETUID', 'SETGID'] as const).filter(
-    (name) => ((held >> BigInt(capabilities[name])) & 1n) === 0n,
-  );
+  return ((held >> BigInt(capabilities[name])) & 1n) === 1n;
 }
 
-function capabilityFault(name: keyof typeof capabilities): Fault {
+const needed = ['NET_ADMIN', 'SETUID', 'SETGID'] as const;
+
+function capabilityFault(name: (typeof needed)[number]): Fault {
   const purpose = name === 'NET_ADMIN' ? 'rules, routes and addresses' : 'starting OpenVPN under a user of its own';
   return {
     name: 'capabilities',

@@ -29,6 +29,10 @@ export interface WorldOptions {
   readonly firewall?: string;
   /** DNS_CACHE of the router; absent: unset. */
   readonly dnsCache?: 'on';
+  /** Absent: compose/demo.yaml. */
+  readonly file?: string;
+  /** PORT_FWD of the router; absent: the demo's. */
+  readonly forwards?: string;
 }
 
 /** The demo of compose/demo.yaml on an engine apart, with what tests ask of it. */
@@ -90,7 +94,14 @@ export async function runFor(
 /** Prepares a world; nothing runs before `startScene` and `startRouter`. */
 export function openWorld(
   engine: Engine,
-  { isolated, compose: program = engine.composeV2, firewall = 'auto', dnsCache }: WorldOptions,
+  {
+    isolated,
+    compose: program = engine.composeV2,
+    firewall = 'auto',
+    dnsCache,
+    file = composeFile,
+    forwards = '',
+  }: WorldOptions,
 ): World {
   const names =
     typeof isolated === 'object'
@@ -104,9 +115,11 @@ export function openWorld(
     UNDERBRIDGE_INTERNET: 'n-internet',
     UNDERBRIDGE_FIREWALL: firewall,
     UNDERBRIDGE_DNS_CACHE: dnsCache ?? '',
+    UNDERBRIDGE_PORT_FWD: forwards,
   };
   const compose = async (...args: readonly string[]) => {
-    const files = ['--file', composeFile, '--file', join(import.meta.dirname, 'world.yaml')];
+    const files = ['--file', file, '--file', join(import.meta.dirname, 'world.yaml')];
+    if (firewall === 'iptables-legacy') files.push('--file', join(import.meta.dirname, 'legacy.yaml'));
     const ran = await runFor(engine, [program, ...files, ...args], { env, timeoutMs: 120_000 });
     if (ran.code !== 0) throw new Error(`${program} ${args.join(' ')}:\n${ran.stderr}`);
   };

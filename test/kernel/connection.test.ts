@@ -62,6 +62,21 @@ test('connects over TCP, and notices at once when the server closes', async () =
   });
 });
 
+test('works where the kernel forwards from the start, and says what that costs', async () => {
+  const warning = /WARN: the router starts with net\.ipv4\.ip_forward=1 .*until the locks are in/;
+  await world.router.run('sysctl', '-qw', 'net.ipv4.ip_forward=1');
+  await withRouter({}, async (running) => {
+    await running.untilHealthy();
+    await carries();
+    assert.match(running.output(), warning);
+  });
+  await world.router.run('sysctl', '-qw', 'net.ipv4.ip_forward=0');
+  await withRouter({}, async (running) => {
+    await running.untilHealthy();
+    assert.doesNotMatch(running.output(), warning);
+  });
+});
+
 for (const mode of ['1', '2']) {
   test(`works with reverse path filtering ${mode}`, async () => {
     await world.router.run('sysctl', '-qw', `net.ipv4.conf.all.rp_filter=${mode}`);

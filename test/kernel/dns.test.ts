@@ -128,7 +128,7 @@ test("lets nothing of the resolver's user out when the tunnel is lost, by either
       for (const address of ['9.9.9.9', addresses.isp, '203.0.113.99']) await digAs('976', address, '53');
       return world.leaked();
     };
-    const wayOut = ['default', 'via', addresses.isp, 'dev', 'eth1', 'table', '7106'];
+    const wayOut = ['default', 'via', addresses.isp, 'dev', 'eth1', 'table', '7107'];
     await world.router.run('ip', 'route', 'add', ...wayOut);
     assert.equal(await askOut(), 0, 'the firewall alone');
     await world.router.run('ip', 'route', 'del', ...wayOut);

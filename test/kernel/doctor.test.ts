@@ -116,6 +116,15 @@ describe('finds', () => {
     assert.deepEqual([one.exitCode, all.exitCode], [1, 1]);
   });
 
+  test('rules that iptables-legacy cannot load without NET_RAW, and nothing with it', async () => {
+    const env = { FIREWALL: 'iptables-legacy' };
+    const bare = await examine({ env, inside: ['setpriv', '--bounding-set=-net_raw', '--inh-caps=-net_raw'] });
+    assert.deepEqual([bare.codes, bare.exitCode], [['UB_DOCTOR_KERNEL'], 1], bare.output);
+    assert.match(bare.output, /the container has no NET_RAW.*cap_add: \[NET_RAW\]/);
+    const { codes } = await examine({ env });
+    assert.ok(!codes.includes('UB_DOCTOR_KERNEL'), `${codes}`);
+  });
+
   test('a kernel that refuses the firewall, whatever capabilities it shows', async () => {
     // Root of a user namespace has NET_ADMIN, but not in a network namespace that it did not make.
     const { exitCode, codes, output } = await examine({ inside: ['unshare', '--user', '--map-root-user'] });

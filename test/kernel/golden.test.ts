@@ -8,11 +8,12 @@ import { execa } from 'execa';
 import fc from 'fast-check';
 import { planBootRules, planBootRuleset } from '../../src/plan/lockdown.ts';
 import { planRouter } from '../../src/plan/router.ts';
+import { renderNftChange } from '../../src/ruleset/change.ts';
 import { compareTable } from '../../src/ruleset/drift.ts';
 import type { Ruleset } from '../../src/ruleset/model.ts';
 import { renderNft } from '../../src/ruleset/nft.ts';
 import { renderObservedRoute, renderObservedRule, renderRoute, renderRule } from '../../src/system/iproute.ts';
-import { anyClosedPolicy, anyForwardPolicy, anyIpv6Context } from '../unit/plan/any-context.ts';
+import { anyClosedPolicy, anyForwardPolicy, anyIpv6Context, anyLanAllowances } from '../unit/plan/any-context.ts';
 import { context, facts, forward, goldenPlans } from '../unit/plan/scenarios.ts';
 import { makeNamespace, type Namespace, removeNamespace } from './lab/namespace.ts';
 
@@ -26,8 +27,8 @@ after(() => removeNamespace(ns));
 
 const pathOf = (name: string) => fileURLToPath(new URL(`../unit/golden/${name}.nft`, import.meta.url));
 
-async function load(ruleset: Ruleset): Promise<void> {
-  await execa('ip', ['netns', 'exec', ns.name, 'nft', '-f', '-'], { input: renderNft(ruleset) });
+async function load(ruleset: Ruleset, text = renderNft(ruleset)): Promise<void> {
+  await execa('ip', ['netns', 'exec', ns.name, 'nft', '-f', '-'], { input: text });
 }
 
 /** What differs between the kernel and a ruleset, one line each. */
@@ -68,7 +69,7 @@ describe('a reviewed ruleset', () => {
 
 describe('the entrypoint', () => {
   it('replaces tables that an earlier start left behind', async () => {
-    await ns.run('nft', '-f', pathOf('forward-ports'));
+    await ns.run('nft', '-f', pathOf('forward-ipv6'));
     const folder = mkdtempSync(`${tmpdir()}/entrypoint-`);
     try {
       cpSync(fileURLToPath(new URL('../../rootfs/usr/lib/underbridge', import.meta.url)), folder, { recursive: true });
@@ -79,6 +80,8 @@ describe('the entrypoint', () => {
       rmSync(folder, { recursive: true });
     }
     assert.deepEqual(await drift(planBootRuleset()), []);
+    const tables = await ns.run('nft', 'list', 'tables');
+    assert.doesNotMatch(tables, /ip6 underbridge_nat/, 'of a start with IPV6: tunnel');
   });
 });
 
@@ -86,16 +89,34 @@ describe('any ruleset', () => {
   it('is taken by nft, and listed as it was written', async () => {
     const anyPolicy = fc.oneof(anyClosedPolicy, anyForwardPolicy);
     await fc.assert(
-      fc.asyncProperty(anyIpv6Context(anyPolicy), async (given) => {
+      fc.asyncProperty(anyIpv6Context(anyPolicy), anyLanAllowances, async (given, lanAllowances) => {
         // Overlapping forwards are refused with the settings; a map would not take them.
         const { ruleset } = planRouter({
           ...given,
-          config: { ...given.config, forwards: given.config.forwards.slice(0, 1) },
+          config: { ...given.config, lanAllowances, forwards: given.config.forwards.slice(0, 1) },
         });
         await load(ruleset);
         assert.deepEqual(await drift(ruleset), []);
       }),
       { numRuns: 40 },
+    );
+  });
+
+  it('becomes any other one by what differs alone', async () => {
+    const anyPair = fc.tuple(anyIpv6Context(anyForwardPolicy), anyIpv6Context(anyForwardPolicy));
+    await fc.assert(
+      fc.asyncProperty(anyPair, fc.boolean(), async ([one, other], isSameRouter) => {
+        const rulesetOf = (given: typeof one) =>
+          planRouter({ ...given, config: { ...given.config, forwards: given.config.forwards.slice(0, 1) } }).ruleset;
+        // Of one router, as when a container moves; or of another one, with which everything may differ.
+        const next = isSameRouter ? { ...one, config: { ...one.config, forwards: other.config.forwards } } : other;
+        const [before, after] = [rulesetOf(one), rulesetOf(next)];
+        await load(before);
+        const change = renderNftChange(before, after);
+        if (change !== '') await load(after, change);
+        assert.deepEqual(await drift(after), []);
+      }),
+      { numRuns: 15 },
     );
   });
 
@@ -208,7 +229,7 @@ describe('the reviewed routes', () => {
         ['-4', ipv4Rules],
         ['-6', ipv6Rules],
       ] as const) {
-        for (const table of ['7100', '7101', '7102', '7103', '7104', '7105', '7106'])
+        for (const table of ['7100', '7101', '7102', '7103', '7104', '7105', '7106', '7107'])
           await ns.attempt('ip', family, 'route', 'flush', 'table', table);
         const preferences = new Set(rules.map(({ preference }) => preference));
         for (const preference of preferences) await ns.attempt('ip', family, 'rule', 'del', 'pref', `${preference}`);

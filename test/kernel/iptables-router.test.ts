@@ -28,6 +28,8 @@ for (const firewall of ['iptables-legacy', 'iptables-nft'] as const) {
       ]) {
         await world.router.run(firewall, '-t', 'nat', ...args);
       }
+      // Of a start by nft with IPV6: tunnel.
+      await world.router.run('nft', 'add', 'table', 'ip6', 'underbridge_nat');
       foreign = await listForeign();
       router = world.startRouter(env);
       await router.untilHealthy();

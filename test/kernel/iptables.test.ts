@@ -8,7 +8,7 @@ import { planRouter } from '../../src/plan/router.ts';
 import { translateRuleset } from '../../src/ruleset/iptables.ts';
 import { compareSave, parseSave, renderRestore } from '../../src/ruleset/iptables-restore.ts';
 import type { Ruleset } from '../../src/ruleset/model.ts';
-import { anyClosedPolicy, anyContext, anyForwardPolicy } from '../unit/plan/any-context.ts';
+import { anyClosedPolicy, anyContext, anyForwardPolicy, anyLanAllowances } from '../unit/plan/any-context.ts';
 import { makeNamespace, type Namespace, removeNamespace } from './lab/namespace.ts';
 
 for (const backend of ['legacy', 'nft'] as const) {
@@ -40,9 +40,10 @@ for (const backend of ['legacy', 'nft'] as const) {
     it('takes any ruleset in place of any other, and lists it as it was written', async () => {
       const anyPolicy = fc.oneof(anyClosedPolicy, anyForwardPolicy);
       await fc.assert(
-        fc.asyncProperty(anyContext(anyPolicy), async (given) => {
+        fc.asyncProperty(anyContext(anyPolicy), anyLanAllowances, async (given, lanAllowances) => {
           const { ruleset } = planRouter({
             ...given,
+            config: { ...given.config, lanAllowances },
             facts: { ...given.facts, firewall: `iptables-${backend}`, extras: [], canRejectBeforeRouting: false },
           });
           await load(ruleset);

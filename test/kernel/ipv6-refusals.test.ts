@@ -52,6 +52,8 @@ test('an isolated network without that subnet, or no gateway address at all', as
 
 test('a server that has only an IPv6 address, where the uplink has none', async () => {
   await world.router.run('ip', 'addr', 'del', `${ipv6Addresses.routerUplink}/64`, 'dev', 'eth1');
+  // Else it may get one by a router advertisement.
+  await world.router.run('sysctl', '-qw', 'net.ipv6.conf.eth1.accept_ra=0');
   const remote = `remote ${ipv6Addresses.server} ${ports.openvpn}`;
   const CONFIG = await writeProfile(world, { name: 'only.ovpn', remote, transport: 'udp' });
   assert.match(await refusal([`CONFIG=${CONFIG}`]), /only an IPv6 address, and the uplink none/);

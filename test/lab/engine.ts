@@ -128,7 +128,7 @@ function newEngineCommand(tree: string): string[] {
   return [
     join(import.meta.dirname, 'enter-tree.sh'),
     tree,
-    ...['/proc', '/sys', '/dev', '/tmp', '/etc/resolv.conf', repoRoot, stateRoot, dataRoot],
+    ...['/proc', '/sys', '/dev', '/tmp', '/etc/resolv.conf', '/etc/docker', repoRoot, stateRoot, dataRoot],
     '--',
     // Compose files mount the engine's socket from its usual path.
     ...['sh', '-c', 'ln -s "$0" /run/docker.sock && exec dockerd "$@"', socket],

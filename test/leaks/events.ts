@@ -22,6 +22,16 @@ export async function killOpenvpn(ground: Ground): Promise<void> {
   await sleep(500);
 }
 
+export async function bootAgain(ground: Ground): Promise<void> {
+  await ground.boot();
+  await ground.untilCarried();
+}
+
+export async function reconnect(ground: Ground): Promise<void> {
+  await killOpenvpn(ground);
+  await ground.untilCarried();
+}
+
 export async function deleteTunnel(ground: Ground): Promise<void> {
   await (await ground.router()).run('ip', 'link', 'del', 'tun0');
   await sleep(500);
@@ -104,7 +114,7 @@ async function flushRouting(router: Namespace, { uplink }: Devices, isp: string)
     await router.run('ip', family, 'rule', 'flush');
     await router.run('ip', family, 'rule', 'add', 'pref', '32766', 'lookup', 'main');
   }
-  for (const table of ['7100', '7101', '7102', '7105', '7106']) {
+  for (const table of ['7100', '7101', '7102', '7105', '7106', '7107']) {
     for (const family of ['-4', '-6']) await router.attempt('ip', family, 'route', 'flush', 'table', table);
   }
   // Where the daemon puts its rules back meanwhile, the next hop cannot be looked up any more.

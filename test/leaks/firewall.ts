@@ -19,8 +19,11 @@ export async function reloadRules(router: Namespace, backend: Backend, times: nu
 /** Away and anew in one transaction. */
 async function nftReload(router: Namespace) {
   const listings = await Promise.all(
-    tables.map(async (table) => {
-      const listing = await router.run('nft', '-s', 'list', 'table', ...table.split(' '));
+    [...tables, 'ip6 underbridge_nat'].map(async (table) => {
+      const { exitCode, output: listing } = await router.attempt('nft', '-s', 'list', 'table', ...table.split(' '));
+      // Only where IPv6 is carried.
+      if (exitCode !== 0 && table.startsWith('ip6')) return '';
+      if (exitCode !== 0) throw new Error(listing);
       return `table ${table}\ndelete table ${table}\n${listing}\n`;
     }),
   );

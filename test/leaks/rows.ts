@@ -1,12 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   advertise,
+  bootAgain,
   cutUplink,
   deleteTunnel,
   isHeld,
   killOpenvpn,
   type Lock,
   locks,
+  reconnect,
   removeLock,
   signal,
 } from './events.ts';
@@ -70,16 +72,29 @@ const alone: readonly Row[] = locks.flatMap((without) => {
   ];
 });
 
+const bootAnew = {
+  event: 'boot in a new namespace, same hardware address',
+  make: bootAgain,
+};
+const nothing = { event: 'nothing happens, the tunnel works', make: () => sleep(1_000) };
+const eachAlone = locks.flatMap((without) => {
+  const taken = without === 'firewall' ? 'firewall flushed' : 'rules and routes flushed, main leads to the provider';
+  return [
+    { without, event: taken, make: () => sleep(1_000) },
+    { without, event: `${taken}; tunnel device deleted`, make: deleteTunnel },
+  ];
+});
+
 /** The same things happen to clients' IPv6 where it is carried. `IPV6: tunnel`; the provider has IPv6, too. */
 export const ipv6Rows: readonly Row[] = [
+  { ...bootAnew, times: { fast: 1, whole: 20 }, make: repeat(bootAgain) },
+  nothing,
   {
-    event: 'boot in a new namespace, same hardware address',
-    make: async (ground: Ground) => {
-      await ground.boot();
-      await ground.untilCarried();
-    },
+    event: 'rules loaded again',
+    times: { fast: 20, whole: 300 },
+    make: async (ground: Ground, times: number) => reloadRules(await ground.router(), ground.backend, times),
   },
-  { event: 'nothing happens, the tunnel works', make: () => sleep(1_000) },
+  { event: 'reconnect', times: { fast: 2, whole: 50 }, make: repeat(reconnect) },
   { event: 'OpenVPN killed', make: killOpenvpn },
   { event: 'tunnel device deleted', make: deleteTunnel },
   {
@@ -93,14 +108,16 @@ export const ipv6Rows: readonly Row[] = [
     event: 'daemon killed',
     make: (ground: Ground) => ground.killDaemon(),
   },
-  ...locks.flatMap((without) => {
-    const taken = without === 'firewall' ? 'firewall flushed' : 'rules and routes flushed, main leads to the provider';
-    return [
-      { without, event: taken, make: () => sleep(1_000) },
-      { without, event: `${taken}; tunnel device deleted`, make: deleteTunnel },
-    ];
-  }),
-].map((row) => ({ ...row, group: 'carried ipv6', kinds: carriedIpv6, times: once }));
+  ...eachAlone,
+].map((row) => ({ times: once, ...row, group: 'carried ipv6', kinds: carriedIpv6 }));
+
+/** The same with LAN_ALLOW and LAN_ALLOW_IN, which let some of the local network past the tunnel. */
+export const allowedRows: readonly Row[] = [bootAnew, nothing, ...outages, ...eachAlone].map((row) => ({
+  ...row,
+  group: 'allowed',
+  kinds: [...loss, 'beside what is allowed'],
+  times: once,
+}));
 
 /** The same with a resolver of the router's own: `DNS: tls://…`, and a domain that may be asked beside the tunnel. */
 export const resolverRows: readonly Row[] = [
@@ -143,20 +160,14 @@ export const rows: readonly Row[] = [
     event: 'boot in a new namespace, same hardware address',
     kinds: ordinary,
     times: { fast: 2, whole: 20 },
-    make: repeat(async (ground) => {
-      await ground.boot();
-      await ground.untilCarried();
-    }),
+    make: repeat(bootAgain),
   },
   {
     group: 'boot',
     event: 'boot, every kind of packet',
     kinds: trafficNames,
     times: { whole: 3 },
-    make: repeat(async (ground) => {
-      await ground.boot();
-      await ground.untilCarried();
-    }),
+    make: repeat(bootAgain),
   },
   {
     group: 'tunnel up',
@@ -177,10 +188,7 @@ export const rows: readonly Row[] = [
     event: 'reconnect',
     kinds: loss,
     times: { fast: 3, whole: 50 },
-    make: repeat(async (ground) => {
-      await killOpenvpn(ground);
-      await ground.untilCarried();
-    }),
+    make: repeat(reconnect),
   },
   ...outages,
   {

@@ -32,6 +32,9 @@ export const openvpnIpv6 = { router: ula.routerUplink, server: ula.server } as c
 /** Sources of a client's IPv6 packets; the catcher takes them for nothing else. */
 export const clientIpv6 = [ula.client, 'fe80::7722:128'] as const;
 
+/** In the local network; LAN_ALLOW names TCP 8096 and UDP 8097 there, LAN_ALLOW_IN the client's TCP 8080. */
+export const lanHost = '192.168.77.5';
+
 /** Every kind, in an order that does not change: a kind's place is its TTL. */
 export const traffic = [
   {
@@ -313,6 +316,37 @@ export const traffic = [
     packets: ({ caller }, { ttl }) => {
       const each = { ...pair(ula.client, ula.caller), sourcePort: caller.forwardedPort, destinationPort: caller.port };
       return [ipv6({ ...pair(ula.client, ula.caller), hopLimit: ttl, nextHeader: protocols.udp }, udp(each, data))];
+    },
+  },
+  {
+    name: 'beside what is allowed',
+    passes: 'a router',
+    packets: (scene, round) => {
+      const { ttl, number } = round;
+      const header = { ...pair(scene.client, lanHost), ttl };
+      const from = (source: string) => ({ ...scene, client: source });
+      const whole = udp(ends(scene.client, lanHost, round, 8097), Buffer.concat([data, data, data]));
+      const [, tail] = fragment({ ...header, protocol: protocols.udp, identification: 0x3000 + number }, whole, 16);
+      return [
+        ...[8095, 8097, 22, 53, 853].map((port) => segment(scene, round, lanHost, port, tcpFlags.syn)),
+        ...[8096, 8098, 53, 853].map((port) => datagram(scene, round, lanHost, port)),
+        segment(scene, round, '192.168.78.5', 8096, tcpFlags.syn),
+        datagram(scene, round, '192.168.77.6', 8097),
+        segment(from(scene.routerUplink), round, lanHost, 8096, tcpFlags.syn),
+        segment(from('192.168.77.9'), round, lanHost, 8096, tcpFlags.syn),
+        ipv4({ ...header, protocol: protocols.icmp }, icmp(8, 0, words(number, 1, data))),
+        ipv4({ ...header, protocol: protocols.sctp }, words(40_000 + number, 8096, data)),
+        ipv4({ ...header, protocol: protocols.udplite }, words(40_000 + number, 8097, data)),
+        // A tail whose head never comes, and an answer of a port that is not named.
+        tail,
+        ipv4(
+          { ...header, protocol: protocols.tcp },
+          tcp(
+            { ...pair(scene.client, lanHost), sourcePort: 8081, destinationPort: 40_000 },
+            tcpFlags.syn | tcpFlags.ack,
+          ),
+        ),
+      ];
     },
   },
 ] as const satisfies readonly Traffic[];

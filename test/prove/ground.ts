@@ -3,12 +3,14 @@ import { vpnExit } from '../../compose/proof/rows.ts';
 import { sceneServices } from '../../compose/proof/stack.ts';
 import { tryUntil } from '../../compose/proof/tries.ts';
 import { demoImage } from '../image/apart.ts';
+import { isIpv6Carried, openIpv6World } from '../image/ipv6-world.ts';
 import { addresses, openWorld, type World } from '../image/world.ts';
+import { ipv6Addresses } from '../kernel/lab/ipv6.ts';
 import { joinNamespace, ownNamespace } from '../kernel/lab/namespace.ts';
 import type { Engine } from '../lab/engine.ts';
 import { openCatcher } from '../leaks/catcher.ts';
 import type { Backend } from '../leaks/firewall.ts';
-import { findLink, type Ground, makeNaive } from '../leaks/ground.ts';
+import { devicesOf, findLink, type Ground, makeNaive, until } from '../leaks/ground.ts';
 import type { Scene } from '../leaks/packets.ts';
 
 const networks = { isolated: 'a-isolated', uplink: 'm-uplink' } as const;
@@ -20,12 +22,20 @@ const isp = '198.51.100.1';
 const routerUplink = '198.51.100.2';
 const laterUplink = '198.51.100.22';
 
+/** What a router is to be. */
+export interface RouterKind {
+  readonly backend: Backend;
+  /** `IPV6: tunnel`, and the VPN server is reached over IPv6. */
+  readonly carriesIpv6: boolean;
+}
+
 /** The demo's world on an engine apart, with the built image as its router; nothing of the router runs yet. */
 export async function layGround(
   engine: Engine,
-  backend: Backend,
+  { backend, carriesIpv6 }: RouterKind,
 ): Promise<{ readonly ground: Ground; readonly world: World }> {
-  const world = openWorld(engine, { isolated: networks, firewall: backend });
+  const options = { isolated: networks, firewall: backend };
+  const world = carriesIpv6 ? openIpv6World(engine, options) : openWorld(engine, options);
   await world.startScene(sceneServices.filter((service) => service !== 'probe'));
   // Docker 28 on its own has the machine drop what of IPv6 crosses a bridge: then it would be the machine that holds.
   await ownNamespace().attempt('sysctl', '-qw', 'net.bridge.bridge-nf-call-ip6tables=0');
@@ -49,6 +59,7 @@ export async function layGround(
   let serverRuns = true;
   let uplinkIsConnected = true;
   const routerName = world.nameOf('router');
+  const log = async () => (await world.logs('router')).trim().split('\n').slice(-12).join('\n');
   const ground: Ground = {
     scene,
     backend,
@@ -78,13 +89,14 @@ export async function layGround(
       process.kill(await world.pidOf('router', 'node-MainThread'), 'SIGKILL');
     },
     untilCarried: async () => {
+      if (carriesIpv6) return until(() => isIpv6Carried(client), patienceSeconds * 1_000, log);
       const { how, exitAddress } = await tryUntil(world, {
         service: 'client1',
         how: 'answered',
         seconds: patienceSeconds,
       });
       if (how !== 'answered' || exitAddress !== vpnExit)
-        throw new Error(`a client is not carried after ${patienceSeconds} s: ${how} ${exitAddress}`);
+        throw new Error(`a client is not carried after ${patienceSeconds} s: ${how} ${exitAddress}\n${await log()}`);
     },
     server: {
       kill: async () => {
@@ -106,6 +118,11 @@ export async function layGround(
       },
     },
     uplink: {
+      restoreIpv6: async () => {
+        const router = await world.enter('router');
+        const { uplink } = await devicesOf(router);
+        await router.run('ip', 'addr', 'replace', `${ipv6Addresses.routerUplink}/64`, 'dev', uplink, 'nodad');
+      },
       disconnect: async () => {
         if (uplinkIsConnected) await engine.docker('network', 'disconnect', networks.uplink, routerName);
         uplinkIsConnected = false;
@@ -130,7 +147,7 @@ export async function layGround(
         process.kill(await world.pidOf('router', 'tini'), 'SIGKILL');
       },
     },
-    log: async () => (await world.logs('router')).trim().split('\n').slice(-12).join('\n'),
+    log,
   };
   return { ground, world };
 }

@@ -4,20 +4,25 @@ import { parseArgs } from 'node:util';
 import { duration, heading, say, writeRow } from '../../compose/proof/screen.ts';
 import { type EngineName, engines, openEngine, runApart } from '../image/apart.ts';
 import type { Engine } from '../lab/engine.ts';
-import { type Backend, backends } from '../leaks/firewall.ts';
+import { backends } from '../leaks/firewall.ts';
 import { type Result, runRow, sum } from '../leaks/matrix.ts';
-import { type Row, rows } from '../leaks/rows.ts';
-import { layGround } from './ground.ts';
+import { ipv6Rows, type Row, rows } from '../leaks/rows.ts';
+import { layGround, type RouterKind } from './ground.ts';
 import { count, leakedIn, type Run, renderSummary, title } from './summary.ts';
 
+interface Kind extends RouterKind {
+  readonly rows: readonly Row[];
+}
+
 const usage = `Usage: npm run prove -- [--fast] [--all] [--engine=20.10|28.5] [--backend=nft|iptables-nft|iptables-legacy]
-                        [--without=firewall|routes] [--row=WORDS]
+                        [--ipv6] [--without=firewall|routes] [--row=WORDS …]
   --fast      fewer repetitions, and not every row: a few minutes
-  --all       by every backend: nft, iptables-nft and iptables-legacy
+  --all       by every backend: nft, iptables-nft and iptables-legacy; and the rows of --ipv6
   --engine    on one engine only
   --backend   what loads the router's rules; absent: nft
+  --ipv6      the rows of a router that carries clients' IPv6
   --without   only the rows in which this lock is away
-  --row       only the rows whose event has these words in it`;
+  --row       only the rows whose group or event has these words in it; may be given again for more rows`;
 
 const { values } = parseArgs({
   options: {
@@ -25,22 +30,28 @@ const { values } = parseArgs({
     all: { type: 'boolean', default: false },
     engine: { type: 'string' },
     backend: { type: 'string' },
+    ipv6: { type: 'boolean', default: false },
     without: { type: 'string' },
-    row: { type: 'string', default: '' },
+    row: { type: 'string', multiple: true, default: [''] },
     help: { type: 'boolean', default: false },
   },
 });
 const onEngines = (Object.keys(engines) as EngineName[]).filter((name) => values.engine?.startsWith(name) ?? true);
-const byBackends = backends.filter(
-  (name) => (values.all && values.backend === undefined) || name === (values.backend ?? 'nft'),
-);
-const chosen = rows.filter(
-  ({ times, without, event }) =>
-    (!values.fast || times.fast !== undefined) &&
-    (values.without === undefined || without === values.without) &&
-    event.includes(values.row),
-);
-if (values.help || [onEngines, byBackends, chosen].some(({ length }) => length === 0)) {
+const isWhole = values.all && values.backend === undefined;
+const byBackends = backends.filter((name) => isWhole || name === (values.backend ?? 'nft'));
+const isChosen = ({ times, without, group, event }: Row) =>
+  (!values.fast || times.fast !== undefined) &&
+  (values.without === undefined || without === values.without) &&
+  values.row.some((words) => `${group}: ${event}`.includes(words));
+const kinds = byBackends
+  .flatMap((backend): readonly Kind[] => [
+    ...(values.ipv6 ? [] : [{ backend, rows, carriesIpv6: false }]),
+    // By iptables it is not carried.
+    ...((values.ipv6 || isWhole) && backend === 'nft' ? [{ backend, rows: ipv6Rows, carriesIpv6: true }] : []),
+  ])
+  .map((kind) => ({ ...kind, rows: kind.rows.filter(isChosen) }))
+  .filter((kind) => kind.rows.length > 0);
+if (values.help || [onEngines, kinds].some(({ length }) => length === 0)) {
   process.stdout.write(`${usage}\n`);
   process.exit(values.help ? 0 : 2);
 }
@@ -49,24 +60,25 @@ await runApart(import.meta.filename);
 const runs: Run[] = [];
 for (const name of onEngines) {
   const engine = await openEngine(name);
-  for (const backend of byBackends) runs.push(...(await proveOn(engine, backend)));
+  for (const kind of kinds) runs.push(...(await proveOn(engine, kind)));
 }
 const failed = runs.filter(({ result }) => result.faults.length > 0);
 heading(failed.length === 0 ? 'Every row holds' : `${failed.length} rows do not hold`);
 process.stdout.write(`\n${renderSummary(runs)}`);
 process.exit(failed.length === 0 ? 0 : 1);
 
-async function proveOn(engine: Engine, backend: Backend): Promise<readonly Run[]> {
-  const on = `Docker ${engine.version}, ${backend}`;
+async function proveOn(engine: Engine, kind: Kind): Promise<readonly Run[]> {
+  const { backend, carriesIpv6 } = kind;
+  const on = `Docker ${engine.version}, ${backend}${carriesIpv6 ? ', IPV6: tunnel' : ''}`;
   const done: Run[] = [];
-  const { ground, world } = await layGround(engine, backend);
+  const { ground, world } = await layGround(engine, kind);
   try {
     await world.startRouter();
     await ground.untilCarried();
     const { firewall } = (await world.request('/healthz')).body;
     if (firewall !== backend) throw new Error(`the router's rules were loaded by ${firewall}, not by ${backend}`);
     let group = '';
-    for (const row of chosen) {
+    for (const row of kind.rows) {
       if (row.group !== group) heading(`${on}: ${row.group}`);
       group = row.group;
       const result = await runRow(ground, row, timesOf(row));

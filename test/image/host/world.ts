@@ -39,7 +39,7 @@ export interface HostWorld {
   readonly serve: (name: string, ports: readonly string[], ...args: readonly string[]) => Promise<void>;
   readonly enter: (container: string) => Promise<Namespace>;
   /** Starts the host role with this file, and waits for its first look. */
-  readonly startHost: (yaml: string) => Promise<LabProcess>;
+  readonly startHost: (yaml: string, ...options: readonly string[]) => Promise<LabProcess>;
   readonly rewrite: (yaml: string) => Promise<void>;
   /** Runs a command of it to its end. */
   readonly host: (...args: readonly string[]) => Promise<{ readonly exitCode: number; readonly output: string }>;
@@ -81,10 +81,10 @@ export async function openHostWorld(engine: Engine): Promise<HostWorld> {
     },
     enter: async (container) =>
       joinNamespace(Number(await engine.docker('inspect', '--format', '{{.State.Pid}}', container))),
-    startHost: async (yaml) => {
+    startHost: async (yaml, ...options) => {
       await stopHost();
       await writeFile(file, yaml);
-      const role = machine.start({ env }, process.execPath, ...command);
+      const role = machine.start({ env }, process.execPath, ...command, ...options);
       running = role;
       try {
         await until('the host role has looked', async () => (await status()).last !== undefined);

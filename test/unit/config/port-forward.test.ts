@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { parsePortForwards, renderPortForward } from '../../../src/config/port-forward.ts';
-import type { PortForward, PortRange, Transport } from '../../../src/config/router-config.ts';
+import type { NamedForward, PortForward, PortRange, Transport } from '../../../src/config/router-config.ts';
 import type { Ipv4, Port } from '../../../src/net/address.ts';
-import { cidr, faultsOf, problemOf, valueFrom } from './outcome.ts';
+import { cidr, cidr6, faultsOf, problemOf, valueFrom } from './outcome.ts';
 
 const gateway = cidr('172.22.0.1/24');
 const both: readonly Transport[] = ['tcp', 'udp'];
@@ -13,7 +13,7 @@ function range(first: number, last = first): PortRange {
   return { first: first as Port, last: last as Port };
 }
 
-function parseOne(text: string): PortForward {
+function parseOne(text: string): PortForward | NamedForward {
   const [forward, ...others] = valueFrom(parsePortForwards(text, gateway));
   assert.ok(forward !== undefined && others.length === 0);
   return forward;
@@ -44,6 +44,12 @@ describe('an entry of PORT_FWD', () => {
     assert.deepEqual(parseOne('172.22.0.128:55536-65535').outside, range(55_536, 65_535));
   });
 
+  it('may name a container instead of its address, in any case', () => {
+    const expected = { transports: ['tcp'], outside: range(8080), host: 'web_1', inside: range(80) };
+    assert.deepEqual(parseOne('8080:Web_1:80/tcp'), expected);
+    assert.equal(renderPortForward(parseOne('8080:web_1:80/tcp')), '8080:web_1:80/tcp');
+  });
+
   const refusals = {
     '172.22.1.5:80': 'has a target outside the isolated network 172.22.0.0/24',
     '172.22.0.1:80': 'has the gateway address of IP_ADDR as its target',
@@ -68,9 +74,11 @@ describe('an entry of PORT_FWD', () => {
     '172.22.0.128:80/sctp': 'has a protocol other than tcp and udp',
     '172.22.0.128:80/': 'has a protocol other than tcp and udp',
     '172.22.0.128:80/tcp/udp': 'has more than one slash',
-    'web:80': 'has a host name for a target, and names are not supported yet',
-    '8080:web:80/tcp': 'has a host name for a target, and names are not supported yet',
-    '80:abc:80': 'has a host name for a target, and names are not supported yet',
+    'web.lan:80': 'has a target that is no name of one word, which alone Docker keeps to itself',
+    '8080:web.:80/tcp': 'has a target that is not an IPv4 address',
+    [`${'a'.repeat(64)}:80`]: 'has a target that is no name of one word, which alone Docker keeps to itself',
+    '80:web': 'has no inside port after the address',
+    '[web]:80': 'is an IPv6 address, and IPV6 is off',
     '1:2:172.22.0.128:80': 'has too many colons',
     '8080::172.22.0.128:80': 'has too many colons',
     '[fd00::5]:80': 'is an IPv6 address, and IPV6 is off',
@@ -101,16 +109,34 @@ describe('PORT_FWD', () => {
     assert.deepEqual(ports, [1, 2, 3, 4, 5]);
   });
 
+  it('leaves out comments', () => {
+    const text = '# the first\n172.22.0.2:1 # 172.22.0.2:2, web:3\n172.22.0.2:4';
+    const ports = valueFrom(parsePortForwards(text, gateway)).map((forward) => forward.outside.first);
+    assert.deepEqual(ports, [1, 4]);
+  });
+
+  it('refuses a port that a name and an address take, of each family that the name may have', () => {
+    const both = { gateway: cidr6('fd00:7722::1/64') };
+    for (const text of ['web:80 172.22.0.3:80/tcp', 'web:80 [fd00:7722::9]:80/tcp', 'web:80 db:80/tcp']) {
+      const faults = faultsOf(parsePortForwards(text, gateway, both));
+      assert.deepEqual(
+        faults.map(({ problem }) => problem),
+        ['takes outside port 80 for tcp, which entry 1, "web:80", has already'],
+        text,
+      );
+    }
+  });
+
   it('forwards nothing when it holds separators only', () => {
     assert.deepEqual(valueFrom(parsePortForwards(' ,; ', gateway)), []);
   });
 
   it('names the entry of each fault by number and text', () => {
-    const faults = faultsOf(parsePortForwards('172.22.0.2:1,web:80,172.22.0.3:x', gateway));
+    const faults = faultsOf(parsePortForwards('172.22.0.2:1,web.lan:80,172.22.0.3:x', gateway));
     assert.deepEqual(
       faults.map(({ name, value }) => [name, value]),
       [
-        ['PORT_FWD entry 2', 'web:80'],
+        ['PORT_FWD entry 2', 'web.lan:80'],
         ['PORT_FWD entry 3', '172.22.0.3:x'],
       ],
     );
@@ -154,7 +180,7 @@ describe('PORT_FWD', () => {
   });
 
   it('finds overlaps among entries that are faulty otherwise', () => {
-    assert.equal(faultsOf(parsePortForwards('172.22.0.2:80 80:web:8080', gateway)).length, 2);
+    assert.equal(faultsOf(parsePortForwards('172.22.0.2:80 80:web.lan:8080', gateway)).length, 2);
   });
 
   it('lets one outside port lead to two containers by protocol, and two outside ports to one inside', () => {

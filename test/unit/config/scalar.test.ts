@@ -5,6 +5,7 @@ import {
   parseConnectionLimit,
   parseFailback,
   parseMss,
+  parseMtu,
   parseProfileNames,
   parseSecretPath,
   parseTimeZone,
@@ -17,6 +18,15 @@ describe('MSS', () => {
     assert.equal(valueFrom(parseMss('536')), 536);
     assert.equal(valueFrom(parseMss('1460')), 1460);
     for (const text of ['535', '1461', '1300.5', '1e3', '-1300', 'auto', '01300']) faultsOf(parseMss(text));
+  });
+});
+
+describe('MTU', () => {
+  it('is a number of bytes from 576 to 1500, and with IPv6 from 1280', () => {
+    for (const bytes of [576, 1500]) assert.equal(valueFrom(parseMtu(`${bytes}`, 'ipv4')), bytes);
+    for (const text of ['575', '1501', '1300.5', 'auto']) faultsOf(parseMtu(text, 'ipv4'));
+    assert.equal(valueFrom(parseMtu('1280', 'ipv6')), 1280);
+    assert.match(problemOf(parseMtu('1279', 'ipv6')), /from 1280 to 1500, as IPv6 needs it/);
   });
 });
 

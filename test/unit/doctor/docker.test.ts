@@ -1,99 +1,26 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { holdsCapability } from '../../../src/doctor/docker-world.ts';
 import {
-  type DockerWorld,
-  holdsCapability,
-  type SeenContainer,
-  type SeenNetwork,
-} from '../../../src/doctor/docker-world.ts';
-import type { DoctorCode, Severity } from '../../../src/doctor/finding.ts';
-import { examineRouters } from '../../../src/doctor/router-checks.ts';
-
-const isolated: SeenNetwork = {
-  name: 'underbridge',
-  driver: 'bridge',
-  isInternal: false,
-  hasIpv6: false,
-  options: {
-    'com.docker.network.bridge.inhibit_ipv4': 'true',
-    'com.docker.network.bridge.enable_ip_masquerade': 'false',
-  },
-  ranges: [{ subnet: '172.22.0.0/24', gateway: '172.22.0.254', defaultGateway: '172.22.0.1' }],
-};
-const internet: SeenNetwork = {
-  name: 'internet',
-  driver: 'bridge',
-  isInternal: false,
-  hasIpv6: false,
-  options: {},
-  ranges: [{ subnet: '172.18.0.0/16', gateway: '172.18.0.1' }],
-};
-const host: SeenNetwork = { ...internet, name: 'host', driver: 'host', ranges: [] };
-const router: SeenContainer = {
-  name: 'router',
-  isRouter: true,
-  ipAddr: '172.22.0.1/24',
-  networks: ['internet', 'underbridge'],
-  dns: [],
-  capabilities: { added: ['NET_ADMIN'], dropped: [], isPrivileged: false },
-  devices: ['/dev/net/tun'],
-  sysctls: { 'net.ipv4.ip_forward': '0' },
-  restart: 'unless-stopped',
-};
-const client: SeenContainer = {
-  name: 'client',
-  isRouter: false,
-  networks: ['underbridge'],
-  dns: ['172.22.0.1'],
-  capabilities: { added: [], dropped: ['NET_RAW'], isPrivileged: false },
-  devices: [],
-  sysctls: {},
-  restart: 'no',
-};
-/** Not a client: whatever it does is no business of ours. */
-const stranger: SeenContainer = {
-  ...client,
-  name: 'stranger',
-  networks: ['internet'],
-  dns: [],
-  capabilities: { ...client.capabilities, isPrivileged: true },
-};
-const healthy: DockerWorld = {
-  version: '28.5.2',
-  networks: [host, internet, isolated],
-  containers: [router, client, stranger],
-};
-
-const withNetwork = (change: Partial<SeenNetwork>): Partial<DockerWorld> => ({
-  networks: [host, internet, { ...isolated, ...change }],
-});
-const withOptions = (options: Readonly<Record<string, string>>) =>
-  withNetwork({
-    options: Object.fromEntries(
-      Object.entries({ ...isolated.options, ...prefixed(options) }).filter(([, value]) => value !== ''),
-    ),
-  });
-const prefixed = (options: Readonly<Record<string, string>>) =>
-  Object.fromEntries(Object.entries(options).map(([name, value]) => [`com.docker.network.bridge.${name}`, value]));
-const withRouter = (change: Partial<SeenContainer>): Partial<DockerWorld> => ({
-  containers: [{ ...router, ...change }, client, stranger],
-});
-const withClient = (change: Partial<SeenContainer>): Partial<DockerWorld> => ({
-  containers: [router, client, { ...client, name: 'app', ...change }],
-});
-
-interface Sick {
-  readonly given: string;
-  readonly world: Partial<DockerWorld>;
-  readonly finds: readonly [Severity, DoctorCode];
-  readonly says?: RegExp;
-  readonly advises?: RegExp;
-}
+  client,
+  examine,
+  healthy,
+  host,
+  internet,
+  isolated,
+  router,
+  type Sick,
+  testWorlds,
+  type Well,
+  withClient,
+  withNetwork,
+  withOptions,
+  withRouter,
+} from './seen.ts';
 
 const recipe =
   /^remove its containers \(docker compose down\), then: docker network rm underbridge; docker network create -d bridge -o com\.docker\.network\.bridge\.inhibit_ipv4=true -o com\.docker\.network\.bridge\.enable_ip_masquerade=false --subnet 172\.22\.0\.0\/24 --gateway 172\.22\.0\.254 --aux-address DefaultGatewayIPv4=172\.22\.0\.1 underbridge$/;
 
-/** Each is the healthy world but for one thing, and has exactly one finding. */
 const sick: readonly Sick[] = [
   {
     given: 'an engine before 20.10',
@@ -131,6 +58,7 @@ const sick: readonly Sick[] = [
     given: 'IPv6 in the isolated network',
     world: withNetwork({ hasIpv6: true, ranges: [{ subnet: 'fd00:22::/64' }, ...isolated.ranges] }),
     finds: ['leak', 'UB_DOCTOR_NETWORK_IPV6'],
+    says: /underbridge has IPv6$/,
     advises: recipe,
   },
   {
@@ -279,7 +207,7 @@ const sick: readonly Sick[] = [
   },
 ];
 
-const well: readonly { readonly given: string; readonly world: Partial<DockerWorld> }[] = [
+const well: readonly Well[] = [
   { given: 'all as the README says', world: {} },
   { given: 'Docker 20.10', world: { version: '20.10.24+dfsg1' } },
   { given: 'a bridge without an address', world: withNetwork({ bridge: { name: 'underbr', ipv4: [] } }) },
@@ -314,26 +242,8 @@ const well: readonly { readonly given: string; readonly world: Partial<DockerWor
   },
 ];
 
-const examine = (world: Partial<DockerWorld>) => examineRouters(['router'], { ...healthy, ...world });
-
 describe('doctor with the Docker socket', () => {
-  for (const { given, world } of well) {
-    it(`finds nothing with ${given}`, () => {
-      assert.deepEqual(examine(world).findings, []);
-    });
-  }
-
-  for (const { given, world, finds, says, advises } of sick) {
-    it(`finds ${finds[1]} with ${given}, and nothing else`, () => {
-      const { findings } = examine(world);
-      assert.deepEqual(
-        findings.map(({ severity, code }) => [severity, code]),
-        [finds],
-      );
-      if (says !== undefined) assert.match(findings[0]?.what ?? '', says);
-      if (advises !== undefined) assert.match(findings[0]?.remedy ?? '', advises);
-    });
-  }
+  testWorlds({ well, sick });
 
   it('says how much of its questions a client without dns asks outside, by version', () => {
     for (const [version, amount] of [

@@ -71,6 +71,20 @@ function statusOf(seen: Partial<Seen> = {}): Status {
 }
 
 describe('the verdict', () => {
+  it('says what is let past the tunnel, up or not', () => {
+    const pastTunnel = ['clients to 192.168.1.0/24 tcp/8096'];
+    for (const each of [health, down]) {
+      const status = statusOf({ health: { ...each, pastTunnel } });
+      assert.match(
+        status.verdict.text,
+        / Except by LAN_ALLOW, past the tunnel: clients to 192\.168\.1\.0\/24 tcp\/8096\.$/,
+      );
+      for (const shown of [renderTable(status, 'plain'), renderPage(status)])
+        assert.match(shown, /past the tunnel: clients/);
+      assert.equal('pastTunnel' in (status.tunnels[0] ?? {}), false);
+    }
+  });
+
   it('is protected only while a probe has come back', () => {
     const kinds = [
       statusOf(),

@@ -10,6 +10,8 @@ describe('the environment of the host role', () => {
       kind: 'ok',
       value: {
         file: '/config/host.yaml',
+        networksFile: { path: '/etc/user/config/networks.json', isRequired: false },
+        watchPeriodMs: 30_000,
         dockerHost: '',
         health: { host: '127.0.0.1', port: 9798 },
         logLevel: 'info',
@@ -18,11 +20,37 @@ describe('the environment of the host role', () => {
     });
   });
 
+  it("takes network-go's", () => {
+    const of = (env: Readonly<Record<string, string>>) => {
+      const parsed = parseHostSettings(env);
+      return parsed.kind === 'ok' ? parsed.value : assert.fail();
+    };
+    const set = of({
+      NETWORKS_CONFIG_PATH: '/x.json',
+      WATCH_PERIOD_SECONDS: '5',
+      DEBUG: '1',
+      DOCKER_HOST: 'unix:///x',
+    });
+    assert.deepEqual(set.networksFile, { path: '/x.json', isRequired: true });
+    assert.deepEqual([set.watchPeriodMs, set.logLevel, set.dockerHost], [5_000, 'debug', 'unix:///x']);
+    assert.deepEqual(
+      ['true', 'false', '0', ''].map((DEBUG) => of({ DEBUG }).logLevel),
+      ['debug', 'info', 'info', 'info'],
+    );
+    assert.equal(of({ DEBUG: 'true', LOG_LEVEL: 'warn' }).logLevel, 'warn');
+  });
+
   it('is told all faults at once', () => {
-    const parsed = parseHostSettings({ LOG_LEVEL: 'loud', LOG_FORMAT: 'xml', HEALTH_ADDR: 'x' });
+    const parsed = parseHostSettings({
+      LOG_LEVEL: 'loud',
+      LOG_FORMAT: 'xml',
+      HEALTH_ADDR: 'x',
+      WATCH_PERIOD_SECONDS: '0',
+    });
     assert.deepEqual(parsed.kind === 'faults' && parsed.faults.map(({ name }) => name), [
       'LOG_LEVEL',
       'LOG_FORMAT',
+      'WATCH_PERIOD_SECONDS',
       'HEALTH_ADDR',
     ]);
   });

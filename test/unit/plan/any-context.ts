@@ -1,15 +1,18 @@
 import fc from 'fast-check';
-import type { DnsPolicy, PortForward, Transport } from '../../../src/config/router-config.ts';
+import ipaddr from 'ipaddr.js';
+import type { DnsPolicy, LanAllowance, PortForward, Transport } from '../../../src/config/router-config.ts';
 import {
   type IfName,
   type Ipv4,
   type Ipv4Cidr,
   type Ipv6,
   type Ipv6Cidr,
+  networkOf,
   overlaps,
   type Port,
   parseIpv6,
 } from '../../../src/net/address.ts';
+import type { OneOrMore } from '../../../src/one-or-more.ts';
 import type { Context, PlanConfig } from '../../../src/plan/context.ts';
 import { extras, type RouterFacts } from '../../../src/plan/facts.ts';
 import type { Endpoint, Policy, TunnelLink } from '../../../src/tunnel/policy.ts';
@@ -57,9 +60,35 @@ const anyConfig = fc.record(
     ),
     mssBytes: fc.integer({ min: 536, max: 1460 }),
     connectionLimit: fc.integer({ min: 1, max: 1_000_000 }),
+    publicAddress: anyAddress,
+    hookAt: plainRecord({ address: anyAddress, port: anyPort }),
   },
   { requiredKeys: ['gateway', 'dns', 'forwards', 'healthAddress', 'probe'], noNullPrototype: true },
 ) satisfies fc.Arbitrary<PlanConfig>;
+
+/** LAN_ALLOW and LAN_ALLOW_IN; a port of the latter has one container. */
+export const anyLanAllowances: fc.Arbitrary<readonly LanAllowance[]> = fc
+  .uniqueArray(
+    fc.record({
+      subnet: anySubnetUpTo(32).map(({ address, prefixBits }) => ({
+        address: networkOf({ address, prefixBits }),
+        prefixBits,
+      })),
+      transport: anyTransport,
+      first: fc.integer({ min: 1, max: 65_000 }),
+      count: fc.integer({ min: 1, max: 50 }),
+      target: fc.option(anyAddress),
+    }),
+    { maxLength: 4, selector: ({ first }) => Math.floor(first / 100) },
+  )
+  .map((all) =>
+    all.map(({ subnet, transport, first, count, target }) => ({
+      subnet,
+      transport,
+      ports: { first: first as Port, last: (first + count - 1) as Port },
+      ...(target === null ? {} : { target }),
+    })),
+  );
 
 /** Docker and the kernel give interfaces any names in any order. */
 const anyFacts: fc.Arbitrary<RouterFacts> = fc
@@ -127,11 +156,23 @@ const anySubnet6 = fc
   .tuple(anyIpv6, fc.integer({ min: 48, max: 126 }))
   .map(([address, prefixBits]): Ipv6Cidr => ({ address, prefixBits }));
 
+/** One address, or two that follow each other: nft lists such in a set as a range, if it can. */
+const anyUplinkIpv6 = fc
+  .tuple(anySubnet6, fc.boolean())
+  .map(
+    ([cidr, hasNext]): OneOrMore<Ipv6Cidr> => [cidr, ...(hasNext ? [{ ...cidr, address: nextTo(cidr.address) }] : [])],
+  );
+
+function nextTo(address: Ipv6): Ipv6 {
+  const parts = ipaddr.IPv6.parse(address).parts.with(7, (ipaddr.IPv6.parse(address).parts[7] ?? 0) ^ 1);
+  return new ipaddr.IPv6(parts).toRFC5952String() as Ipv6;
+}
+
 /** The same with IPv6: on the uplink, and in clients' network and in the tunnel where the parts say so. */
 export function anyIpv6Context(policy: fc.Arbitrary<Policy>): fc.Arbitrary<Context> {
   const parts = fc.record({
     gateway: fc.option(anySubnet6),
-    uplink: plainRecord({ cidrs: fc.tuple(anySubnet6), gateway: anyIpv6 }),
+    uplink: plainRecord({ cidrs: anyUplinkIpv6, gateway: anyIpv6 }),
     link: fc.option(plainRecord({ address: anyIpv6, pushedDns: fc.uniqueArray(anyIpv6, { maxLength: 3 }) })),
     server: fc.option(anyIpv6),
     resolver: fc.option(anyIpv6),

@@ -71,12 +71,16 @@ describe('IPv6', () => {
         const last = rulesOf(plan, 'last').filter(({ id }) => id.endsWith('-ipv6'));
         const uplink = last.find(({ id }) => id === 'last-uplink-ipv6');
         if (config.ipv6 !== undefined || hasIpv6Server({ policy })) assert.ok(uplink);
-        const source = uplink?.when[1];
+        const [, link, source] = uplink?.when ?? [];
+        const own = (facts.uplink.ipv6?.cidrs ?? []).map(({ address }) => address);
         if (source?.kind === 'source-any') {
-          assert.deepEqual(source.subnets, [
-            ...(facts.uplink.ipv6?.cidrs ?? []).map(({ address }) => address),
-            'fe80::/10',
-          ]);
+          assert.deepEqual(source.addresses, own);
+          assert.deepEqual(link, { kind: 'source', subnet: 'fe80::/10', negate: true });
+        }
+        for (const { when } of rulesOf(plan, 'uplink').filter(({ when }) => when.some(isNeighbourMatch))) {
+          const [from] = when;
+          const isLink = from?.kind === 'source' && from.subnet === 'fe80::/10';
+          if (!isLink) assert.deepEqual(from, { kind: 'source-any', addresses: ['::', ...own] });
         }
         const tunnel = last.find(({ id }) => id === 'last-tunnel-ipv6')?.when[1];
         const subnet = config.ipv6 === undefined ? undefined : renderSubnet(config.ipv6.gateway);

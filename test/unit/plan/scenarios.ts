@@ -1,3 +1,4 @@
+import { parseLanAllow } from '../../../src/config/lan-allow.ts';
 import type { PortForward, Transport } from '../../../src/config/router-config.ts';
 import type { Ipv4Cidr } from '../../../src/net/address.ts';
 import { parseIp } from '../../../src/net/address.ts';
@@ -9,7 +10,7 @@ import { planRouter } from '../../../src/plan/router.ts';
 import { renderNft } from '../../../src/ruleset/nft.ts';
 import { renderRoute, renderRule } from '../../../src/system/iproute.ts';
 import type { Policy } from '../../../src/tunnel/policy.ts';
-import { cidr, cidr6 } from '../config/outcome.ts';
+import { cidr, cidr6, valueFrom } from '../config/outcome.ts';
 import { endpoint, ifName, ipv4, ipv6, port, tunnelLink } from '../tunnel/endpoints.ts';
 
 export const uplinkIpv4 = { cidr: cidr('203.0.113.7/24'), gateway: ipv4('203.0.113.1') };
@@ -29,6 +30,9 @@ export const dualUplink: RouterFacts['uplink'] = {
   ...facts.uplink,
   ipv6: { cidrs: [cidr6('2001:db8:7::7/64')], gateway: ipv6('fe80::1') },
 };
+
+/** Two addresses that nft would list as a range in a set that has a subnet. */
+const neighbouring = [cidr6('2001:db8:7::7/64'), cidr6('2001:db8:7::8/64')] as const;
 
 /** What `IPV6: tunnel` asks for. */
 export const ipv6Settings = { gateway: cidr6('fd00:7722::1/64') };
@@ -82,6 +86,15 @@ export function context({
   return { config: { ...config, ...settings }, facts: { ...facts, ...seen }, policy };
 }
 
+/** Beyond the uplink's gateway, one host in the uplink's own subnet, and the other way. */
+const lanAllowances = valueFrom(
+  parseLanAllow('LAN_ALLOW', '192.168.1.0/24:tcp/8096, 192.168.1.5:udp/5000-5010', gateway),
+).concat(valueFrom(parseLanAllow('LAN_ALLOW_IN', '192.168.1.0/24:tcp/8080:172.22.0.128', gateway)), {
+  subnet: cidr('203.0.113.9/32'),
+  transport: 'udp',
+  ports: { first: port(9), last: port(9) },
+});
+
 const noTunnel: Plan['tun'] = { name: facts.tunName };
 
 /** The plans whose text is reviewed and kept in test/unit/golden. */
@@ -124,15 +137,32 @@ export const goldenPlans: Readonly<Record<string, Plan>> = {
       },
     }),
   ),
-  'resolve-ipv6': planRouter(context({ policy: policies.resolve, seen: { uplink: dualUplink } })),
+  'forward-hairpin': planRouter(
+    context({
+      settings: {
+        ...{ hairpin: true, publicAddress: ipv4('203.0.113.99'), connectionLimit: 4096 },
+        hookAt: { address: ipv4('172.22.0.20'), port: port(8080) },
+        forwards: [forward({ outside: 8080, inside: 80, transports: ['tcp'] })],
+      },
+    }),
+  ),
+  'lockdown-lan-allow': planRouter(context({ policy: policies.lockdown, settings: { lanAllowances } })),
+  'forward-lan-allow': planRouter(context({ settings: { lanAllowances, connectionLimit: 4096 } })),
+  'resolve-ipv6': planRouter(
+    context({ policy: policies.resolve, seen: { uplink: { ...dualUplink, heedsAdvertisements: true } } }),
+  ),
   'dial-ipv6': planRouter(
     context({
       policy: { kind: 'dial', endpoint: endpoint(10, { address: ipv6('2001:db8::10') }) },
-      seen: { uplink: dualUplink },
+      seen: { uplink: { ...dualUplink, ipv6: { cidrs: neighbouring, gateway: ipv6('fe80::1') } } },
     }),
   ),
   'lockdown-ipv6': planRouter(
-    context({ policy: policies.lockdown, settings: { ipv6: ipv6Settings }, seen: { uplink: dualUplink } }),
+    context({
+      policy: policies.lockdown,
+      settings: { ipv6: ipv6Settings },
+      seen: { uplink: { ...dualUplink, heedsAdvertisements: true } },
+    }),
   ),
   'forward-ipv6': planRouter(
     context({
@@ -173,7 +203,7 @@ export const goldenPlans: Readonly<Record<string, Plan>> = {
         endpoint: endpoint(10, { address: ipv4('203.0.113.20'), port: port(443), transport: 'tcp' }),
         tun: tunnelLink(6, { mtuBytes: 1420, pushedDns: [ipv4('10.8.0.1')] }),
       },
-      settings: { healthAddress: { host: ipv4('0.0.0.0'), port: port(9797) }, mssBytes: 1300 },
+      settings: { healthAddress: { host: ipv4('0.0.0.0'), port: port(9797) }, mtuBytes: 1380, mssBytes: 1300 },
     }),
   ),
 };

@@ -122,6 +122,9 @@ describe('a route', () => {
     }
     const wide = renderRoute({ table: 7100, destination: '203.0.113.8/31', via, why: 'A test.' });
     assert.equal(wide, '203.0.113.8/31 dev eth0 scope link table 7100');
+    const text = (destination: string) => renderRoute({ table: 7100, destination, via, why: 'A test.' });
+    assert.equal(text('2001:db8:7::7/128'), '2001:db8:7::7 dev eth0 scope link table 7100');
+    assert.equal(text('2001:db8::/32'), '2001:db8::/32 dev eth0 scope link table 7100');
   });
 
   it('of the state before is seen to be of no use any more', () => {

@@ -1,0 +1,89 @@
+import { type Fault, UnderbridgeError } from '../errors.ts';
+import type { HostFinding } from '../host/host-plan.ts';
+import type { DockerApi } from '../system/docker-api.ts';
+import type { Log } from '../system/log.ts';
+import type { Due, Reason } from './host-due.ts';
+import { applyDifference, findDifference } from './host-reconcile.ts';
+import { asText, count, fieldsOf, type HostState } from './host-state.ts';
+
+/** After as many looks in a row that found something to do, somebody works against us, or it cannot be done. */
+const patience = 5;
+
+export interface Occasion {
+  readonly reason: Reason;
+  /** Who changed the firewall, if that is why. */
+  readonly program?: string | undefined;
+}
+
+/** Looks at everything and puts right what differs; what goes wrong is told, and tried again. */
+export type Look = (docker: DockerApi, occasion: Occasion) => Promise<void>;
+
+/** Makes the looks of one role, which remember only what was told and how often they found something. */
+export function makeLook({
+  state,
+  due,
+  log,
+}: {
+  readonly state: HostState;
+  readonly due: Due;
+  readonly log: Log;
+}): Look {
+  const tell = makeTell(log);
+  let restlessLooks = 0;
+
+  /** The next look reads back what was written, or tries again what failed. */
+  const lookAgain = (done: readonly string[]) => {
+    restlessLooks += 1;
+    if (restlessLooks < patience) due.mark('confirm');
+    else if (restlessLooks === patience && done.length > 0) {
+      log.warn('what was written does not stay; another program may change it', { changes: done.slice(0, 5) });
+    }
+  };
+
+  const reconcile: Look = async (docker, { reason, program }) => {
+    const fromMs = performance.now();
+    const difference = await findDifference(docker, state.config);
+    state.difference = difference;
+    const { done, failures } = await applyDifference(docker, difference);
+    // What Docker did now may be what a wish waits for: the next look tells.
+    if (difference.plan.docker.length === 0 || failures.length > 0) tell(difference.plan);
+    state.last = { at: new Date().toISOString(), tookMs: performance.now() - fromMs, changes: done.length };
+    state.error = failures.length > 0 ? failures.map(({ message }) => message).join('; ') : undefined;
+    for (const { code, message, hint } of failures) log.error('a step failed', { code, message, hint });
+    if (failures.length > 0) count(state, 'failures');
+    if (done.length > 0) {
+      count(state, 'writes');
+      log.info('rules changed', { reason, changes: done.length, ...(program === undefined ? {} : { program }) });
+      for (const line of done) log.debug('changed', { line });
+    }
+    if (done.length + failures.length > 0) lookAgain(done);
+    else restlessLooks = 0;
+  };
+
+  return async (docker, occasion) => {
+    count(state, 'reconciles');
+    try {
+      await reconcile(docker, occasion);
+    } catch (error) {
+      if (!(error instanceof UnderbridgeError)) throw error;
+      count(state, 'failures');
+      // Once: it may stay so for hours.
+      if (state.error !== error.message) log.error('cannot reconcile', { message: error.message, hint: error.hint });
+      state.error = error.message;
+      lookAgain([]);
+    }
+  };
+}
+
+/** Each fault and finding is told once, when it comes. */
+function makeTell(log: Log) {
+  let told: ReadonlySet<string> = new Set();
+  return ({ faults, findings }: { readonly faults: readonly Fault[]; readonly findings: readonly HostFinding[] }) => {
+    const now = [
+      ...faults.map((fault) => ({ message: 'left out', fields: fieldsOf(fault) })),
+      ...findings.map((finding) => ({ message: 'finding', fields: { ...finding } })),
+    ];
+    for (const one of now) if (!told.has(asText(one))) log.warn(one.message, one.fields);
+    told = new Set(now.map(asText));
+  };
+}

@@ -1,0 +1,98 @@
+// LAN_ALLOW and LAN_ALLOW_IN in network namespaces: what is named passes outside of the tunnel, with the tunnel and without
+// it, and nothing else does. FIREWALL=iptables-nft or iptables-legacy has the rules loaded that way.
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { backends } from '../leaks/firewall.ts';
+import { type Ground, until } from '../leaks/ground.ts';
+import { runRow, sum } from '../leaks/matrix.ts';
+import { allowedRows } from '../leaks/rows.ts';
+import { lanHost } from '../leaks/traffic.ts';
+import { answersOf, askTcp, nextAnswer, startFlow } from './lab/client.ts';
+import { layGround } from './lab/leak-ground.ts';
+import { addresses, makeWorld, ports, type World } from './lab/world.ts';
+
+const backend = backends.find((name) => name === process.env.FIREWALL) ?? 'nft';
+const { client, routerUplink } = addresses;
+
+let world: World;
+let ground: Ground;
+
+before(async () => {
+  world = await makeWorld();
+  ground = await layGround(world, {
+    backend,
+    env: {
+      LAN_ALLOW: `192.168.77.0/24:tcp/8096, ${lanHost}:udp/8097`,
+      LAN_ALLOW_IN: `192.168.77.0/24:tcp/${ports.web}:${client}`,
+    },
+  });
+  // The local network is behind the uplink's gateway, as the machine's own is behind Docker's bridge.
+  await world.isp.run('ip', 'addr', 'add', `${lanHost}/24`, 'dev', 'to-server');
+  await world.isp.run('ip', 'route', 'add', routerUplink, 'dev', 'to-router', 'src', lanHost);
+  const peer = join(import.meta.dirname, 'lab/peer.ts');
+  for (const port of ['8096', '8097']) world.isp.start({}, 'node', peer, port, lanHost);
+  await ground.server.start();
+  await ground.boot();
+  await ground.untilCarried();
+});
+after(() => world?.remove());
+
+async function passesOnlyWhatIsNamed() {
+  const flow = startFlow(world.client, lanHost, 8097, 3);
+  const [named, otherPort, inward, otherSource] = await Promise.all([
+    askTcp(world.client, lanHost, 8096),
+    askTcp(world.client, lanHost, 8097),
+    askTcp(world.isp, routerUplink, ports.web),
+    askTcp(world.server, routerUplink, ports.web),
+  ]);
+  assert.equal(named, routerUplink);
+  assert.match(otherPort, /^E/);
+  assert.equal(inward, lanHost);
+  assert.match(otherSource, /^E/);
+  assert.ok((await nextAnswer(flow, 0, 3_000)) !== undefined, `no answer by UDP: ${answersOf(flow)}`);
+  flow.kill('SIGKILL');
+}
+
+test('carries what is named in both directions, and says so', async () => {
+  await passesOnlyWhatIsNamed();
+  const { output } = await world.router.attempt('curl', '-s', 'http://127.0.0.1:9797/status');
+  const { verdict, health } = JSON.parse(output);
+  assert.match(verdict.text, /Except by LAN_ALLOW, past the tunnel: clients to 192\.168\.77\.0\/24 tcp\/8096; /);
+  assert.equal(health.pastTunnel.length, 3);
+});
+
+test('does so without a tunnel', async () => {
+  await ground.server.kill();
+  await until(async () => /^E/.test(await askTcp(world.client, addresses.web, ports.web)), 20_000, ground.log);
+  try {
+    await passesOnlyWhatIsNamed();
+  } finally {
+    await ground.server.start();
+  }
+  await ground.untilCarried();
+});
+
+test('is put right when somebody else changes it', async () => {
+  const isWhole = async () => {
+    const [rules, routes] = await Promise.all([
+      world.router.run('ip', 'rule'),
+      world.router.run('ip', 'route', 'show', 'table', '7106'),
+    ]);
+    return (rules.match(/lookup 7106/g) ?? []).length === 9 && routes.includes('192.168.77.0/24');
+  };
+  assert.ok(await isWhole());
+  await world.router.run('ip', 'rule', 'del', 'pref', '10');
+  await world.router.run('ip', 'rule', 'add', 'pref', '14', 'to', '192.168.77.0/24', 'lookup', 'main');
+  await world.router.run('ip', 'route', 'flush', 'table', '7106');
+  await until(isWhole, 4_000, ground.log);
+  await passesOnlyWhatIsNamed();
+});
+
+for (const row of allowedRows) {
+  test(`leaks nothing beside what is named: ${row.event}`, async (t) => {
+    const { sent, faults, lines, client: leaked, router, tookMs } = await runRow(ground, row, 1);
+    t.diagnostic(`${leaked} + ${router} of ${sum(sent)} packets leaked, ${Math.round(tookMs)} ms`);
+    assert.deepEqual(faults, [], [...lines.slice(0, 5), await ground.log()].join('\n'));
+  });
+}
