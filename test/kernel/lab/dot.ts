@@ -43,23 +43,24 @@ export async function makeDotPki(folder: string): Promise<DotPki> {
   return { authority, good, expired: await sign('dot-expired', '20200201000000Z') };
 }
 
+/** What a resolver with TLS is told. */
+export interface DotResolver {
+  readonly address: string;
+  readonly port: number;
+  readonly certificate: string;
+  readonly answer: string;
+  readonly folder: string;
+}
+
 /** A real resolver with TLS; it answers *.test with `answer`, and knows what the router's canary asks for. */
-export async function startDotResolver(
-  ns: Namespace,
-  {
-    address,
-    port,
-    certificate,
-    answer,
-    folder,
-  }: {
-    readonly address: string;
-    readonly port: number;
-    readonly certificate: string;
-    readonly answer: string;
-    readonly folder: string;
-  },
-): Promise<LabProcess> {
+export async function startDotResolver(ns: Namespace, resolver: DotResolver): Promise<LabProcess> {
+  const running = ns.start({}, 'unbound', '-d', '-c', await writeDotSettings(resolver));
+  await running.says('start of service');
+  return running;
+}
+
+/** Writes its unbound.conf(5) into the folder, and returns the path. */
+export async function writeDotSettings({ address, port, certificate, answer, folder }: DotResolver): Promise<string> {
   const file = join(folder, `dot-${port}.conf`);
   await writeFile(
     file,
@@ -81,7 +82,5 @@ export async function startDotResolver(
       '',
     ].join('\n'),
   );
-  const running = ns.start({}, 'unbound', '-d', '-c', file);
-  await running.says('start of service');
-  return running;
+  return file;
 }
