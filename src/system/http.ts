@@ -69,7 +69,7 @@ export async function serveHttp({
   readonly onProblem: (problem: unknown) => void;
 }): Promise<HttpServer> {
   // Without the short interval a connection that says nothing would hold its place for half a minute.
-  const server = createServer({ connectionsCheckingInterval: 500 }, (request, response) => {
+  const server = createServer({ connectionsCheckingInterval: 1_000 }, (request, response) => {
     const { remoteAddress = '' } = request.socket;
     void Promise.resolve(parseRequest(request, remoteAddress))
       .then(answer)
