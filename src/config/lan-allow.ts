@@ -45,7 +45,7 @@ export function parseLanAllow(
       faults.push({
         name: `${name} entry ${index + 1}`,
         value,
-        problem: `has ports of another entry, ${renderAllowance(allowances[before] ?? read)}`,
+        problem: `has ports of another container's entry, ${renderAllowance(allowances[before] ?? read)}`,
         hint: 'give each port to one container',
       });
   }
@@ -69,7 +69,10 @@ export function renderAllowance({ subnet, transport, ports, target }: LanAllowan
 
 function meets(one: LanAllowance, other: LanAllowance): boolean {
   return (
-    one.transport === other.transport && one.ports.first <= other.ports.last && other.ports.first <= one.ports.last
+    one.target !== other.target &&
+    one.transport === other.transport &&
+    one.ports.first <= other.ports.last &&
+    other.ports.first <= one.ports.last
   );
 }
 

@@ -36,7 +36,14 @@ export function parsePlaced(
     }
     return at(0);
   };
-  return ok({ given: document.toJS() as Readonly<Record<string, unknown>>, placeOf });
+  try {
+    return ok({ given: document.toJS() as Readonly<Record<string, unknown>>, placeOf });
+  } catch (error) {
+    // An alias (`*name`) without its anchor, or thousands of them, is only seen here.
+    if (!(error instanceof ReferenceError)) throw error;
+    const hint = 'put quotation marks around a text that begins with an asterisk';
+    return faulty({ name: file, problem: `is no ${form}: ${error.message}`, hint });
+  }
 }
 
 /** What a schema has against a document, each with its place. */

@@ -55,8 +55,10 @@ export function planHairpinNat({
 }): { readonly destination: Rule; readonly source: Rule } | undefined {
   if (config.hairpin === undefined) return undefined;
   const family = familyOf(address);
-  const seen = family === 'ipv4' && config.publicAddress !== undefined ? [config.publicAddress] : [];
-  const addresses: OneOrMore<Ip> = [address, ...seen];
+  const { publicAddress } = config;
+  // A provider without NAT says the tunnel's own address; a set lists it once, and the read-back would differ.
+  const isOther = family === 'ipv4' && publicAddress !== undefined && publicAddress !== address;
+  const addresses: OneOrMore<Ip> = isOther ? [address, publicAddress] : [address];
   return {
     destination: {
       id: `nat-hairpin${suffix}`,

@@ -44,7 +44,8 @@ const accept = { kind: 'accept' } as const;
 
 /** At forward, in front of what refuses. */
 export function planAllowedForward(context: Context): readonly Rule[] {
-  const { facts } = context;
+  const { config, facts } = context;
+  const own = facts.uplink.ipv4?.cidr.address;
   const out: readonly Match[] = [
     { kind: 'in', names: [facts.lan.name] },
     { kind: 'out', names: [facts.uplink.name] },
@@ -54,6 +55,16 @@ export function planAllowedForward(context: Context): readonly Rule[] {
     { kind: 'out', names: [facts.lan.name] },
   ];
   const allowed = allowedOf(context);
+  /**
+   * An answer to somebody beyond the tunnel may have such a destination or source port as well. By nft its address, which
+   * is the tunnel's, is seen at the last look; by iptables that comes before translation.
+   */
+  const openedBy = (target: Ipv4 | undefined): readonly Match[] => {
+    if (facts.firewall === 'nft' || own === undefined) return [];
+    return target === undefined
+      ? [{ kind: 'opened', side: 'source', subnet: renderSubnet(config.gateway) }]
+      : [{ kind: 'opened', side: 'destination', subnet: own }];
+  };
   return [
     ...(allowed.length === 0 ? [] : planLimit(context, { id: 'allowed-limit', when: out })),
     ...allowed.flatMap(({ number, host, target, outward, inward }): readonly Rule[] => {
@@ -76,6 +87,7 @@ export function planAllowedForward(context: Context): readonly Rule[] {
             { kind: 'destination-subnet', subnet: host },
             outward,
             target === undefined ? opens : answers,
+            ...openedBy(target),
           ],
           verdict: accept,
         },
@@ -191,8 +203,8 @@ export function planAllowedRoutingRules(context: Context): readonly RoutingRule[
     const [there, here] = [renderSubnet(subnet), target === undefined ? clients : `${target}/32`];
     const [outward, inward] =
       target === undefined ? (['destination', 'source'] as const) : (['source', 'destination'] as const);
-    const rule = (name: IfName, destination: string, side: 'source' | 'destination', why: string, source?: string) => ({
-      from: { kind: 'interface', name, ...(source === undefined ? {} : { source }) } as const,
+    const rule = (name: IfName, destination: string, side: 'source' | 'destination', why: string, source: string) => ({
+      from: { kind: 'interface', name, source } as const,
       flow: { destination, transport, side, ports },
       to: { kind: 'table', table: tableIds.allowed } as const,
       why,
@@ -200,7 +212,8 @@ export function planAllowedRoutingRules(context: Context): readonly RoutingRule[
     return [
       rule(facts.lan.name, there, outward, 'LAN_ALLOW: to this part of the local network.', here),
       rule(facts.uplink.name, here, inward, 'LAN_ALLOW: from there.', there),
-      rule(loopback, there, outward, "The kernel's reverse path check of what comes from there."),
+      // With the client as its source: the router's own packets, which lo stands for as well, never come here.
+      rule(loopback, there, outward, "The kernel's reverse path check of what comes from there.", here),
     ];
   });
   return rules.map((rule, index) => ({ preference: firstPreference + index, ...rule }));

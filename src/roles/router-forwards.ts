@@ -54,6 +54,7 @@ export function openForwards({
   let told = '';
   let isTelling = false;
   let hookProblem: string | undefined;
+  let fileProblem: string | undefined;
   let isStopped = false;
 
   const update = () => {
@@ -94,8 +95,8 @@ export function openForwards({
     const isFirst = !seen.has(name);
     seen.add(name);
     if (!isFirst && `${before ?? ''}` === `${now}`) return;
-    if (now.length > 0) return log.info('container found', { name, addresses: now });
-    log.info('container absent: its forwards wait', { name });
+    if (now.length > 0) return log.info('container found', { container: name, addresses: now });
+    log.info('container absent: its forwards wait', { container: name });
   };
 
   const onLease = (next: Lease) => {
@@ -103,6 +104,7 @@ export function openForwards({
     lease = next;
     if (after !== undefined) wish = after;
     if (after !== before) announce(after);
+    else if (fileProblem !== undefined) tellFile(after);
     if (next.problem !== problem) {
       problem = next.problem;
       if (problem !== undefined) log.warn('the provider gives no port', { reason: problem });
@@ -113,9 +115,15 @@ export function openForwards({
   const announce = (port: Port | undefined) => {
     if (port === undefined) log.warn('the assigned port is lost');
     else log.info('port assigned', { port, publicAddress: lease?.publicAddress });
+    tellFile(port);
+  };
+
+  const tellFile = (port: Port | undefined) => {
     if (forwardFile === undefined) return;
     const reason = port === undefined ? removeSharedFile(forwardFile) : writeSharedFile(forwardFile, `${port}\n`);
-    if (reason !== undefined) log.warn('PORT_FWD_FILE was not written', { reason });
+    if (reason !== undefined && reason !== fileProblem)
+      log.warn('PORT_FWD_FILE was not written, and is tried again', { reason });
+    fileProblem = reason;
   };
 
   /** One request at a time, or an earlier number could arrive last. */

@@ -41,6 +41,7 @@ export function keepLease({
   let lease = startLease(wanted);
   let timer: NodeJS.Timeout | undefined;
   let isEnded = false;
+  let atOnce = 0;
 
   const ask = (question: Question, waits: readonly number[]) =>
     askByDatagram({
@@ -64,7 +65,12 @@ export function keepLease({
     // What else is due comes at once, but not over and over where it is refused; and so does the address, which NAT-PMP
     // tells apart from the port.
     const isNew = question.kind === 'map' && lease.publicAddress === undefined;
-    const isDue = lease.problem === undefined && (isNew || nextQuestion(lease, nowMs).kind === 'map');
+    // Nor where a clock runs backwards, which looks like a restart with each answer.
+    const isDue =
+      lease.problem === undefined &&
+      atOnce <= wanted.transports.length &&
+      (isNew || nextQuestion(lease, nowMs).kind === 'map');
+    atOnce = isDue ? atOnce + 1 : 0;
     const renewals = Object.values(lease.mappings).map(({ renewAtMs }) => renewAtMs - nowMs);
     const pauseMs = isDue ? 0 : Math.max(1_000, Math.min(watchMs, ...renewals));
     timer = setTimeout(() => void turn(), pauseMs);

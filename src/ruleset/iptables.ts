@@ -183,6 +183,8 @@ function translateMatch(match: Match): readonly Words[] {
       return [{ matches: [`-m conntrack --ctstate ${stateList(match.states)}`] }];
     case 'was-dnated':
       return [{ matches: ['-m conntrack --ctstate DNAT'] }];
+    case 'opened':
+      return [{ matches: [`-m conntrack --ctorig${match.side === 'source' ? 'src' : 'dst'} ${match.subnet}`] }];
     case 'socket-uid':
       return [{ matches: [`-m owner --uid-owner ${match.uid}`] }];
     case 'not-unicast-to-us':

@@ -107,6 +107,8 @@ export type Match =
   | { readonly kind: 'icmpv6'; readonly types: OneOrMore<Icmpv6Type> }
   | { readonly kind: 'state'; readonly states: OneOrMore<ConntrackState> }
   | { readonly kind: 'was-dnated' }
+  /** The connection's first packet had that source or destination, as it arrived. */
+  | { readonly kind: 'opened'; readonly side: 'source' | 'destination'; readonly subnet: string }
   | { readonly kind: 'socket-uid'; readonly uid: number }
   /** A frame for another host, a broadcast or a multicast. */
   | { readonly kind: 'not-unicast-to-us' }

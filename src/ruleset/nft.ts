@@ -127,6 +127,8 @@ function renderMatch(match: Match): string {
       return `ct state ${byNumber(match.states, stateBits).join(',')}`;
     case 'was-dnated':
       return 'ct status dnat';
+    case 'opened':
+      return `ct original ${ipOf(match.subnet)} ${match.side === 'source' ? 'saddr' : 'daddr'} ${match.subnet}`;
     case 'socket-uid':
       return `meta skuid ${match.uid}`;
     case 'not-unicast-to-us':

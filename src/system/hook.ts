@@ -28,12 +28,16 @@ export function callHook({
     const call = request({ host: address, port, path, method: 'POST', headers, timeout: timeoutMs, agent: false });
     const deadline = setTimeout(() => call.destroy(new Error('no answer in time')), timeoutMs);
     call.on('error', (error) => resolve(error.message));
-    call.on('close', () => clearTimeout(deadline));
+    call.on('close', () => {
+      clearTimeout(deadline);
+      // An answer that wants another protocol is neither a response nor an error.
+      resolve('it gave no answer of HTTP');
+    });
     call.on('response', (response) => {
       response.on('error', () => undefined);
       response.resume();
       const { statusCode = 0 } = response;
-      resolve(statusCode < 400 ? undefined : `it answered ${statusCode}`);
+      resolve(statusCode >= 200 && statusCode < 300 ? undefined : `it answered ${statusCode}`);
       response.destroy();
     });
     call.end(form);

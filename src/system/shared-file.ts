@@ -3,8 +3,11 @@ import { renameSync, rmSync, writeFileSync } from 'node:fs';
 /** Writes a file that others read: at any moment they see the old text or the new one. Why not, where it did not go. */
 export function writeSharedFile(path: string, text: string): string | undefined {
   return reasonOf(() => {
-    writeFileSync(`${path}.new`, text, { mode: 0o644 });
-    renameSync(`${path}.new`, path);
+    const draft = `${path}.new`;
+    // Whoever shares the folder may have put a link or a pipe there: only a file of our own is written to.
+    rmSync(draft, { force: true });
+    writeFileSync(draft, text, { mode: 0o644, flag: 'wx' });
+    renameSync(draft, path);
   });
 }
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { type Containers, startContainers, startNamed, until, whoAnswers } from './lab/containers.ts';
@@ -28,7 +28,7 @@ describe('a port that is assigned', { concurrency: true }, () => {
       let router: RunningRouter;
       let hook: LabProcess;
       let port = 0;
-      const file = () => join(world.folder, 'port');
+      const file = () => join(world.folder, 'shared', 'port');
       const dynamic = async (): Promise<Dynamic> =>
         JSON.parse(await world.router.run('curl', '-s', 'http://127.0.0.1:9797/status')).dynamicForward;
       const given = async () => (await dynamic()).port ?? 0;
@@ -71,7 +71,6 @@ describe('a port that is assigned', { concurrency: true }, () => {
           port,
           publicAddress,
         });
-        assert.equal(readFileSync(file(), 'utf8'), `${port}\n`);
         await until('it is forwarded', async () => (await fromOutside()) === 'client', 3_000);
         const mapped = await world.server.run('nft', 'list', 'table', 'inet', 'upnp');
         // By tcp and udp; 49152 is taken.
@@ -79,6 +78,12 @@ describe('a port that is assigned', { concurrency: true }, () => {
         await hook.says(`POST /set?json=%7B%22port%22:${port}%7D app:8090 json=%7B%22port%22:${port}%7D`);
         const metrics = await world.router.run('curl', '-s', 'http://127.0.0.1:9797/metrics');
         assert.ok(metrics.includes(`underbridge_assigned_port{protocol="${protocol}"} ${port}`));
+      });
+
+      test('is told in the file as soon as that can be written', async () => {
+        mkdirSync(join(file(), '..'));
+        await until('the file is there', () => existsSync(file()), 8_000);
+        assert.equal(readFileSync(file(), 'utf8'), `${port}\n`);
       });
 
       test('is reached by a client under the public address', async () => {

@@ -62,6 +62,32 @@ test('carries what is named in both directions, and says so', async () => {
   assert.equal(health.pastTunnel.length, 3);
 });
 
+test('answers nobody beyond the tunnel past it, though he calls from such an address and port', async () => {
+  const caller = '192.168.77.80';
+  await world.server.run('ip', 'addr', 'add', `${caller}/32`, 'dev', 'lo');
+  // A kernel that checks where a packet comes from drops the call.
+  for (const device of ['all', 'tun0']) await world.router.run('sysctl', '-qw', `net.ipv4.conf.${device}.rp_filter=0`);
+  await world.forgetLeaks();
+  const program = `
+    const call = { host: '${ground.scene.tunnel}', port: ${ports.web}, localAddress: '${caller}', localPort: 8096 };
+    const socket = require('node:net').connect(call);
+    socket.setTimeout(1500, () => socket.destroy());
+    socket.on('error', () => undefined);`;
+  await world.server.run('node', '-e', program);
+  assert.equal(await world.leaked(), 0);
+});
+
+test('carries it where the kernel checks sources strictly, too', async () => {
+  const setFilter = (to: number) =>
+    world.router.run('sysctl', '-qw', ...['all', 'eth1'].map((device) => `net.ipv4.conf.${device}.rp_filter=${to}`));
+  await setFilter(1);
+  try {
+    await passesOnlyWhatIsNamed();
+  } finally {
+    await setFilter(0);
+  }
+});
+
 test('does so without a tunnel', async () => {
   await ground.server.kill();
   await until(async () => /^E/.test(await askTcp(world.client, addresses.web, ports.web)), 20_000, ground.log);

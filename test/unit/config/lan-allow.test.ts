@@ -45,11 +45,16 @@ describe('LAN_ALLOW_IN', () => {
     ]);
   });
 
+  it('names several parts of the local network for one port of a container', () => {
+    const text = '192.168.1.0/24:tcp/8080:172.22.0.128, 172.18.0.1:tcp/8080:172.22.0.128';
+    assert.equal(valueFrom(inward(text)).length, 2);
+  });
+
   const refused: readonly (readonly [string, RegExp])[] = [
     ['192.168.1.0/24:tcp/80', /does not name the address of a container/],
     ['192.168.1.0/24:tcp/80:172.22.0.1', /no container's/],
     ['192.168.1.0/24:tcp/80:172.23.0.9', /no container's/],
-    ['192.168.1.0/24:tcp/80:172.22.0.9, 192.168.2.0/24:tcp/70-90:172.22.0.8', /ports of another entry/],
+    ['192.168.1.0/24:tcp/80:172.22.0.9, 192.168.2.0/24:tcp/70-90:172.22.0.8', /ports of another container's entry/],
   ];
   for (const [text, problem] of refused) it(`refuses ${text}`, () => assert.match(problemOf(inward(text)), problem));
 });

@@ -41,6 +41,21 @@ describe('port forwards', () => {
     assert.equal(ruleOf(ruleset, 'nat-forwards'), undefined);
   });
 
+  it('are reached from the inside by the public address, once where it is the tunnel’s own', () => {
+    const seenAs = (publicAddress: string) => {
+      const settings = {
+        forwards: [forward({ outside: 80 })],
+        hairpin: true,
+        publicAddress: ipv4(publicAddress),
+      } as const;
+      return ruleOf(rulesetOf(settings), 'nat-hairpin')?.when.flatMap((match) =>
+        match.kind === 'destination' ? match.addresses : [],
+      );
+    };
+    assert.deepEqual(seenAs('203.0.113.99'), ['10.8.0.2', '203.0.113.99']);
+    assert.deepEqual(seenAs('10.8.0.2'), ['10.8.0.2']);
+  });
+
   it('are taken on the address of the tunnel only', () => {
     const rule = ruleOf(rulesetOf({ forwards: [forward({ outside: 80 })] }), 'nat-forwards');
     assert.deepEqual(rule?.when, [

@@ -47,7 +47,10 @@ describe('what is let past the tunnel', () => {
         }
         const ways = plan.rules.filter(({ to }) => to.kind === 'table' && to.table === tableIds.allowed);
         assert.equal(ways.length, 3 * config.lanAllowances.length);
-        for (const { flow, preference } of ways) assert.ok(flow !== undefined && preference < 100);
+        for (const { from, flow, preference } of ways) {
+          assert.ok(flow !== undefined && preference < 100);
+          assert.ok(from.kind === 'interface' && from.source !== undefined, 'of clients or the subnet alone');
+        }
         for (const { flow, to } of plan.rules) {
           if (to.kind !== 'table' || to.table !== tableIds.allowed) assert.equal(flow, undefined);
         }

@@ -43,6 +43,7 @@ describe('a match', () => {
     ['ct state invalid', { kind: 'state', states: ['invalid'] }],
     ['ct state established,related,new', { kind: 'state', states: ['new', 'related', 'established'] }],
     ['ct status dnat', { kind: 'was-dnated' }],
+    ['ct original ip saddr 172.22.0.0/24', { kind: 'opened', side: 'source', subnet: '172.22.0.0/24' }],
     ['meta skuid 900', { kind: 'socket-uid', uid: 900 }],
     ['meta pkttype != host', { kind: 'not-unicast-to-us' }],
     [
