@@ -16,20 +16,23 @@ RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY tsconfig.json ./
 COPY src/ src/
 RUN npm run build
+# The public authorities that DNS over TLS believes: Node's own.
+RUN node -p 'require("node:tls").rootCertificates.join("\n")' > dist/authorities.pem
 
 FROM ${DEBIAN_IMAGE}
 # libatomic1 is Node's only library that the slim image lacks; netbase has /etc/protocols, without which nft lists `tcp` as
-# 6, and what is read back is not what was applied. The lists, the documentation and what belongs to an init
+# 6, and what is read back is not what was applied. unbound is linked with Python, and starts none. The lists, the documentation and what belongs to an init
 # system go in the same layer: a file that is deleted in a later one still counts.
 RUN groupadd --system --gid 975 openvpn \
  && useradd --system --uid 975 --gid 975 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin openvpn \
  && export DEBIAN_FRONTEND=noninteractive \
  && apt-get update \
  && apt-get install --yes --no-install-recommends \
-      conntrack iproute2 iptables libatomic1 netbase nftables openvpn tini \
+      conntrack iproute2 iptables libatomic1 netbase nftables openvpn tini unbound \
  && apt-get clean \
  && rm -rf \
-      /etc/default/openvpn /etc/init.d /etc/network /etc/openvpn /etc/rc?.d /usr/lib/systemd /usr/lib/tmpfiles.d \
+      /etc/default/openvpn /etc/init.d /etc/network /etc/openvpn /etc/python3* /etc/rc?.d /etc/unbound /usr/lib/python3* \
+      /usr/sbin/unbound-* /usr/lib/systemd /usr/lib/tmpfiles.d \
       /usr/share/bash-completion /usr/share/doc /usr/share/lintian /usr/share/locale /usr/share/man /usr/share/openvpn \
       /var/cache/apt /var/cache/debconf /var/lib/apt /var/log \
       /etc/*- /var/lib/dpkg/*-old /usr/lib/*/openvpn/plugins \

@@ -26,5 +26,6 @@ await ensurePackages([
   'strace',
   'tcpdump',
   'tinyproxy-bin',
+  'unbound',
 ]);
 await ensureNewOpenvpn();

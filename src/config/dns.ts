@@ -1,12 +1,13 @@
 import { type Fault, faulty, ok, type Parsed } from '../errors.ts';
 import type { Ip, Ipv4Cidr } from '../net/address.ts';
 import { looksLikeIpv6 } from './address-fault.ts';
+import { parseTlsResolvers } from './dns-tls.ts';
 import { type IsolatedIpv6, ipv6OffComplaint, parseOutsideIpv6 } from './ipv6.ts';
 import { parseOutsideAddress } from './reachable-address.ts';
 import type { DnsPolicy } from './router-config.ts';
 
 /**
- * Parses DNS: `vpn`, or addresses with commas or spaces between them. An address given twice counts once.
+ * Parses DNS: `vpn`, or addresses with commas or spaces between them, plain or each as `tls://ADDRESS#NAME`. An address given twice counts once.
  *
  * @param isolated the isolated network; undefined when IP_ADDR is faulty itself, and then the subnet is not checked
  * @param ipv6 undefined when clients have no IPv6, and then only IPv4 addresses will do
@@ -14,6 +15,7 @@ import type { DnsPolicy } from './router-config.ts';
 export function parseDns(text: string, isolated: Ipv4Cidr | undefined, ipv6?: IsolatedIpv6): Parsed<DnsPolicy> {
   const words = text.split(/[,;\s]+/).filter((word) => word !== '');
   if (words.length === 1 && words[0]?.toLowerCase() === 'vpn') return ok({ kind: 'pushed' });
+  if (words.some((word) => /^tls:/i.test(word))) return parseTlsResolvers(words, isolated);
   const servers = new Set<Ip>();
   const faults: Fault[] = [];
   for (const word of words) {

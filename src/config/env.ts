@@ -1,6 +1,7 @@
 import { type CleanedEnv, customCleanEnv, EnvMissingError } from 'envalid';
 import { type Fault, ok, type Parsed } from '../errors.ts';
 import { parseCredentialSource, parseTotpSource } from './credential-source.ts';
+import { localZoneFaults } from './dns-local.ts';
 import { parseGateway } from './gateway.ts';
 import { parseIpv6Gateway } from './ipv6.ts';
 import { findMisspellings } from './misspelling.ts';
@@ -46,6 +47,10 @@ export function parseRouterConfig(env: Environment): Parsed<ParsedEnvironment> {
   });
   if (carriesIpv6 && given.IP6_ADDR === undefined) settingFaults.set('IP6_ADDR', [noIpv6Gateway]);
   if (!carriesIpv6 && given.IP6_ADDR !== undefined) settingFaults.set('IP6_ADDR', [ipv6IsOff]);
+  if (!settingFaults.has('DNS') && values.DNS_LOCAL !== undefined) {
+    const conflicts = localZoneFaults({ dns: values.DNS, probe: values.HEALTH_PROBE }, values.DNS_LOCAL);
+    if (conflicts.length > 0) settingFaults.set('DNS_LOCAL', conflicts);
+  }
   for (const name of ['PORT_FWD_FILE', 'PORT_FWD_HOOK'] as const) {
     if (given[name] !== undefined && given.PORT_FWD_DYNAMIC === undefined)
       settingFaults.set(name, [nothingDynamic(name)]);
@@ -105,6 +110,7 @@ function assemble(
     authRetry: values.AUTH_RETRY,
     hasStandby: values.STANDBY === 'on',
     dns: values.DNS,
+    ...localResolverOf(values),
     forwards: (values.PORT_FWD ?? []).filter((forward) => 'target' in forward),
     namedForwards: (values.PORT_FWD ?? []).filter((forward) => 'host' in forward),
     ...(values.PORT_FWD_HAIRPIN === 'on' && { hairpin: true as const }),
@@ -126,6 +132,19 @@ function assemble(
     timeZone: values.TZ,
     logLevel: values.LOG_LEVEL,
     logFormat: values.LOG_FORMAT,
+  };
+}
+
+/** The router's own resolver, where something needs it. */
+function localResolverOf({
+  DNS: dns,
+  DNS_CACHE: cache,
+  DNS_LOCAL: zones = [],
+  DNS_CA_FILE: authoritiesFile,
+}: CleanedEnv<Settings>): Pick<RouterConfig, 'localResolver'> {
+  if (dns.kind !== 'tls' && zones.length === 0 && cache !== 'on') return {};
+  return {
+    localResolver: { isCaching: cache !== 'off', zones, ...(authoritiesFile === undefined ? {} : { authoritiesFile }) },
   };
 }
 

@@ -63,7 +63,30 @@ export interface ForwardHook {
 export type DnsPolicy =
   | { readonly kind: 'servers'; readonly servers: readonly [Ip, ...Ip[]] }
   /** What the VPN server pushes with `dhcp-option DNS`. */
-  | { readonly kind: 'pushed' };
+  | { readonly kind: 'pushed' }
+  /** DNS over TLS, by a resolver of the router's own. */
+  | { readonly kind: 'tls'; readonly servers: readonly [TlsResolver, ...TlsResolver[]] };
+
+export interface TlsResolver {
+  readonly address: Ipv4;
+  readonly port: Port;
+  /** What its certificate has to be for. */
+  readonly name: string;
+}
+
+/** A domain that is asked beside the tunnel, at this address of the uplink's side. */
+export interface LocalZone {
+  readonly domain: string;
+  readonly address: Ipv4;
+}
+
+/** A resolver in the router's container, between clients and the resolvers of {@link DnsPolicy}. */
+export interface LocalResolver {
+  readonly isCaching: boolean;
+  readonly zones: readonly LocalZone[];
+  /** File with the authorities that certificates have to be of; absent: the public ones. */
+  readonly authoritiesFile?: string;
+}
 
 /** What proves that the tunnel carries traffic. */
 export type ProbeTarget =
@@ -101,6 +124,8 @@ export interface RouterConfig {
   /** What follows five refused logins in a row. */
   readonly authRetry: AuthRetry;
   readonly dns: DnsPolicy;
+  /** Absent where no setting needs it: it takes memory. */
+  readonly localResolver?: LocalResolver;
   readonly forwards: readonly PortForward[];
   /** What passes outside of the tunnel; absent: nothing. */
   readonly lanAllowances?: readonly LanAllowance[];

@@ -4,6 +4,7 @@ import type { Ipv4Cidr } from '../net/address.ts';
 import { defaultCredentialsPath } from './credential-source.ts';
 import { parseSecret, parseTotp } from './credentials.ts';
 import { parseDns } from './dns.ts';
+import { parseLocalZones } from './dns-local.ts';
 import { parseDynamicForward, parseForwardHook } from './dynamic-forward.ts';
 import { parseGateway } from './gateway.ts';
 import { parseHealthAddress, parseHealthProbe } from './health.ts';
@@ -107,11 +108,31 @@ export function settingsFor(isolated: Ipv4Cidr | undefined, ipv6?: IsolatedIpv6)
     }),
     DNS: required({
       desc:
-        'Resolvers that clients get whatever they ask: addresses (of IPv6 with `IPV6: tunnel` only), or `vpn` for what ' +
-        'the VPN server pushes.',
+        'Resolvers that clients get whatever they ask: addresses (of IPv6 with `IPV6: tunnel` only), `vpn` for what ' +
+        'the VPN server pushes, or `tls://ADDRESS#NAME` for DNS over TLS, with the name in the certificate.',
       example: '1.1.1.1, 9.9.9.9',
       unset: { kind: 'value', text: 'vpn' },
       parse: (text) => parseDns(text, isolated, ipv6),
+    }),
+    DNS_CACHE: optional({
+      desc: 'Whether answers are kept: `on` or `off`. `on` starts a resolver in the router, if nothing else has done so.',
+      example: 'on',
+      unset: { kind: 'words', markdown: '`on` with `tls://` or `DNS_LOCAL`, else `off`' },
+      parse: (text) => parseChoice({ name: 'DNS_CACHE', text, choices: ['on', 'off'] }),
+    }),
+    DNS_LOCAL: optional({
+      desc:
+        'Domains that are asked **beside the tunnel**: a list of `DOMAIN=ADDRESS`. The router itself, and nothing else, ' +
+        'may then send DNS to these addresses on the uplink.',
+      example: 'lan.example=192.168.1.1',
+      unset: { kind: 'words', markdown: 'none' },
+      parse: (text) => parseLocalZones(text, isolated),
+    }),
+    DNS_CA_FILE: optional({
+      desc: 'File with the certificate authorities for `tls://`, in PEM.',
+      example: '/config/resolver-ca.pem',
+      unset: { kind: 'words', markdown: 'the public ones' },
+      parse: (text) => parseSecretPath(text, 'DNS_CA_FILE'),
     }),
     PORT_FWD: optional({
       desc:

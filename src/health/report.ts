@@ -1,3 +1,4 @@
+import type { DnsCause } from '../dns/fault.ts';
 import type { Fault } from '../errors.ts';
 import type { Firewall } from '../plan/facts.ts';
 import type { Hardening } from '../plan/hardening.ts';
@@ -22,6 +23,7 @@ export interface Snapshot {
   /** `IPV6: tunnel`. */
   readonly wantsIpv6: boolean;
   readonly networkFault?: Fault | undefined;
+  readonly dns?: DnsReport | undefined;
   /** What LAN_ALLOW and LAN_ALLOW_IN let past the tunnel, one clause each. */
   readonly pastTunnel?: readonly string[] | undefined;
 }
@@ -42,6 +44,8 @@ export interface HealthReport {
   readonly hardening: Hardening;
   /** What is wrong with the networks of the container, since it started. */
   readonly networks?: { readonly text: string; readonly hint: string };
+  /** Whether names resolve; absent where the probe of the tunnel asks for that already. */
+  readonly dns?: DnsReport;
   /** What passes outside of the tunnel, by LAN_ALLOW and LAN_ALLOW_IN; absent: nothing. */
   readonly pastTunnel?: readonly string[];
   /** Why there is no tunnel, or why the last attempt failed; absent once a tunnel is proven. */
@@ -68,11 +72,22 @@ export interface HealthReport {
   readonly tunnels?: readonly TunnelReport[];
 }
 
+/** Names of clients. Their failure is none of the tunnel: it makes nothing unhealthy. */
+export interface DnsReport {
+  /** What answers clients in the router; `none`: they ask the resolvers themselves. */
+  readonly resolver: 'unbound' | 'none';
+  /** `unknown` while there is no tunnel, and until the first answer. */
+  readonly state: 'ok' | 'failing' | 'unknown';
+  /** What DNS_LOCAL lets out beside the tunnel, `domain=address`. */
+  readonly besideTunnel?: readonly string[];
+  readonly cause?: DnsCause & { readonly hint: string };
+}
+
 /** One tunnel of several. */
 export interface TunnelReport
   extends Omit<
     HealthReport,
-    'ready' | 'repairs' | 'firewall' | 'hardening' | 'networks' | 'pastTunnel' | 'tunnels' | 'exitInterface'
+    'ready' | 'repairs' | 'firewall' | 'hardening' | 'networks' | 'dns' | 'pastTunnel' | 'tunnels' | 'exitInterface'
   > {
   readonly interface: string;
   /** Clients leave by it. */
@@ -103,6 +118,7 @@ export function reportHealth({
   hardening,
   wantsIpv6,
   networkFault: fault,
+  dns,
   pastTunnel = [],
   now,
 }: Snapshot): HealthReport {
@@ -115,6 +131,7 @@ export function reportHealth({
     firewall,
     hardening,
     ...reportIpv6(tunnel, wantsIpv6),
+    ...(dns === undefined ? {} : { dns }),
     ...(pastTunnel.length === 0 ? {} : { pastTunnel }),
     ...(fault === undefined ? {} : { networks: { text: `${fault.name}: ${fault.problem}`, hint: fault.hint } }),
   };
@@ -167,7 +184,8 @@ export function reportTunnel(snapshot: Snapshot, place: Pick<TunnelReport, 'inte
     exitInterface: ___,
     firewall: ____,
     networks: _____,
-    pastTunnel: ______,
+    dns: ______,
+    pastTunnel: _______,
     ...report
   } = reportHealth(snapshot);
   return { ...place, ...report };

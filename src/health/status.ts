@@ -206,7 +206,16 @@ function reportForward(forward: Seen['forwards'][number]): ForwardReport {
 /** Whatever the verdict, nothing of a client leaves beside the tunnel. */
 function judge(health: HealthReport, isPaused: boolean): Verdict {
   if (isPaused) return { kind: 'paused', text: 'Paused by hand: clients are refused, and nothing leaves.' };
-  if (health.healthy) return { kind: 'protected', text: 'Clients leave through the tunnel, and only there.' };
+  const beside = health.dns?.besideTunnel;
+  if (health.healthy) {
+    const except =
+      beside === undefined ? '' : `, but for the names of DNS_LOCAL, which are asked beside it (${beside.join(', ')})`;
+    const text = `Clients leave through the tunnel, and only there${except}.`;
+    const dns = health.dns?.cause;
+    return dns === undefined
+      ? { kind: 'protected', text }
+      : { kind: 'protected', text: `${text} Names do not resolve: ${dns.text}.`, hint: dns.hint };
+  }
   const { state, cause } = health;
   if (state === 'stopping')
     return { kind: 'stopping', text: 'The router stops: clients are refused, and nothing leaves.' };
@@ -230,8 +239,9 @@ function onlyTunnel(health: HealthReport, tunName: string): TunnelReport {
     repairs: __,
     firewall: ___,
     exitInterface: ____,
-    pastTunnel: ______,
     tunnels: _____,
+    dns: ______,
+    pastTunnel: _______,
     ...report
   } = health;
   return { interface: tunName, isCarrying: true, ...report };

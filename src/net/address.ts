@@ -151,6 +151,11 @@ export function renderSubnet(cidr: Ipv4Cidr | Ipv6Cidr): string {
   return `${ipaddr.IPv6.networkAddressFromCIDR(renderCidr(cidr)).toRFC5952String()}/${cidr.prefixBits}`;
 }
 
+/** Renders `address:port`, an IPv6 address in brackets. */
+export function renderSocket(address: Ip, port: number): string {
+  return `${isIpv6(address) ? `[${address}]` : address}:${port}`;
+}
+
 /** The address as one number, to count and to order by. */
 export function toNumber(address: Ipv4): number {
   return address.split('.').reduce((sum, byte) => sum * 256 + Number(byte), 0);

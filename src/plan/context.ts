@@ -11,6 +11,7 @@ export type PlanConfig = Pick<
   | 'gateway'
   | 'ipv6'
   | 'dns'
+  | 'localResolver'
   | 'forwards'
   | 'hairpin'
   | 'healthAddress'
@@ -39,21 +40,32 @@ export interface Context {
   readonly policy: Policy;
 }
 
-/** The IPv4 resolvers that clients get: the configured ones, or what the server pushed outside the isolated network. */
-export function enforcedResolvers(
-  { dns, gateway }: Pick<PlanConfig, 'dns' | 'gateway'>,
-  tun: TunnelLink,
-): readonly Ipv4[] {
-  return dns.kind === 'servers'
-    ? dns.servers.filter(isIpv4)
-    : tun.pushedDns.filter((address) => !contains(gateway, address));
+type DnsConfig = Pick<PlanConfig, 'dns' | 'gateway' | 'localResolver'>;
+
+/**
+ * The IPv4 resolvers beyond the tunnel: the configured ones, or what the server pushed outside the isolated network and
+ * DNS_LOCAL.
+ */
+export function upstreamResolvers({ dns, gateway, localResolver }: DnsConfig, tun: TunnelLink): readonly Ipv4[] {
+  if (dns.kind === 'servers') return dns.servers.filter(isIpv4);
+  if (dns.kind === 'tls') return dns.servers.map(({ address }) => address);
+  const beside = localResolver?.zones.map(({ address }) => address) ?? [];
+  return tun.pushedDns.filter((address) => !contains(gateway, address) && !beside.includes(address));
+}
+
+/** Those that clients ask themselves: none where the router's own resolver does it for them. */
+export function enforcedResolvers(config: DnsConfig, tun: TunnelLink): readonly Ipv4[] {
+  return config.localResolver === undefined ? upstreamResolvers(config, tun) : [];
 }
 
 /** The same for IPv6, while the tunnel carries it. */
-export function enforcedIpv6Resolvers(config: Pick<PlanConfig, 'dns' | 'ipv6'>, tun: TunnelLink): readonly Ipv6[] {
-  const { dns, ipv6 } = config;
+export function enforcedIpv6Resolvers(
+  config: Pick<PlanConfig, 'dns' | 'ipv6' | 'localResolver'>,
+  tun: TunnelLink,
+): readonly Ipv6[] {
+  const { dns, ipv6, localResolver } = config;
   const link = ipv6Of(config, tun);
-  if (ipv6 === undefined || link === undefined) return [];
+  if (ipv6 === undefined || link === undefined || localResolver !== undefined || dns.kind === 'tls') return [];
   if (dns.kind === 'servers') return dns.servers.filter(isIpv6);
   return link.pushedDns.filter((address) => !contains(ipv6.gateway, address));
 }
@@ -82,7 +94,7 @@ export function probeAddresses({
   endpoint,
   tun,
 }: Pick<Context, 'config' | 'facts'> & { readonly endpoint: Endpoint; readonly tun: TunnelLink }): readonly Ipv4[] {
-  const addresses = config.probe.kind === 'tcp' ? [config.probe.address] : enforcedResolvers(config, tun);
+  const addresses = config.probe.kind === 'tcp' ? [config.probe.address] : upstreamResolvers(config, tun);
   return addresses.filter((address) => address !== endpoint.address && address !== facts.uplink.ipv4?.gateway);
 }
 

@@ -1,7 +1,7 @@
 import type { PortForward } from '../config/router-config.ts';
 import { familyOf, type Ip, type IpFamily, type Port, renderSubnet } from '../net/address.ts';
 import { isNonEmpty, type OneOrMore } from '../one-or-more.ts';
-import type { Chain, DnatEntry, Match, Rule, Table } from '../ruleset/model.ts';
+import type { Chain, DnatEntry, Match, Rule, Table, Verdict } from '../ruleset/model.ts';
 import type { TunnelLink } from '../tunnel/policy.ts';
 import { planLimit } from './connection-limit.ts';
 import {
@@ -15,6 +15,7 @@ import {
 import { planHairpin, planHairpinJump, planHairpinNat } from './hairpin.ts';
 import { planForwardRefuseIpv6 } from './ipv6-rules.ts';
 import { planAllowedForward, planAllowedNat } from './lan-rules.ts';
+import { localListener } from './local-resolver.ts';
 import { closed, natTable } from './lockdown.ts';
 import { planMasquerade } from './source-ports.ts';
 
@@ -188,7 +189,7 @@ export function planNat(context: Context): readonly Table[] {
   const table = planNatTable(context, {
     family: 'ip',
     address: tun.address,
-    resolvers: enforcedResolvers(config, tun),
+    dns: dnsTarget(enforcedResolvers(config, tun)) ?? localListener(config, tun, config.gateway.address),
     subnet: renderSubnet(config.gateway),
   });
   if (ipv6 === undefined) return [table];
@@ -197,7 +198,7 @@ export function planNat(context: Context): readonly Table[] {
   const ipv6Table = planNatTable(context, {
     family: 'ip6',
     address: link.address,
-    resolvers: enforcedIpv6Resolvers(config, tun),
+    dns: dnsTarget(enforcedIpv6Resolvers(config, tun)) ?? localListener(config, tun, ipv6.gateway.address),
     subnet: renderSubnet(ipv6.gateway),
   });
   return [table, ipv6Table];
@@ -212,12 +213,17 @@ interface NatScope {
   readonly family: 'ip' | 'ip6';
   /** The tunnel's. */
   readonly address: Ip;
-  readonly resolvers: readonly Ip[];
+  /** Where clients' DNS goes; undefined: nowhere. */
+  readonly dns: Omit<Extract<Verdict, { kind: 'dnat' }>, 'kind'> | undefined;
   /** The isolated network's. */
   readonly subnet: string;
 }
 
-function planNatTable(context: Context, { family, address, resolvers, subnet }: NatScope): Table {
+function dnsTarget(targets: readonly Ip[]): NatScope['dns'] {
+  return isNonEmpty(targets) ? { targets } : undefined;
+}
+
+function planNatTable(context: Context, { family, address, dns, subnet }: NatScope): Table {
   const { config, facts, policy } = context;
   const tunName = policy.kind === 'forward' ? policy.tun.name : facts.tunName;
   const ipFamily = family === 'ip' ? 'ipv4' : 'ipv6';
@@ -226,12 +232,12 @@ function planNatTable(context: Context, { family, address, resolvers, subnet }: 
   const entries = forwards.flatMap(forwardEntries);
   const allowed = family === 'ip' ? planAllowedNat(context) : { prerouting: [], postrouting: [] };
   const prerouting: Rule[] = [];
-  if (isNonEmpty(resolvers)) {
+  if (dns !== undefined) {
     prerouting.push({
       id: `nat-dns${suffix}`,
       why: 'Clients get the enforced resolver, whatever they ask.',
       when: [{ kind: 'in', names: [facts.lan.name] }, dnsTraffic('destination')],
-      verdict: { kind: 'dnat', targets: resolvers },
+      verdict: { kind: 'dnat', ...dns },
     });
   }
   if (entries.length > 0) {

@@ -4,6 +4,7 @@ import type { Match, Rule, Table } from '../ruleset/model.ts';
 import { type Context, dnsTraffic, endpointsOf, isLoopback, partsOf, uplinkIpv6InUse } from './context.ts';
 import { planNeighboursEgress } from './ipv6-rules.ts';
 import { planAllowedEgress } from './lan-rules.ts';
+import { planResolverEgress } from './local-resolver.ts';
 import { arpTable, egressTable } from './lockdown.ts';
 
 /**
@@ -61,6 +62,7 @@ function planEgressRules(context: Context): readonly Rule[] {
     when: [{ kind: 'arp-without', subnet: renderSubnet(config.gateway) }],
     verdict: { kind: 'accept' },
   });
+  rules.push(...planResolverEgress(context));
   for (const part of partsOf(policy)) {
     if (part.kind !== 'resolve') continue;
     for (const family of ['ipv4', 'ipv6'] as const) {

@@ -7,6 +7,7 @@ import { type Context, dnsTraffic, endpointsOf, isLoopback, linksOf, partsOf, tu
 import type { RouterFacts } from './facts.ts';
 import { planEarlyIpv6, planInputIpv6, planLastIpv6, planOutputIpv6, planRefuseIpv6 } from './ipv6-rules.ts';
 import { planAllowedBeforeRefusal, planAllowedLast } from './lan-rules.ts';
+import { planResolverInput, planResolverOutput } from './local-resolver.ts';
 import { baseRules } from './lockdown.ts';
 
 /**
@@ -144,7 +145,11 @@ export function planInput(context: Context): readonly Rule[] {
       verdict: { kind: 'accept' },
     });
   }
-  rules.push(...planHook(context, 'in'), ...planLimit(context, { id: 'in-limit', when: [lan] }));
+  rules.push(
+    ...planHook(context, 'in'),
+    ...planLimit(context, { id: 'in-limit', when: [lan] }),
+    ...planResolverInput(context),
+  );
   if (!isLoopback(config.healthAddress.host)) {
     rules.push({
       id: 'in-health',
@@ -243,7 +248,7 @@ export function planOutput(context: Context): readonly Rule[] {
       verdict: { kind: 'accept' },
     });
   }
-  rules.push(baseRules.acceptLoopbackOut);
+  rules.push(baseRules.acceptLoopbackOut, ...planResolverOutput(context));
   for (const part of partsOf(policy)) {
     if (part.kind !== 'resolve') continue;
     for (const servers of resolverMatches(part.scope)) {

@@ -8,7 +8,7 @@ export const natTable = 'underbridge_nat';
 export const egressTable = 'underbridge_egress';
 export const arpTable = 'underbridge_arp';
 
-/** Routing tables of ours: the router's own packets, packets from clients, packets from the tunnel, probes, OpenVPN's, LAN_ALLOW's. */
+/** Routing tables of ours: the router's own packets, packets from clients, packets from the tunnel, probes, OpenVPN's, LAN_ALLOW's, the resolver's. */
 export const tableIds = {
   own: 7100,
   clients: 7101,
@@ -17,6 +17,7 @@ export const tableIds = {
   standbyProbes: 7104,
   openvpn: 7105,
   allowed: 7106,
+  resolver: 7107,
 } as const;
 
 export const loopback = 'lo' as IfName;

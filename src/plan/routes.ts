@@ -11,6 +11,7 @@ import {
   uplinkIpv6InUse,
 } from './context.ts';
 import { planAllowedRoutes, planAllowedRoutingRules } from './lan-rules.ts';
+import { planResolverRoutes, planResolverRules } from './local-resolver.ts';
 import { planBootRules, planIpv6BootRules, tableIds } from './lockdown.ts';
 import type { Route, RoutingRule } from './plan.ts';
 
@@ -38,13 +39,14 @@ export function planRoutingRules(context: Context): readonly RoutingRule[] {
       to: { kind: 'blackhole' },
       why: "A forged source gets no error: one for the VPN server's address would leave on the uplink and quote the packet.",
     },
-    ...planBootRules(),
+    ...withResolver(planBootRules(), context),
   ];
 }
 
 /** The same for IPv6; without `IPV6: tunnel` only the router's own packets go anywhere. */
-export function planIpv6RoutingRules({ config, facts }: Context): readonly RoutingRule[] {
-  const always = planIpv6BootRules(facts.openvpnUid);
+export function planIpv6RoutingRules(context: Context): readonly RoutingRule[] {
+  const { config, facts } = context;
+  const always = withResolver(planIpv6BootRules(facts.openvpnUid), context);
   if (config.ipv6 === undefined) return always;
   const fromLan = { kind: 'interface', name: facts.lan.name } as const;
   return [
@@ -68,6 +70,11 @@ export function planIpv6RoutingRules({ config, facts }: Context): readonly Routi
     },
     ...always,
   ];
+}
+
+/** In their order. */
+function withResolver(rules: readonly RoutingRule[], context: Context): readonly RoutingRule[] {
+  return [...rules, ...planResolverRules(context)].sort((one, other) => one.preference - other.preference);
 }
 
 /** With two tunnels the address that a probe is sent from says which one it is about. */
@@ -114,6 +121,7 @@ export function planRoutes(context: Context): readonly Route[] {
     closedRoute(tunnel),
     ...planIpv6Routes(context),
     ...planAllowedRoutes(context),
+    ...planResolverRoutes(context),
   ];
   // A server that is the gateway has its route already.
   for (const { address } of endpointsOf(policy)) {

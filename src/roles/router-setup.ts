@@ -13,7 +13,14 @@ import { loopback } from '../plan/lockdown.ts';
 import { planRouter } from '../plan/router.ts';
 import { sampleEndpoint, sampleFacts, sampleForwards, sampleTunnel } from '../plan/sample.ts';
 import type { Ruleset } from '../ruleset/model.ts';
-import { configFolder, readControlToken, readProfiles, readSecrets, type SecretSources } from '../system/files.ts';
+import {
+  configFolder,
+  findAuthorityFaults,
+  readControlToken,
+  readProfiles,
+  readSecrets,
+  type SecretSources,
+} from '../system/files.ts';
 import { checkFirewall } from '../system/firewall.ts';
 import { changeNetwork, type ObservedNetwork } from '../system/iproute.ts';
 import { heedsAdvertisements } from '../system/ipv6.ts';
@@ -84,6 +91,7 @@ export async function setUpRouter({
   if (complete.kind === 'faults' && complete !== profiles) faults.push(...complete.faults);
   const controlToken = readControlToken(config.controlTokenFile);
   if (controlToken.kind === 'faults') faults.push(...controlToken.faults);
+  faults.push(...findAuthorityFaults(config.localResolver?.authoritiesFile));
   const interfaces = observeInterfaces(config, network);
   if (interfaces.kind === 'faults') {
     return faulty(...faults, ...interfaces.faults, ...missing);

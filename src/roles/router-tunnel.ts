@@ -3,14 +3,14 @@ import { assertNever } from '../errors.ts';
 import { contains, type IfName, type Ip } from '../net/address.ts';
 import type { OneOrMore } from '../one-or-more.ts';
 import { renderArguments, renderProfile } from '../openvpn/profile.ts';
-import { enforcedIpv6Resolvers, enforcedResolvers, ipv6Of, probeAddresses } from '../plan/context.ts';
+import { enforcedIpv6Resolvers, ipv6Of, probeAddresses, upstreamResolvers } from '../plan/context.ts';
 import type { RouterFacts } from '../plan/facts.ts';
 import { applyForwarding } from '../system/forwarding.ts';
 import { changeNetwork } from '../system/iproute.ts';
 import { enableIpv6 } from '../system/ipv6.ts';
 import type { Log } from '../system/log.ts';
 import { type OpenvpnProcess, openvpnUid, startOpenvpn } from '../system/openvpn.ts';
-import { startProbe, type Target } from '../system/probe.ts';
+import { peerPort, startProbe, type Target } from '../system/probe.ts';
 import { hintOf } from '../tunnel/cause.ts';
 import type { Course } from '../tunnel/course.ts';
 import {
@@ -274,7 +274,7 @@ function checkLink({
   const { ipv4, ipv6 } = facts.uplink;
   const isolated = [config.gateway, ...(config.ipv6 === undefined ? [] : [config.ipv6.gateway])];
   const uplink = [...(ipv4 === undefined ? [] : [ipv4.cidr]), ...(ipv6?.cidrs ?? [])];
-  const resolvers: readonly Ip[] = [...enforcedResolvers(config, tun), ...enforcedIpv6Resolvers(config, tun)];
+  const resolvers: readonly Ip[] = [...upstreamResolvers(config, tun), ...enforcedIpv6Resolvers(config, tun)];
   const ownersOf = (address: Ip) => [
     { owner: 'the isolated network', isOwned: isolated.some((cidr) => contains(cidr, address)) },
     { owner: 'the uplink', isOwned: uplink.some((cidr) => contains(cidr, address)) },
@@ -306,5 +306,11 @@ function probeTarget({
   const [first, ...others] = probeAddresses({ config, facts, endpoint, tun });
   if (first === undefined) return tun.peer === undefined ? { kind: 'none' } : { kind: 'peer', address: tun.peer };
   if (config.probe.kind === 'tcp') return { kind: 'tcp', address: first, port: config.probe.port };
+  if (config.dns.kind === 'tls') {
+    // A resolver that is silent is no dead tunnel, as long as the other end of the tunnel says something.
+    const reachable = config.dns.servers.filter(({ address }) => address === first || others.includes(address));
+    const peer = tun.peer === undefined ? [] : [{ address: tun.peer, port: peerPort }];
+    return { kind: 'sockets', sockets: [...reachable, ...peer] };
+  }
   return { kind: 'resolvers', servers: [first, ...others] };
 }

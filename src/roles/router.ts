@@ -16,6 +16,7 @@ import { openTunDevice } from '../system/prerequisites.ts';
 import type { Policy, TunnelPolicy } from '../tunnel/policy.ts';
 import { findRefused, newSelection, select } from '../tunnel/selection.ts';
 import { createControl, createControlAnswers } from './router-control.ts';
+import { openDns } from './router-dns.ts';
 import { openForwards } from './router-forwards.ts';
 import { createAnswers } from './router-http.ts';
 import { openRouterKernel } from './router-kernel.ts';
@@ -85,6 +86,7 @@ export async function startRouter({
     beforeLoad: observer.gather,
     onHeld: (policy) => {
       announceFirstPolicy();
+      dns.follow(policy);
       for (const [index, part] of (partsOf.get(policy) ?? []).entries()) {
         if (wanted[index] !== part || confirmed[index] === part) continue;
         confirmed[index] = part;
@@ -101,6 +103,7 @@ export async function startRouter({
     onBroken: (error) => giveUp(unexpected(error)),
   });
 
+  const dns = openDns({ setup, log, runFolder: () => runFolder });
   const forwards = openForwards({ config, log, kernel });
 
   const applyAll = () => {
@@ -204,6 +207,7 @@ export async function startRouter({
       hardening,
       wantsIpv6: config.ipv6 !== undefined,
       networkFault: kernel.facts().networkFault,
+      dns: dns.report(),
       pastTunnel,
       now,
     }));
@@ -278,7 +282,7 @@ export async function startRouter({
       kernel.stop();
       observer.stop();
       // A tool that hangs must not keep the container from ending: its namespace ends with it.
-      await Promise.race([ended, sleep(stopMs)]);
+      await Promise.race([Promise.all([ended, dns.stop()]), sleep(stopMs)]);
       // What control has done is answered by then.
       await sleep(0);
       server?.close();

@@ -1,5 +1,5 @@
 import { assertNever, UnderbridgeError } from '../errors.ts';
-import type { IpFamily } from '../net/address.ts';
+import { type IpFamily, renderSocket } from '../net/address.ts';
 import type { OneOrMore } from '../one-or-more.ts';
 import type { Chain, ConntrackState, Hook, IcmpType, Match, PortSpan, Rule, Ruleset, Table, Verdict } from './model.ts';
 
@@ -271,12 +271,12 @@ function translateVerdict(rule: Rule, table?: Table): readonly (Words & { readon
 }
 
 /** One target after the other: the first takes every n-th, the next every (n-1)-th of the rest, and so on. */
-function spreadTargets({ targets }: Extract<Verdict, { kind: 'dnat' }>) {
+function spreadTargets({ targets, port }: Extract<Verdict, { kind: 'dnat' }>) {
   return targets.map((address, index) => {
     const left = targets.length - index;
     return {
       matches: left === 1 ? [] : [`-m statistic --mode nth --every ${left} --packet 0`],
-      target: `-j DNAT --to-destination ${address}`,
+      target: `-j DNAT --to-destination ${port === undefined ? address : renderSocket(address, port)}`,
     };
   });
 }

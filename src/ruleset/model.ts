@@ -150,6 +150,6 @@ export type Verdict =
   | { readonly kind: 'jump'; readonly chain: string }
   /** With ports: the flow keeps its source port if it is one of them, and else gets one of them. */
   | { readonly kind: 'masquerade'; readonly ports?: PortSpan }
-  /** More than one target: used in turn. */
-  | { readonly kind: 'dnat'; readonly targets: OneOrMore<Ip> }
+  /** More than one target: used in turn; all by this port, or else by the one that was asked for. */
+  | { readonly kind: 'dnat'; readonly targets: OneOrMore<Ip>; readonly port?: Port }
   | { readonly kind: 'dnat-by-map'; readonly map: string; readonly family: IpFamily };

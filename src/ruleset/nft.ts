@@ -1,5 +1,5 @@
 import { assertNever } from '../errors.ts';
-import { familyOf, type Ip, type IpFamily, isIpv4, toNumber } from '../net/address.ts';
+import { familyOf, type Ip, type IpFamily, isIpv4, renderSocket, toNumber } from '../net/address.ts';
 import type { OneOrMore } from '../one-or-more.ts';
 import type {
   Chain,
@@ -171,6 +171,7 @@ function renderVerdict(verdict: Verdict): string {
       return verdict.ports === undefined ? 'masquerade' : `masquerade to :${renderSpan(verdict.ports)}`;
     case 'dnat': {
       const [first, ...others] = verdict.targets;
+      if (verdict.port !== undefined) return `dnat to ${renderSocket(first, verdict.port)}`;
       if (others.length === 0) return `dnat to ${first}`;
       const choices = verdict.targets.map((target, index) => `${index} : ${target}`).join(', ');
       return `dnat to numgen inc mod ${verdict.targets.length} map { ${choices} }`;

@@ -199,6 +199,15 @@ export function readControlToken(path: string | undefined): Parsed<string | unde
   return read.kind === 'text' ? parseTokenFile(read.bytes) : faulty(unreadableSecret('CONTROL_TOKEN_FILE', path, read));
 }
 
+/** What is wrong with the file of DNS_CA_FILE, where one is named; it is read again with each tunnel. */
+export function findAuthorityFaults(path: string | undefined): readonly Fault[] {
+  if (path === undefined) return [];
+  const read = readBytes(path);
+  if (read.kind !== 'text') return [unreadableSecret('DNS_CA_FILE', path, read)];
+  if (Buffer.from(read.bytes).includes('-----BEGIN CERTIFICATE-----')) return [];
+  return [{ name: 'DNS_CA_FILE', value: path, problem: 'holds no certificate', hint: 'give certificates in PEM' }];
+}
+
 type Credentials = NonNullable<OpenvpnSecrets['credentials']>;
 
 function readCredentialsFile({

@@ -1,6 +1,6 @@
 import { UnderbridgeError } from '../errors.ts';
 import { familyOf, type Ip } from '../net/address.ts';
-import { tableIds } from '../plan/lockdown.ts';
+import { planIpv6BootRules, tableIds } from '../plan/lockdown.ts';
 import type { Plan, PlannedTun, Route, RoutingRule } from '../plan/plan.ts';
 import { readDevice } from './device.ts';
 import { run } from './exec.ts';
@@ -64,9 +64,9 @@ export async function findIpv6Drift({ ipv6Rules }: Pick<Plan, 'ipv6Rules'>): Pro
   ];
 }
 
-/** Only where clients have IPv6 there are more rules than the boot's, which need no look at each apply. */
+/** Without IPv6 of clients and a resolver there are only the boot's rules, which need no look at each apply. */
 function hasOwnIpv6Rules({ ipv6Rules }: Plan): boolean {
-  return ipv6Rules.some(({ from }) => from.kind === 'interface');
+  return ipv6Rules.length > bootIpv6Rules;
 }
 
 async function applyIpv6Rules(plan: Plan): Promise<void> {
@@ -97,6 +97,8 @@ export async function forgetFlowsTo(address: Ip): Promise<void> {
   // Without any there it says 1.
   await run({ file: 'conntrack', args: ['-D', '-f', familyOf(address), '--dst-nat', address], accept: [1] });
 }
+
+const bootIpv6Rules = planIpv6BootRules(0).length;
 
 function planRoutingChanges(plan: Plan, seen: ObservedNetwork): readonly string[] {
   const ourTables = new Set<string>(Object.values(tableIds).map(String));

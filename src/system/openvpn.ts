@@ -14,6 +14,7 @@ import { explainLine, explainRestart, type FailureContext, killedBy } from '../o
 import { parseTunnelLink } from '../openvpn/link.ts';
 import type { Cause } from '../tunnel/cause.ts';
 import type { TunnelLink } from '../tunnel/policy.ts';
+import { asUser, killAs } from './as-user.ts';
 import type { Log } from './log.ts';
 import { createLogin, type OpenvpnSecrets } from './openvpn-login.ts';
 
@@ -119,7 +120,7 @@ export function startOpenvpn({
   listener.listen(socketPath);
   chmodSync(socketPath, 0o660);
 
-  const child = execa('setpriv', [...asOpenvpn, 'openvpn', ...args(socketPath)], {
+  const child = execa('setpriv', [...asUser(openvpnUid), 'openvpn', ...args(socketPath)], {
     input: profileText,
     // OpenVPN refuses to start without a folder it could write to; /dev/shm is writable in a read-only container too.
     env: { PATH: process.env.PATH, TMPDIR: '/dev/shm' },
@@ -152,29 +153,12 @@ export function startOpenvpn({
       const pid = child.pid;
       if (pid === undefined) return;
       const isGone = await Promise.race([exited.then(() => true), sleep(connection === undefined ? 0 : 300)]);
-      if (isGone !== true) await kill(pid, log);
+      if (isGone !== true) await killAs(openvpnUid, pid, log);
       await Promise.race([exited, sleep(700)]);
       if (existsSync(socketPath)) rmSync(socketPath, { force: true });
     },
   };
 }
-
-/** Root without CAP_KILL may not signal another user's process, but that user may. The image has no kill but the shell's. */
-async function kill(pid: number, log: Log): Promise<void> {
-  const { exitCode, stderr } = await execa('setpriv', [...asOpenvpn, 'sh', '-c', 'kill -KILL "$1"', 'sh', `${pid}`], {
-    reject: false,
-  });
-  if (exitCode !== 0) log.warn('OpenVPN was not killed', { reason: stderr });
-}
-
-const asOpenvpn = [
-  `--reuid=${openvpnUid}`,
-  `--regid=${openvpnUid}`,
-  '--clear-groups',
-  '--no-new-privs',
-  '--inh-caps=-all',
-  '--',
-] as const;
 
 /** Time for a process to be gone after its management connection. */
 const exitMs = 200;

@@ -9,6 +9,8 @@ export type Target =
   /** All are asked at once; one that answers is enough. */
   | { readonly kind: 'resolvers'; readonly servers: readonly [Ipv4, ...Ipv4[]] }
   | { readonly kind: 'tcp'; readonly address: Ipv4; readonly port: Port }
+  /** Connected to all at once; one that answers or refuses is enough. */
+  | { readonly kind: 'sockets'; readonly sockets: readonly { readonly address: Ipv4; readonly port: Port }[] }
   /** The server's end of the tunnel, which may well answer nobody: its silence counts only after it has answered. */
   | { readonly kind: 'peer'; readonly address: Ipv4 }
   /** Nothing is known to answer: what arrives is the only proof, and OpenVPN's own ping ends a dead tunnel. */
@@ -138,7 +140,7 @@ interface Question {
 }
 
 /** What most hosts answer or refuse; the peer's port does not matter, only that it says something. */
-const peerPort = 53 as Port;
+export const peerPort = 53 as Port;
 
 async function ask({ target, ...question }: Question & { readonly target: Exclude<Target, { kind: 'none' }> }) {
   switch (target.kind) {
@@ -146,6 +148,8 @@ async function ask({ target, ...question }: Question & { readonly target: Exclud
       return connects({ ...question, ...target });
     case 'peer':
       return connects({ ...question, address: target.address, port: peerPort });
+    case 'sockets':
+      return isAnyTrue(target.sockets.map((socket) => connects({ ...question, ...socket })));
     case 'resolvers':
       return isAnyTrue(target.servers.slice(0, maxResolvers).map((server) => resolves({ ...question, server })));
   }

@@ -1,4 +1,4 @@
-import { type IfName, type Ip, type Ipv4, type Ipv6, isIpv6, type Port } from '../net/address.ts';
+import { type IfName, type Ip, type Ipv4, type Ipv6, type Port, renderSocket } from '../net/address.ts';
 
 /** A literal place that OpenVPN may talk to; the only one that is ever open on the uplink while it dials. */
 export interface Endpoint {
@@ -63,6 +63,5 @@ function renderOne(policy: TunnelPolicy): string {
 
 /** `address:port/transport`, an IPv6 address in brackets. */
 export function renderEndpoint(endpoint: Endpoint): string {
-  const address = isIpv6(endpoint.address) ? `[${endpoint.address}]` : endpoint.address;
-  return `${address}:${endpoint.port}/${endpoint.transport}`;
+  return `${renderSocket(endpoint.address, endpoint.port)}/${endpoint.transport}`;
 }

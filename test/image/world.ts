@@ -27,6 +27,8 @@ export interface WorldOptions {
   readonly compose?: string;
   /** FIREWALL of the router; absent: its own choice. */
   readonly firewall?: string;
+  /** DNS_CACHE of the router; absent: unset. */
+  readonly dnsCache?: 'on';
   /** Absent: compose/demo.yaml. */
   readonly file?: string;
   /** PORT_FWD of the router; absent: the demo's. */
@@ -92,7 +94,14 @@ export async function runFor(
 /** Prepares a world; nothing runs before `startScene` and `startRouter`. */
 export function openWorld(
   engine: Engine,
-  { isolated, compose: program = engine.composeV2, firewall = 'auto', file = composeFile, forwards = '' }: WorldOptions,
+  {
+    isolated,
+    compose: program = engine.composeV2,
+    firewall = 'auto',
+    dnsCache,
+    file = composeFile,
+    forwards = '',
+  }: WorldOptions,
 ): World {
   const names =
     typeof isolated === 'object'
@@ -105,6 +114,7 @@ export function openWorld(
     UNDERBRIDGE_UPLINK: names.uplink,
     UNDERBRIDGE_INTERNET: 'n-internet',
     UNDERBRIDGE_FIREWALL: firewall,
+    UNDERBRIDGE_DNS_CACHE: dnsCache ?? '',
     UNDERBRIDGE_PORT_FWD: forwards,
   };
   const compose = async (...args: readonly string[]) => {

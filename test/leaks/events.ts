@@ -114,7 +114,7 @@ async function flushRouting(router: Namespace, { uplink }: Devices, isp: string)
     await router.run('ip', family, 'rule', 'flush');
     await router.run('ip', family, 'rule', 'add', 'pref', '32766', 'lookup', 'main');
   }
-  for (const table of ['7100', '7101', '7102', '7105', '7106']) {
+  for (const table of ['7100', '7101', '7102', '7105', '7106', '7107']) {
     for (const family of ['-4', '-6']) await router.attempt('ip', family, 'route', 'flush', 'table', table);
   }
   // Where the daemon puts its rules back meanwhile, the next hop cannot be looked up any more.

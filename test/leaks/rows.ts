@@ -119,6 +119,28 @@ export const allowedRows: readonly Row[] = [bootAnew, nothing, ...outages, ...ea
   times: once,
 }));
 
+/** The same with a resolver of the router's own: `DNS: tls://…`, and a domain that may be asked beside the tunnel. */
+export const resolverRows: readonly Row[] = [
+  { event: 'nothing happens, the tunnel works', make: () => sleep(1_000) },
+  ...outages,
+  {
+    event: 'VPN server killed',
+    make: (ground: Ground) =>
+      ground.server
+        .kill()
+        .then(() => sleep(8_000))
+        .then(() => ground.server.start()),
+  },
+  { event: 'daemon killed', make: (ground: Ground) => ground.killDaemon() },
+  ...locks.flatMap((without) => {
+    const taken = without === 'firewall' ? 'firewall flushed' : 'rules and routes flushed, main leads to the provider';
+    return [
+      { without, event: taken, make: () => sleep(1_000) },
+      { without, event: `${taken}; tunnel device deleted`, make: deleteTunnel },
+    ];
+  }),
+].map((row) => ({ ...row, group: 'resolver', kinds: ordinary, times: once }));
+
 const putBack: readonly Row[] = locks.map((lock) => ({
   group: 'locks',
   event: `${lock === 'firewall' ? 'firewall flushed' : 'rules and routes flushed'}, and put back by the router`,

@@ -93,7 +93,9 @@ describe('the rooms of src', () => {
   it('compute without a clock, chance, environment or timer, which need no import', async () => {
     const { modules } = await cruise(repository);
     const pure = modules.filter(({ source }) =>
-      /^src\/(net|config|openvpn|tunnel|ruleset|plan|port-mapping|host|health|doctor)\/|^src\/errors\.ts$/.test(source),
+      /^src\/(net|config|dns|openvpn|tunnel|ruleset|plan|port-mapping|host|health|doctor)\/|^src\/errors\.ts$/.test(
+        source,
+      ),
     );
     assert.ok(pure.length > 40);
     for (const { source } of pure) {

@@ -244,7 +244,10 @@ export function startResolver(ns: Namespace, address: string, ...args: readonly 
       '--bind-interfaces',
       '--except-interface=tun*',
     ],
-    ...[`--listen-address=${address}`, `--address=/who-answers.test/${address}`],
+    ...[
+      `--listen-address=${address}`,
+      ...['who-answers.test', 'printer.lan.test', 'a.root-servers.net'].map((name) => `--address=/${name}/${address}`),
+    ],
     ...args,
   );
 }

@@ -129,6 +129,14 @@ export const goldenPlans: Readonly<Record<string, Plan>> = {
       },
     }),
   ),
+  'forward-local-resolver': planRouter(
+    context({
+      settings: {
+        dns: { kind: 'tls', servers: [{ address: ipv4('1.1.1.1'), port: port(853), name: 'one.example' }] },
+        localResolver: { isCaching: true, zones: [{ domain: 'lan.example', address: ipv4('192.168.1.1') }] },
+      },
+    }),
+  ),
   'forward-hairpin': planRouter(
     context({
       settings: {
