@@ -13,14 +13,8 @@ import { changeNetwork } from '../system/iproute.ts';
 import { findIpv6Obstacles } from '../system/ipv6.ts';
 import { findMissing } from '../system/prerequisites.ts';
 import { remoteFaults } from './reach-faults.ts';
-import {
-  type CheckedRules,
-  checkRules,
-  noSecondProfile,
-  observeDefaults,
-  observeInterfaces,
-  withSecrets,
-} from './router-setup.ts';
+import { type CheckedRules, checkRules } from './router-rules.ts';
+import { noSecondProfile, observeDefaults, observeInterfaces, withSecrets } from './router-setup.ts';
 
 /**
  * Looks for what leaks or breaks. A container that is named, or any where IP_ADDR is not set, is looked at through

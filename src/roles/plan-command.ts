@@ -9,7 +9,8 @@ import { renderNft } from '../ruleset/nft.ts';
 import { renderRoute, renderRule } from '../system/iproute.ts';
 import { type Policy, renderPolicy } from '../tunnel/policy.ts';
 import { listProfiles } from './router-remotes.ts';
-import { type RouterSetup, tunName } from './router-setup.ts';
+import { tunName } from './router-rules.ts';
+import type { RouterSetup } from './router-setup.ts';
 
 /**
  * What would be applied in each state, as text. A server or a container whose name is not resolved yet, and a tunnel
