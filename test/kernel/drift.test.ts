@@ -267,7 +267,9 @@ test('compares nothing for a thousand edits a second of foreign tables', async (
   await sleep(600);
   const seconds = (performance.now() - before.ms) / 1_000;
   t.diagnostic(`3000 edits in ${seconds.toFixed(1)} s: ${await cpuShare(before)}`);
-  assert.deepEqual(looks(), before.looks);
+  // Where the router is kept from the processor for long, the kernel cannot tell it all, and that is one look.
+  const more = looks().all - before.looks.all;
+  assert.ok(more <= 1, `${more} looks`);
 });
 
 test('compares once when so much is changed that the kernel cannot tell it all', async (t) => {
