@@ -29,6 +29,7 @@ interface ComposeFile {
 
 /** compose/demo.yaml where every network has IPv6, and the VPN server is reached by it. The rest is as router.yaml says. */
 export function openIpv6World(engine: Engine, options: WorldOptions): World {
+  const forwards = `172.22.0.128:4666, [${own.client}]:${webPort}`;
   const demo = readCompose('demo.yaml', (text) => text);
   const ours = readCompose('router.yaml', (text) => text.replaceAll('#6 ', ''));
   const named = <T>(all: Readonly<Record<string, T>>, name: string): T => {
@@ -52,7 +53,6 @@ export function openIpv6World(engine: Engine, options: WorldOptions): World {
       IPV6,
       IP6_ADDR,
       DNS: `203.0.113.53, ${own.resolver}`,
-      PORT_FWD: `172.22.0.128:4666, [${own.client}]:${webPort}`,
     },
     sysctls: sysctls ?? {},
     networks: { isolated: {}, uplink: { ipv4_address: '198.51.100.2', ipv6_address: own.routerUplink } },
@@ -76,7 +76,7 @@ export function openIpv6World(engine: Engine, options: WorldOptions): World {
   };
   const file = join(tmpdir(), `underbridge-ipv6-${process.pid}.yaml`);
   writeFileSync(file, stringify({ ...demo, networks }));
-  const world = openWorld(engine, { ...options, file });
+  const world = openWorld(engine, { ...options, forwards, file });
   let beyond: readonly LabProcess[] = [];
   return {
     ...world,
