@@ -186,6 +186,26 @@ describe('what networks.json wants of Docker', () => {
       /="10\.51\.0\.12": web may be any of web-1, web-2\./,
     ],
     [
+      'an address that Docker keeps for another gateway',
+      { ips: { '10.51.0.254': { container_name: 'web-1' } } },
+      {
+        docker: {
+          networks: [front, { ...back, ranges: [{ subnet: '10.51.0.0/24', gateway: '10.51.0.254', auxiliary: {} }] }],
+        },
+      },
+      /="10\.51\.0\.254": is kept by Docker/,
+    ],
+    [
+      'an address that Docker keeps by its name',
+      { ips: { '10.51.0.9': { container_name: 'web-1' } } },
+      {
+        docker: {
+          networks: [front, { ...back, ranges: [{ subnet: '10.51.0.0/24', auxiliary: { router: '10.51.0.9' } }] }],
+        },
+      },
+      /="10\.51\.0\.9": is kept by Docker/,
+    ],
+    [
       "a container with the machine's network",
       { ips: { '10.51.0.12': { container_name: 'hosted' } } },
       { docker: { containers: [{ ...running('hosted', {}, 80), networkMode: 'host' }] } },
