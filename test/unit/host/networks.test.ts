@@ -253,6 +253,16 @@ describe('overlapping subnets, wherever the role is told of a network', () => {
     assert.equal(rulesOf(made, ['mangle', 'FORWARD']).length, 2);
   });
 
+  it('are none of addresses that every link has', () => {
+    const lan = network('lan', 'fe80::/64', { bridge: 'lanbr' });
+    const made = plan({
+      config: { isolated: [{ place: 'host.yaml:1', network: 'lan' }] },
+      docker: { networks: [lan] },
+      kernel: { links: [{ name: 'veth1', addresses: ['fe80::1/64'] }] },
+    });
+    assert.deepEqual(faultsOf(made), []);
+  });
+
   it('are told once of a network that something is forwarded into', () => {
     const entry = { interface: 'wg0', protocols: ['tcp'], hairpin: false } as const;
     const forwards = [1, 2].map((port) => ({

@@ -113,6 +113,13 @@ describe('a published port', () => {
     assert.match(none.faults[0]?.problem ?? '', /no network by which this machine could reach it/);
   });
 
+  it('is never reached by an isolated network, though the machine has an address there', () => {
+    const shut = network('a-shut', '10.80.0.0/24', { labels: { 'underbridge.isolated': 'true' } });
+    const both = container('web', { 'a-shut': '10.80.0.2', apps: '10.90.0.10' }, { ports: web.ports });
+    const made = plan({ config: published(), docker: { networks: [shut, apps], containers: [both] } });
+    assert.match(rulesOf(made, LOCAL)[0] ?? '', /--to-destination 10\.90\.0\.10:80$/);
+  });
+
   it('follows the label of its container', () => {
     const labelled = (value: string) => ({ ...web, labels: { 'underbridge.published': value } });
     const of = (value: string, config = {}) =>
