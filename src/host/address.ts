@@ -6,7 +6,17 @@ export function parseAddress(text: string): Address | undefined {
   if (ipaddr.IPv4.isValidFourPartDecimal(text)) return { family: 'ipv4', text };
   // A zone (`fe80::1%eth0`) means nothing in a rule.
   if (!text.includes(':') || text.includes('%') || !ipaddr.IPv6.isValid(text)) return undefined;
+  if (holdsIpv4(ipaddr.IPv6.parse(text))) return undefined;
   return { family: 'ipv6', text: ipaddr.IPv6.parse(text).toRFC5952String() };
+}
+
+/**
+ * `::ffff:192.0.2.1` and, long given up, `::192.0.2.1`. No packet has such an address, and iptables-save spells them in its
+ * own way, so a rule with one would be written again for ever.
+ */
+function holdsIpv4({ parts }: ipaddr.IPv6): boolean {
+  const [marker = 0, high = 0] = parts.slice(5);
+  return parts.slice(0, 5).every((part) => part === 0) && (marker === 0xffff || (marker === 0 && high !== 0));
 }
 
 /** Reads `address/bits` and clears the host bits; undefined when it is not that. */

@@ -4,6 +4,19 @@ import type { ClientNamespace } from './snapshot.ts';
 
 type Namespaces = ReadonlyMap<number, ClientNamespace>;
 
+/** A client whose namespace is looked into. */
+export interface LookedAt {
+  readonly pid: number;
+  readonly mayBeCutOff: boolean;
+}
+
+/** All clients. Where some are cut off, one may be that has no risks any more. */
+export function findLookedAt(bridges: readonly RoutedBridge[]): readonly LookedAt[] {
+  return bridges.flatMap(({ clients, unsafe }) =>
+    clients.map(({ pid, risks }) => ({ pid, mayBeCutOff: unsafe === 'cut-off' || risks.length > 0 })),
+  );
+}
+
 /** What is to be done in the namespaces of isolated networks' clients, and what people should know of them. */
 export function planClients(
   bridges: readonly RoutedBridge[],

@@ -93,8 +93,11 @@ function compareJumps(from: string, there: readonly string[], all: readonly Host
   ];
 }
 
+/** Comments of others may say anything. */
+const quoted = /"(?:[^"\\]|\\.)*"/g;
+
 function leadsToUs(rule: string): boolean {
-  return isOurs(/(?:^| )-[jg] (\S+)/.exec(rule)?.[1] ?? '');
+  return isOurs(/(?:^| )-[jg] (\S+)/.exec(rule.replace(quoted, '""'))?.[1] ?? '');
 }
 
 function trailingReturns(rules: readonly string[]): number {
@@ -125,7 +128,7 @@ function compareTranslations(saved: Chains, wanted: Chains): readonly Translatio
 function parseTranslation(rule: string): readonly Omit<Translation, 'change'>[] {
   // Most rules are none, and the pattern below takes its time to find that out.
   if (!rule.includes('--to-destination')) return [];
-  const found = / -p (\w+) .*--dport (\d+) .*--to-destination \[?([0-9a-f.:]+?)\]?:\d+$/.exec(rule);
+  const found = /(?:^| )-p (\w+) .*--dport (\d+) .*--to-destination \[?([0-9a-f.:]+?)\]?:\d+$/.exec(rule);
   if (found === null) return [];
   const [, protocol = '', port = '', target = ''] = found;
   return [{ protocol, port: Number(port), target }];

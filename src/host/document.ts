@@ -37,12 +37,16 @@ export function parsePlaced(
     return at(0);
   };
   try {
-    return ok({ given: document.toJS() as Readonly<Record<string, unknown>>, placeOf });
+    const given: Readonly<Record<string, unknown>> = document.toJS();
+    // Throws for a part that holds itself (`&name [*name]`), which no message could show.
+    JSON.stringify(given);
+    return ok({ given, placeOf });
   } catch (error) {
     // An alias (`*name`) without its anchor, or thousands of them, is only seen here.
-    if (!(error instanceof ReferenceError)) throw error;
+    if (!(error instanceof ReferenceError || error instanceof TypeError)) throw error;
     const hint = 'put quotation marks around a text that begins with an asterisk';
-    return faulty({ name: file, problem: `is no ${form}: ${error.message}`, hint });
+    const [problem] = error.message.split('\n');
+    return faulty({ name: file, problem: `is no ${form}: ${problem}`, hint });
   }
 }
 

@@ -103,9 +103,8 @@ export function planInside(
   { docker, kernel: { saved, inside } }: { readonly docker: DockerSnapshot; readonly kernel: HostKernel },
 ): InsidePlan {
   const wanted = Map.groupBy(forwards, (one) => one.inside?.containerId);
-  const entered = docker.containers.filter(
-    (one) => wanted.has(one.id) || findRemembered(docker, saved.ipv4).includes(one),
-  );
+  const remembered = new Set(findRemembered(docker, saved.ipv4));
+  const entered = docker.containers.filter((one) => wanted.has(one.id) || remembered.has(one));
   const looks = entered.map((container) => {
     const pid = container.details?.pid ?? 0;
     return { container, pid, seen: inside?.get(pid), own: wanted.get(container.id) ?? [] };

@@ -45,7 +45,9 @@ export function findOverlaps(used: readonly UsedNetwork[], { docker, links }: Su
     ...links
       .filter(({ name }) => !bridges.some(({ bridge }) => bridge === name))
       .map(({ name, addresses }) => {
-        const subnets = addresses.flatMap((text) => parseSubnet(text) ?? []);
+        // Each link of IPv6 has a link-local one, a thousand containers a thousand.
+        const routed = addresses.filter((text) => !text.startsWith('fe80:'));
+        const subnets = routed.flatMap((text) => parseSubnet(text) ?? []);
         return { bridge: name, label: `the interface ${name}`, subnets };
       }),
   ];

@@ -129,7 +129,8 @@ function acceptBridged({ bridge, isInternal, subnets, origin }: RoutedBridge, fa
 
 /**
  * Docker 28 drops in the table raw what is addressed to a container and comes from beyond its bridge (`-d ADDRESS ! -i
- * BRIDGE -j DROP`), before any connection is known. Who may is decided later, by the same words.
+ * BRIDGE -j DROP`), before any connection is known. Who may is decided later, by the same words. Of answers by TCP nothing
+ * passes that begins a connection: else who is asked could reach any port of who asks that Docker publishes elsewhere.
  */
 function passRaw(
   allowed: readonly Allow[],
@@ -137,7 +138,14 @@ function passRaw(
 ): readonly string[] {
   const there = saved.get('raw')?.chains.get('PREROUTING') ?? [];
   if (!there.some((rule) => / ! -i \S+ .*-j DROP$/.test(rule))) return [];
-  return allowed.flatMap((one) => renderAllow(one, family)).map((rule) => rule.replace(` ${isKnown}`, ''));
+  return allowed.flatMap((one) => renderAllow(one, family)).map((rule) => passAnswer(rule));
+}
+
+function passAnswer(rule: string): string {
+  if (!rule.includes(` ${isKnown}`)) return rule;
+  return rule.replace(` ${isKnown}`, '').replace(/ -p tcp(?: -m tcp --sport \d+)?/, (transport) => {
+    return `${transport.includes('-m') ? transport : `${transport} -m tcp`} ! --tcp-flags FIN,SYN,RST,ACK SYN`;
+  });
 }
 
 function renderAllow({ from, to, transport, origin }: Allow, family: Family): readonly string[] {

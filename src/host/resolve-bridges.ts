@@ -13,7 +13,10 @@ interface Resolved<T> {
 /** Looks up the networks that are to be airtight, with who lives there. */
 export function resolveBridges(config: HostConfig, docker: DockerSnapshot): Resolved<RoutedBridge> {
   const wanted = findIsolated(config, docker.networks);
-  const isolated = new Set(wanted.flatMap(({ network }) => network?.name ?? []));
+  // Others cannot be shut, so they are a way out.
+  const isolated = new Set(
+    wanted.flatMap(({ network }) => (network?.driver === 'bridge' && isDevice(network.bridge) ? network.name : [])),
+  );
   const resources: RoutedBridge[] = [];
   const faults: Fault[] = [];
   for (const one of wanted) {

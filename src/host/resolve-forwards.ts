@@ -4,7 +4,7 @@ import type { ForwardEntry, HostConfig, PublishedEntry } from './host-config.ts'
 import { subnetsOf } from './resolve-bridges.ts';
 import type { Address, Forward, ForwardSource, Subnet } from './resource.ts';
 import type { DockerContainer, DockerNetwork, DockerSnapshot, HostSnapshot, PublishedPort } from './snapshot.ts';
-import { labels } from './wanted-networks.ts';
+import { findIsolated, labels } from './wanted-networks.ts';
 
 /** A place where a container can be reached from this machine. */
 export interface Reach {
@@ -21,9 +21,13 @@ export interface Reach {
  */
 export function resolveForwards(
   config: HostConfig,
-  { translated, ...snapshot }: HostSnapshot & { readonly translated: readonly Forward[] },
+  { translated, docker, kernel }: HostSnapshot & { readonly translated: readonly Forward[] },
 ): { readonly resources: readonly Forward[]; readonly faults: readonly Fault[] } {
-  const { containers } = snapshot.docker;
+  const { containers } = docker;
+  // What goes there from this machine is dropped.
+  const isolated = findIsolated(config, docker.networks).map(({ network }) => network);
+  const open = docker.networks.filter((network) => !isolated.includes(network));
+  const snapshot = { docker: { ...docker, networks: open }, kernel };
   const faults: Fault[] = [];
   const wanted = [
     ...config.forwards.flatMap((entry) => resolveEntry(entry, snapshot, faults)),

@@ -125,6 +125,11 @@ function resolveAddress(entry: AddressEntry, { file, networks, docker, faults }:
       "take another one than the gateway's, the first and the last",
     );
   }
+  const ranges = docker.networks.find((one) => one.name === network.name)?.ranges ?? [];
+  if (ranges.some(({ gateway, auxiliary }) => [gateway, ...Object.values(auxiliary)].includes(address.text))) {
+    // Else the container would be taken off its network, and not get back.
+    return tell(`is kept by Docker: it is the gateway's or reserved in ${network.name}`, 'take another one');
+  }
   const name = entry.container ?? entry.selector ?? '';
   const [container, ...others] = findContainers(entry, docker.containers);
   const holder = docker.containers.find(({ endpoints }) =>

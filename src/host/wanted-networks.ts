@@ -25,9 +25,10 @@ export function findIsolated(
   { isolated }: Pick<HostConfig, 'isolated'>,
   networks: readonly DockerNetwork[],
 ): readonly WantedBridge[] {
-  const listed = isolated.map((entry) => {
-    const network = networks.find(({ name, id }) => name === entry.network || id === entry.network);
-    return network === undefined ? { entry } : { entry, network };
+  const listed = isolated.flatMap((entry): readonly WantedBridge[] => {
+    // Docker up to 24 may have several of one name.
+    const found = networks.filter(({ name, id }) => name === entry.network || id === entry.network);
+    return found.length === 0 ? [{ entry }] : found.map((network) => ({ entry, network }));
   });
   const labelled = networks
     .filter((network) => isTrue(network.labels[labels.isolated]) && !listed.some((one) => one.network === network))

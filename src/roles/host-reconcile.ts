@@ -1,12 +1,13 @@
 import { UnderbridgeError } from '../errors.ts';
 import { families } from '../host/address.ts';
+import { findLookedAt } from '../host/clients.ts';
 import { compareRules, type RuleChange } from '../host/diff.ts';
 import type { HostConfig } from '../host/host-config.ts';
 import { describeDockerStep, type HostPlan } from '../host/host-plan.ts';
 import { findTranslating, planHost } from '../host/plan.ts';
 import { resolveBridges } from '../host/resolve-bridges.ts';
-import type { Family, RoutedBridge } from '../host/resource.ts';
-import type { Backend, DockerSnapshot, HostLink } from '../host/snapshot.ts';
+import type { Family } from '../host/resource.ts';
+import type { Backend, HostLink } from '../host/snapshot.ts';
 import { findInspected } from '../host/wanted-networks.ts';
 import type { DockerApi } from '../system/docker-api.ts';
 import { forgetConnections } from '../system/host-connections.ts';
@@ -60,15 +61,10 @@ export async function findDifference(docker: DockerApi, config: HostConfig): Pro
     inside: await observeInside(pids, observed.backend),
     ...(config.networks === undefined ? {} : { ipv4Forwarding: isForwardingIpv4() }),
     ...(ipv6Forwarding === undefined ? {} : { ipv6Forwarding }),
-    namespaces: await observeNamespaces(clientsOf(config, seen)),
+    namespaces: await observeNamespaces(findLookedAt(resolveBridges(config, seen).resources)),
   };
   const plan = planHost({ config, snapshot: { docker: seen, kernel } });
   return { plan, firewall: observed.backend, links, changes: compareAll(plan.rules, observed) };
-}
-
-function clientsOf(config: HostConfig, docker: DockerSnapshot) {
-  const bridges: readonly RoutedBridge[] = resolveBridges(config, docker).resources;
-  return bridges.flatMap(({ clients }) => clients.map(({ pid, risks }) => ({ pid, hasRisks: risks.length > 0 })));
 }
 
 /** The chosen program's rules, and what we may have left with the other one. */

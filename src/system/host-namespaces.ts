@@ -1,27 +1,26 @@
 import { readFileSync, readlinkSync } from 'node:fs';
 import { UnderbridgeError } from '../errors.ts';
+import type { LookedAt } from '../host/clients.ts';
 import { compareRules } from '../host/diff.ts';
 import type { NamespaceStep } from '../host/host-plan.ts';
 import type { Backend, ClientNamespace } from '../host/snapshot.ts';
 import { parseSave, type SavedTable } from '../ruleset/iptables-restore.ts';
 import { run } from './exec.ts';
 
-/** Marks the routes that we add, so that they are known again (`ip route add … proto 186`). */
-const ourProtocol = '186';
+/** Marks the routes that we add, so that they are known again. 186 to 192 are those of BGP and its kin (rt_protos). */
+const ourProtocol = '217';
 const cutTable = 'inet underbridge_cut';
 
 /**
  * Looks into namespaces of clients. It reads /proc where that tells, and starts one program only for those that may
  * be cut off. A process that cannot be seen (no `pid: host`), or has ended, is left out.
  */
-export async function observeNamespaces(
-  clients: readonly { readonly pid: number; readonly hasRisks: boolean }[],
-): Promise<ReadonlyMap<number, ClientNamespace>> {
+export async function observeNamespaces(clients: readonly LookedAt[]): Promise<ReadonlyMap<number, ClientNamespace>> {
   const seen = await Promise.all(
-    clients.map(async ({ pid, hasRisks }): Promise<readonly (readonly [number, ClientNamespace])[]> => {
+    clients.map(async ({ pid, mayBeCutOff }): Promise<readonly (readonly [number, ClientNamespace])[]> => {
       const defaultRoutes = readDefaultRoutes(pid);
       if (defaultRoutes === undefined) return [];
-      return [[pid, { defaultRoutes, isCutOff: hasRisks && (await isCutOff(pid)) }]];
+      return [[pid, { defaultRoutes, isCutOff: mayBeCutOff && (await isCutOff(pid)) }]];
     }),
   );
   return new Map(seen.flat());
@@ -77,14 +76,15 @@ export async function observeInside(
   return new Map(seen.flat());
 }
 
-/** Takes away what was ever added in a namespace. */
+/** Takes away what was ever added in a namespace. The machine's own, which some containers share, is left alone. */
 export async function cleanNamespace(pid: number): Promise<void> {
+  if (readDefaultRoutes(pid) === undefined) return;
   for (const backend of ['nft', 'legacy'] as const) {
     const saved = (await observeInside([pid], backend)).get(pid);
     const { restore } = compareRules({ family: 'ipv4', tables: [] }, saved ?? new Map());
     if (restore !== '') await applyNamespaceStep({ kind: 'set-rules', pid, container: '', restore }, backend);
   }
-  await enter(pid, { file: 'ip', args: ['route', 'flush', 'proto', ourProtocol], accept: [1, 2] });
+  await enter(pid, { file: 'ip', args: ['route', 'flush', 'exact', 'default', 'proto', ourProtocol], accept: [1, 2] });
   await enter(pid, { file: 'nft', args: ['delete', 'table', ...cutTable.split(' ')], accept: [1] });
 }
 
@@ -95,7 +95,15 @@ interface Entering {
   readonly accept?: readonly number[];
 }
 
-function enter(pid: number, { file, args, ...rest }: Entering): Promise<string> {
+async function enter(pid: number, { file, args, ...rest }: Entering): Promise<string> {
+  // A number may have gone to another process since it was looked up.
+  if (isOwnNamespace(pid)) {
+    throw new UnderbridgeError({
+      code: 'UB_KERNEL',
+      message: `process ${pid} is in the machine's own network, where nothing of a container may be done`,
+      hint: 'its container has ended; the next look finds out',
+    });
+  }
   return run({ file: 'nsenter', args: [`--net=/proc/${pid}/ns/net`, '--', file, ...args], ...rest });
 }
 
@@ -112,7 +120,7 @@ async function isCutOff(pid: number): Promise<boolean> {
 function readDefaultRoutes(pid: number): readonly string[] | undefined {
   try {
     // Without `pid: host` the number is another process of ours, or none.
-    if (readlinkSync(`/proc/${pid}/ns/net`) === readlinkSync('/proc/self/ns/net')) return undefined;
+    if (isOwnNamespace(pid)) return undefined;
     const lines = readFileSync(`/proc/${pid}/net/route`, 'utf8').trim().split('\n').slice(1);
     return lines
       .map((line) => line.split('\t'))
@@ -125,6 +133,16 @@ function readDefaultRoutes(pid: number): readonly string[] | undefined {
       );
   } catch (error) {
     if (error instanceof Error && 'code' in error) return undefined;
+    throw error;
+  }
+}
+
+/** False also for a process that cannot be seen. */
+function isOwnNamespace(pid: number): boolean {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/net`) === readlinkSync('/proc/self/ns/net');
+  } catch (error) {
+    if (error instanceof Error && 'code' in error) return false;
     throw error;
   }
 }

@@ -11,7 +11,9 @@ export function replaceFile(path: string, text: string): void {
   const draft = join(dirname(path), `.${basename(path)}.${process.pid}`);
   guarded(path, () => {
     try {
-      const file = openSync(draft, 'w', 0o644);
+      rmSync(draft, { force: true });
+      // Anew, so not through a link that somebody has put there.
+      const file = openSync(draft, 'wx', 0o644);
       try {
         writeFileSync(file, text);
         fsyncSync(file);

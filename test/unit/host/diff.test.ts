@@ -158,6 +158,35 @@ describe('the difference between wanted rules and a machine’s', () => {
     assert.deepEqual(seen, ['gone udp 53 10.90.0.10', 'new udp 53 10.90.0.11']);
   });
 
+  it('tells of a translation whose rule begins with its protocol', () => {
+    const of = (address: string) =>
+      wanted({
+        config: { published: { place: '', interfaces: 'local', hairpin: true } },
+        docker: { containers: [web(address, '53:5353/udp')] },
+        // Without Docker's proxy.
+        kernel: {
+          links: [
+            { name: 'br-apps', addresses: ['10.90.0.1/24'] },
+            { name: 'veth1', addresses: [], reflectedBy: 'br-apps' },
+          ],
+        },
+      });
+    const start = parseSave(dockerRules.replace(':POSTROUTING', ':OUTPUT ACCEPT [0:0]\n:POSTROUTING'));
+    const saved = restored(start, compareRules(of('10.90.0.10'), start).restore);
+    assert.match(saved.get('nat')?.chains.get('UNDERBRIDGE-LOCAL')?.[0] ?? '', /^-p udp /);
+    const { translations } = compareRules(of('10.90.0.11'), saved);
+    assert.deepEqual(
+      translations.map(({ change, target }) => `${change} ${target}`),
+      ['gone 10.90.0.10', 'new 10.90.0.11'],
+    );
+  });
+
+  it('takes no rule of others for a jump, whatever its comment says', () => {
+    const said = '-m comment --comment "was \\"-j X\\" -j UNDERBRIDGE-FORWARD" -j ACCEPT';
+    const saved = parseSave(`*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n-A FORWARD ${said}\nCOMMIT\n`);
+    assert.equal(compareRules({ family: 'ipv4', tables: [] }, saved).restore, '');
+  });
+
   it('forgets no connection by a rule that only says the same otherwise', () => {
     const docker = { containers: [web('10.90.0.10', '80:80')] };
     const rules = wanted({ config: published, docker });

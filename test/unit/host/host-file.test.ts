@@ -87,6 +87,7 @@ networks: {}
 
   const broken: readonly (readonly [string, string, RegExp])[] = [
     ['half-written', 'isolated: [a, b', /host\.yaml:1: is no YAML/],
+    ['with a part that holds itself', 'allow: &all [*all]\n', /host\.yaml: is no YAML: Converting circular structure/],
     ['with a key twice', 'clients: report\nclients: cut-off\n', /host\.yaml:2: is no YAML: Map keys must be unique/],
     ['with a name for nothing', 'isolated: [*underbr]\n', /host\.yaml: is no YAML: Unresolved alias/],
     ['cut off to nothing', '', /has no settings in it/],

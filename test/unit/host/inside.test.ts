@@ -173,9 +173,21 @@ describe('who may talk to whom, on Docker 28', () => {
     const comment = '-m comment --comment "allow 10.50.0.10 to 10.51.0.21"';
     assert.deepEqual(rulesOf(made, ['raw', 'PREROUTING']), [
       `-s 10.50.0.10/32 -d 10.51.0.21/32 -p tcp -m tcp --dport 80 ${comment} -j ACCEPT`,
-      `-s 10.51.0.21/32 -d 10.50.0.10/32 -p tcp -m tcp --sport 80 ${comment} -j ACCEPT`,
+      `-s 10.51.0.21/32 -d 10.50.0.10/32 -p tcp -m tcp --sport 80 ! --tcp-flags FIN,SYN,RST,ACK SYN ${comment} -j ACCEPT`,
     ]);
     assert.deepEqual(rulesOf(planPolicies([], { config: { allow } }), ['raw', 'PREROUTING']), []);
+  });
+
+  it('is no way back for connections of who is asked, whatever the port', () => {
+    const made = (protocol: 'tcp' | 'udp') => {
+      const every = [{ place: '', from: '10.50.0.10', to: '10.51.0.21', protocol }];
+      return rulesOf(planPolicies([], { config: { allow: every }, saved: dockerRules + raw }), [
+        'raw',
+        'PREROUTING',
+      ])[1];
+    };
+    assert.match(made('tcp') ?? '', / -p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -m comment /);
+    assert.match(made('udp') ?? '', / -p udp -m comment /);
   });
 
   it('is spelled as iptables-save does where it is everybody', () => {

@@ -186,6 +186,26 @@ describe('what networks.json wants of Docker', () => {
       /="10\.51\.0\.12": web may be any of web-1, web-2\./,
     ],
     [
+      'an address that Docker keeps for another gateway',
+      { ips: { '10.51.0.254': { container_name: 'web-1' } } },
+      {
+        docker: {
+          networks: [front, { ...back, ranges: [{ subnet: '10.51.0.0/24', gateway: '10.51.0.254', auxiliary: {} }] }],
+        },
+      },
+      /="10\.51\.0\.254": is kept by Docker/,
+    ],
+    [
+      'an address that Docker keeps by its name',
+      { ips: { '10.51.0.9': { container_name: 'web-1' } } },
+      {
+        docker: {
+          networks: [front, { ...back, ranges: [{ subnet: '10.51.0.0/24', auxiliary: { router: '10.51.0.9' } }] }],
+        },
+      },
+      /="10\.51\.0\.9": is kept by Docker/,
+    ],
+    [
       "a container with the machine's network",
       { ips: { '10.51.0.12': { container_name: 'hosted' } } },
       { docker: { containers: [{ ...running('hosted', {}, 80), networkMode: 'host' }] } },
@@ -231,6 +251,16 @@ describe('overlapping subnets, wherever the role is told of a network', () => {
       ['host.yaml:1="192.0.2.0/25": the subnet of the network lan overlaps with 192.0.2.0/24 of the interface eth0.'],
     );
     assert.equal(rulesOf(made, ['mangle', 'FORWARD']).length, 2);
+  });
+
+  it('are none of addresses that every link has', () => {
+    const lan = network('lan', 'fe80::/64', { bridge: 'lanbr' });
+    const made = plan({
+      config: { isolated: [{ place: 'host.yaml:1', network: 'lan' }] },
+      docker: { networks: [lan] },
+      kernel: { links: [{ name: 'veth1', addresses: ['fe80::1/64'] }] },
+    });
+    assert.deepEqual(faultsOf(made), []);
   });
 
   it('are told once of a network that something is forwarded into', () => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { findLookedAt } from '../../../src/host/clients.ts';
 import type { HostConfig } from '../../../src/host/host-config.ts';
 import { apps, container, details, network, others, plan, port, router, rulesOf, underbridge } from './machine.ts';
 
@@ -110,6 +111,13 @@ describe('a published port', () => {
     });
     assert.deepEqual(rulesOf(none, LOCAL), []);
     assert.match(none.faults[0]?.problem ?? '', /no network by which this machine could reach it/);
+  });
+
+  it('is never reached by an isolated network, though the machine has an address there', () => {
+    const shut = network('a-shut', '10.80.0.0/24', { labels: { 'underbridge.isolated': 'true' } });
+    const both = container('web', { 'a-shut': '10.80.0.2', apps: '10.90.0.10' }, { ports: web.ports });
+    const made = plan({ config: published(), docker: { networks: [shut, apps], containers: [both] } });
+    assert.match(rulesOf(made, LOCAL)[0] ?? '', /--to-destination 10\.90\.0\.10:80$/);
   });
 
   it('follows the label of its container', () => {
@@ -261,6 +269,15 @@ describe('an isolated network', () => {
     );
   });
 
+  it('is each of several networks of one name, as Docker up to 24 has them', () => {
+    const twin = { ...underbridge, id: 'twin', bridge: 'twinbr', ranges: [{ subnet: '172.23.0.0/24', auxiliary: {} }] };
+    const made = plan({ config: { isolated }, docker: { networks: [underbridge, twin] } });
+    const rules = rulesOf(made, ['mangle', 'FORWARD']);
+    for (const bridge of ['underbr', 'twinbr']) {
+      assert.equal(rules.filter((rule) => rule.startsWith(`-i ${bridge} `)).length, 1, bridge);
+    }
+  });
+
   it('stands before the network is there, where its bridge is named', () => {
     const made = plan({ config: { isolated: [{ place: 'host.yaml:1', network: 'later', bridge: 'laterbr' }] } });
     assert.equal(rulesOf(made, ['mangle', 'FORWARD']).length, 2);
@@ -306,6 +323,29 @@ describe('an isolated network', () => {
     const inner = network('inner', '10.80.0.0/24', { isInternal: true });
     const both = client({}, { underbridge: '172.22.0.9', inner: '10.80.0.2' });
     assert.deepEqual(codes(withClient(both, { docker: { networks: [underbridge, inner] } })), [] as string[]);
+  });
+
+  it('has clients reported whose other network cannot be shut, though it was asked for', () => {
+    const wide = network('wide', '10.5.0.0/24', {
+      driver: 'macvlan',
+      bridge: '',
+      labels: { 'underbridge.isolated': 'true' },
+    });
+    const both = client({}, { underbridge: '172.22.0.9', wide: '10.5.0.2' });
+    const made = withClient(both, { docker: { networks: [underbridge, wide], containers: [router, both] } });
+    assert.deepEqual(
+      made.findings.map(({ code }) => code).filter((code) => code === 'client-with-second-way'),
+      ['client-with-second-way'],
+    );
+  });
+
+  it('is looked at for what cuts off its clients also when they have become safe', () => {
+    const look = (clients: HostConfig['clients']) =>
+      findLookedAt(
+        withClient(client(), { config: { clients } }).resources.filter((one) => one.kind === 'routed-bridge'),
+      );
+    assert.deepEqual(look('cut-off'), [{ pid: 77, mayBeCutOff: true }]);
+    assert.deepEqual(look('report'), [{ pid: 77, mayBeCutOff: false }]);
   });
 
   it('has them cut off by setting, once, and let go when they may', () => {
