@@ -84,7 +84,12 @@ export async function setUpRouter({
   if (complete.kind === 'faults' && complete !== profiles) faults.push(...complete.faults);
   const controlToken = readControlToken(config.controlTokenFile);
   if (controlToken.kind === 'faults') faults.push(...controlToken.faults);
-  faults.push(...findAuthorityFaults(config.localResolver?.authoritiesFile));
+  faults.push(
+    ...findAuthorityFaults(config.localResolver?.authoritiesFile),
+    ...containerNameFaults(config),
+    ...forwardFileFaults(config),
+    ...(config.hasStandby && profiles.kind === 'ok' && profiles.value.length < 2 ? [noSecondProfile] : []),
+  );
   const interfaces = observeInterfaces(config, network);
   if (interfaces.kind === 'faults') {
     return faulty(...faults, ...interfaces.faults, ...missing);
@@ -102,10 +107,7 @@ export async function setUpRouter({
     ...rules.faults,
     ...(profiles.kind === 'ok' ? profiles.value.flatMap((profile) => remoteFaults(profile, config, families)) : []),
     ...(config.ipv6 === undefined ? [] : ipv6Faults({ firewall, purpose })),
-    ...containerNameFaults(config),
-    ...forwardFileFaults(config),
   );
-  if (config.hasStandby && profiles.kind === 'ok' && profiles.value.length < 2) faults.push(noSecondProfile);
   if (gateway === undefined && families.ipv4) faults.push(silentGateway(interfaces.value));
   if (faults.length > 0 || complete.kind === 'faults' || controlToken.kind === 'faults') {
     return faulty(...faults);
