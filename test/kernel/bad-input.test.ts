@@ -80,6 +80,14 @@ test('tells what the settings want together with what the networks lack', async 
   assert.deepEqual(names, ['  PORT_FWD', '  STANDBY', '  IP_ADDR'], router.output());
 });
 
+test('reads a list of profiles as one, also where another setting is faulty', async () => {
+  const profile = join(world.folder, 'client.ovpn');
+  const router = world.startRouter({ CONFIG: `${profile}, ${join(world.folder, 'nowhere.ovpn')}`, DNS: 'resolver' });
+  assert.equal((await router.process.exited).exitCode, 1);
+  const names = router.output().match(/^ {2}[\w.]+/gm);
+  assert.deepEqual(names, ['  DNS', '  nowhere.ovpn'], router.output());
+});
+
 for (const { given, files, env, says } of inputs) {
   test(`refuses ${given} with one sentence`, async () => {
     const paths = Object.entries(files).map(([name, file]) => [name, join(world.folder, file)]);

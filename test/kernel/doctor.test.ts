@@ -50,6 +50,14 @@ test('finds nothing beside a router that works, and says what it looked at', asy
   assert.equal(exitCode, 0);
 });
 
+test('finds that files are missing which settings name', async () => {
+  const { exitCode, output, codes } = await examine({
+    env: { DNS: 'tls://9.9.9.9#dns.example', DNS_CA_FILE: '/nowhere/ca.pem', CONTROL_TOKEN_FILE: '/nowhere/token' },
+  });
+  assert.deepEqual(codes, ['UB_DOCTOR_SETTING', 'UB_DOCTOR_SETTING'], output);
+  assert.equal(exitCode, 1);
+});
+
 test('changes nothing and sends nothing', async () => {
   const commands = [
     'nft list ruleset',
