@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { untilCounting } from './lab/counting.ts';
 import { addresses, credentials, makeWorld, type World } from './lab/world.ts';
 
 // Root and network namespaces; a real router with a real VPN server, and doctor beside it.
@@ -12,6 +13,8 @@ before(async () => {
   world = await makeWorld();
   await world.startServer();
   await world.startRouter().untilHealthy();
+  // The router itself loads this table last.
+  await untilCounting(world);
   settings = {
     IP_ADDR: `${addresses.gateway}/24`,
     CONFIG: join(world.folder, 'client.ovpn'),
