@@ -50,7 +50,7 @@ async function main(): Promise<number> {
       return runStatus({
         form: values.json ? 'json' : 'table',
         isWatching: values.watch ?? false,
-        healthAddress: process.env.HEALTH_ADDR || '127.0.0.1:9797',
+        healthAddress: process.env.HEALTH_ADDR ?? '',
         terminal: process.stdout.isTTY && !process.env.NO_COLOR ? 'coloured' : 'plain',
       });
     case 'version':

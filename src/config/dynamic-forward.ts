@@ -56,9 +56,12 @@ function parsePlace(text: string, isolated: Ipv4Cidr | undefined): ParsedPlace {
 const hookForm = 'write http://NAME:PORT/PATH with {port} where the number belongs';
 const httpPort = 80 as Port;
 
-/** Parses PORT_FWD_HOOK: `http://NAME[:PORT]/PATH`, of a container of the isolated network, with `{port}` in it. */
+/**
+ * Parses PORT_FWD_HOOK: `http://NAME[:PORT]/PATH`, of a container of the isolated network, with `{port}` in it. Faults
+ * leave the value out: it may hold a password.
+ */
 export function parseForwardHook(text: string, isolated: Ipv4Cidr | undefined): Parsed<ForwardHook> {
-  const fail = (complaint: Complaint) => faulty({ name: 'PORT_FWD_HOOK', value: text, ...complaint });
+  const fail = (complaint: Complaint) => faulty({ name: 'PORT_FWD_HOOK', ...complaint });
   const [, host, portText, path = ''] = /^http:\/\/([^/:@?#\s]+)(?::(\d+))?(\/[!-~]*)?$/i.exec(text) ?? [];
   if (host === undefined) {
     return fail({ problem: 'is not a plain http address without a user name', hint: hookForm });

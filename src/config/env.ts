@@ -51,6 +51,8 @@ export function parseRouterConfig(env: Environment): Parsed<ParsedEnvironment> {
     const conflicts = localZoneFaults({ dns: values.DNS, probe: values.HEALTH_PROBE }, values.DNS_LOCAL);
     if (conflicts.length > 0) settingFaults.set('DNS_LOCAL', conflicts);
   }
+  if (values.DNS_CA_FILE !== undefined && !settingFaults.has('DNS') && values.DNS.kind !== 'tls')
+    settingFaults.set('DNS_CA_FILE', [nothingByTls]);
   for (const name of ['PORT_FWD_FILE', 'PORT_FWD_HOOK'] as const) {
     if (given[name] !== undefined && given.PORT_FWD_DYNAMIC === undefined)
       settingFaults.set(name, [nothingDynamic(name)]);
@@ -87,6 +89,12 @@ const ipv6IsOff: Fault = {
   name: 'IP6_ADDR',
   problem: 'is set, and IPV6 is off',
   hint: 'set IPV6=tunnel, or leave it out',
+};
+
+const nothingByTls: Fault = {
+  name: 'DNS_CA_FILE',
+  problem: 'is set, and DNS has no tls://, so that no certificate is looked at',
+  hint: 'write DNS=tls://ADDRESS#NAME, or leave it out',
 };
 
 function nothingDynamic(name: SettingName): Fault {

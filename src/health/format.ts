@@ -58,9 +58,17 @@ const reasons: Readonly<Record<string, string>> = {
   'early-standby-weak-host': "from the second tunnel to another address than the router's there",
   'last-uplink': "on its way out of the uplink with another address than the router's",
   'last-tunnel': "on its way into the tunnel with a client's own address",
+  'last-forwarded': 'forwarded, and about to leave on the uplink',
+  'excess-tcp': 'a connection more than CONNECTION_LIMIT',
+  'excess-rest': 'a flow without TCP more than CONNECTION_LIMIT',
+  'out-dns-elsewhere': "of the router's own resolver, about to leave on the uplink",
 };
 
-/** What a rule refused, in words; its name where there are none. */
+/** What a rule refused, in words; its name where there are none. The rule for IPv6 says the same as that for IPv4. */
 export function describeReason(rule: string): string {
-  return reasons[rule] ?? rule;
+  const words = reasons[rule];
+  if (words !== undefined) return words;
+  const [, base] = /^(.+)-ipv6(?:-tcp)?$/.exec(rule) ?? [];
+  const same = base === undefined ? undefined : reasons[base];
+  return same === undefined ? rule : `${same} (IPv6)`;
 }

@@ -183,9 +183,10 @@ export function reportTunnel(snapshot: Snapshot, place: Pick<TunnelReport, 'inte
     repairs: __,
     exitInterface: ___,
     firewall: ____,
-    networks: _____,
-    dns: ______,
-    pastTunnel: _______,
+    hardening: _____,
+    networks: ______,
+    dns: _______,
+    pastTunnel: ________,
     ...report
   } = reportHealth(snapshot);
   return { ...place, ...report };

@@ -192,7 +192,10 @@ export function projectStatus(seen: Seen): Status {
 /** What the user lets past the tunnel is said with every verdict. */
 function withExceptions(verdict: Verdict, { pastTunnel }: HealthReport): Verdict {
   if (pastTunnel === undefined) return verdict;
-  return { ...verdict, text: `${verdict.text} Except by LAN_ALLOW, past the tunnel: ${pastTunnel.join('; ')}.` };
+  return {
+    ...verdict,
+    text: `${verdict.text} Except by LAN_ALLOW, past the tunnel: ${pastTunnel.join('; ')}.`,
+  };
 }
 
 function reportForward(forward: Seen['forwards'][number]): ForwardReport {
@@ -203,13 +206,13 @@ function reportForward(forward: Seen['forwards'][number]): ForwardReport {
   return { ...ports, target: host, ...(addresses.length === 0 ? {} : { addresses }) };
 }
 
-/** Whatever the verdict, nothing of a client leaves beside the tunnel. */
+/** Whatever the verdict, nothing leaves beside the tunnel but what settings name. DNS_LOCAL works only while it is up. */
 function judge(health: HealthReport, isPaused: boolean): Verdict {
   if (isPaused) return { kind: 'paused', text: 'Paused by hand: clients are refused, and nothing leaves.' };
   const beside = health.dns?.besideTunnel;
+  const except =
+    beside === undefined ? '' : `, but for the names of DNS_LOCAL, which are asked beside it (${beside.join(', ')})`;
   if (health.healthy) {
-    const except =
-      beside === undefined ? '' : `, but for the names of DNS_LOCAL, which are asked beside it (${beside.join(', ')})`;
     const text = `Clients leave through the tunnel, and only there${except}.`;
     const dns = health.dns?.cause;
     return dns === undefined
@@ -222,7 +225,7 @@ function judge(health: HealthReport, isPaused: boolean): Verdict {
   if (state === 'up') {
     return {
       kind: 'unproven',
-      text: 'The tunnel is up, but nothing has come back through it yet. Nothing leaves beside it.',
+      text: `The tunnel is up, but nothing has come back through it yet. Nothing leaves beside it${except}.`,
     };
   }
   const why = cause === undefined ? 'the next server is being tried' : cause.text;
@@ -238,10 +241,12 @@ function onlyTunnel(health: HealthReport, tunName: string): TunnelReport {
     ready: _,
     repairs: __,
     firewall: ___,
-    exitInterface: ____,
-    tunnels: _____,
+    hardening: ____,
+    networks: _____,
     dns: ______,
     pastTunnel: _______,
+    exitInterface: ________,
+    tunnels: _________,
     ...report
   } = health;
   return { interface: tunName, isCarrying: true, ...report };

@@ -7,14 +7,14 @@ import { examineRouters } from '../doctor/router-checks.ts';
 import { UnderbridgeError } from '../errors.ts';
 import { parseIpv4 } from '../net/address.ts';
 import { observeDocker } from '../system/docker.ts';
-import { configFolder, readProfiles } from '../system/files.ts';
+import { configFolder, readControlToken, readProfiles } from '../system/files.ts';
 import { observeForwarding } from '../system/forwarding.ts';
 import { changeNetwork } from '../system/iproute.ts';
 import { findIpv6Obstacles } from '../system/ipv6.ts';
 import { findMissing } from '../system/prerequisites.ts';
 import { remoteFaults } from './reach-faults.ts';
 import { type CheckedRules, checkRules } from './router-rules.ts';
-import { noSecondProfile, observeDefaults, observeInterfaces, withSecrets } from './router-setup.ts';
+import { observeDefaults, observeInterfaces, profileNamesOf, unmetWants, withSecrets } from './router-setup.ts';
 
 /**
  * Looks for what leaks or breaks. A container that is named, or any where IP_ADDR is not set, is looked at through
@@ -57,11 +57,11 @@ async function observeContainer(env: Environment): Promise<ContainerWorld> {
         )
       : undefined;
   const profiles = readProfiles({
-    names: config?.profileNames ?? [env.CONFIG ?? ''].filter((name) => name !== ''),
+    names: profileNamesOf(parsed, env),
     folder: configFolder,
   });
   const secrets = config !== undefined && profiles.kind === 'ok' ? withSecrets(profiles.value, config) : undefined;
-  const lacksSecond = config?.hasStandby === true && profiles.kind === 'ok' && profiles.value.length < 2;
+  const token = readControlToken(config?.controlTokenFile);
   const missing = findMissing();
   const isCapability = ({ name }: { readonly name: string }) => name === 'capabilities';
   // Without it the kernel refuses to answer, which says nothing about what it could do.
@@ -78,7 +78,8 @@ async function observeContainer(env: Environment): Promise<ContainerWorld> {
     faults: {
       settings: [
         ...(parsed.kind === 'faults' ? parsed.faults : []),
-        ...(lacksSecond ? [noSecondProfile] : []),
+        ...(config === undefined ? [] : unmetWants(config, profiles)),
+        ...(token.kind === 'faults' ? token.faults : []),
         ...(config?.ipv6 === undefined ? [] : findIpv6Obstacles()),
       ],
       profile:

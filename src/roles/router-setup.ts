@@ -3,6 +3,7 @@ import { defaultCredentialsPath } from '../config/credential-source.ts';
 import { type Environment, parseRouterConfig } from '../config/env.ts';
 import { parseGateway } from '../config/gateway.ts';
 import type { RouterConfig } from '../config/router-config.ts';
+import { parseProfileNames } from '../config/scalar.ts';
 import { type Fault, faulty, ok, type Parsed } from '../errors.ts';
 import { type IfName, type Ipv4, type Ipv4Cidr, type Ipv6Cidr, parseIpv4, renderCidr } from '../net/address.ts';
 import type { Profile } from '../openvpn/profile.ts';
@@ -68,9 +69,7 @@ export async function setUpRouter({
   const mayChange = !lacking.some(({ value }) => value === 'NET_ADMIN');
   const missing = purpose === 'run' ? lacking : [];
   const checking = parsed.kind === 'ok' && mayChange ? checkRules(parsed.value.config) : noRules;
-  const names =
-    parsed.kind === 'ok' ? parsed.value.config.profileNames : [env.CONFIG ?? ''].filter((name) => name !== '');
-  const profiles = readProfiles({ names, folder: configFolder });
+  const profiles = readProfiles({ names: profileNamesOf(parsed, env), folder: configFolder });
   const [network, rules] = await Promise.all([observing, checking]);
   const faults = [
     ...(parsed.kind === 'faults' ? parsed.faults : []),
@@ -84,7 +83,7 @@ export async function setUpRouter({
   if (complete.kind === 'faults' && complete !== profiles) faults.push(...complete.faults);
   const controlToken = readControlToken(config.controlTokenFile);
   if (controlToken.kind === 'faults') faults.push(...controlToken.faults);
-  faults.push(...findAuthorityFaults(config.localResolver?.authoritiesFile));
+  faults.push(...unmetWants(config, profiles));
   const interfaces = observeInterfaces(config, network);
   if (interfaces.kind === 'faults') {
     return faulty(...faults, ...interfaces.faults, ...missing);
@@ -102,10 +101,7 @@ export async function setUpRouter({
     ...rules.faults,
     ...(profiles.kind === 'ok' ? profiles.value.flatMap((profile) => remoteFaults(profile, config, families)) : []),
     ...(config.ipv6 === undefined ? [] : ipv6Faults({ firewall, purpose })),
-    ...containerNameFaults(config),
-    ...forwardFileFaults(config),
   );
-  if (config.hasStandby && profiles.kind === 'ok' && profiles.value.length < 2) faults.push(noSecondProfile);
   if (gateway === undefined && families.ipv4) faults.push(silentGateway(interfaces.value));
   if (faults.length > 0 || complete.kind === 'faults' || controlToken.kind === 'faults') {
     return faulty(...faults);
@@ -130,7 +126,24 @@ export async function setUpRouter({
   });
 }
 
-export const noSecondProfile: Fault = {
+/** Profiles as CONFIG names them, also where another setting is faulty. */
+export function profileNamesOf(parsed: ReturnType<typeof parseRouterConfig>, env: Environment): readonly string[] {
+  if (parsed.kind === 'ok') return parsed.value.config.profileNames;
+  const names = parseProfileNames(env.CONFIG ?? '');
+  return names.kind === 'ok' ? names.value : [];
+}
+
+/** What settings want of files, profiles and Docker's resolver, and is not there. */
+export function unmetWants(config: RouterConfig, profiles: Parsed<readonly Profile[]>): readonly Fault[] {
+  return [
+    ...findAuthorityFaults(config.localResolver?.authoritiesFile),
+    ...containerNameFaults(config),
+    ...forwardFileFaults(config),
+    ...(config.hasStandby && profiles.kind === 'ok' && profiles.value.length < 2 ? [noSecondProfile] : []),
+  ];
+}
+
+const noSecondProfile: Fault = {
   name: 'STANDBY',
   value: 'on',
   problem: 'there is only one profile, and the second tunnel needs another one',

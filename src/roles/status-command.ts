@@ -1,4 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { parseHealthAddress } from '../config/health.ts';
+import { renderFaults } from '../config/report.ts';
 import type { Status } from '../health/status.ts';
 import { type Colours, renderTable } from '../health/table.ts';
 import { askHttp } from '../system/http.ts';
@@ -16,15 +18,20 @@ export async function runStatus({
   readonly form: 'table' | 'json';
   /** Again every 2 s, until it is stopped. */
   readonly isWatching: boolean;
-  /** HEALTH_ADDR as given: the router's own parser would complain about settings that do not matter here. */
+  /** HEALTH_ADDR as given, or empty. Other settings do not matter here. */
   readonly healthAddress: string;
   readonly terminal: Colours;
 }): Promise<number> {
-  const [host = '', port = ''] = healthAddress.split(':');
+  const parsed = parseHealthAddress(healthAddress.trim() || '127.0.0.1:9797');
+  if (parsed.kind === 'faults') {
+    process.stderr.write(`${renderFaults(parsed.faults, 'there is no status')}\n`);
+    return 1;
+  }
+  const { host, port } = parsed.value;
   for (;;) {
     const answer = await askHttp({
       host: host === '0.0.0.0' ? '127.0.0.1' : host,
-      port: Number(port),
+      port,
       path: '/status',
     });
     const text = answer?.status === 200 ? render(answer.body, form, terminal) : undefined;

@@ -35,7 +35,7 @@ function readProfile(path: string, folder: string): Parsed<Profile> {
   }
   if (read.kind !== 'text') {
     const reason = read.kind === 'unreadable' ? read.reason : 'it is elsewhere';
-    return fault(`the profile cannot be read (${reason})`, readableHint);
+    return fault(`the profile cannot be read (${reason})`, hintFor(reason));
   }
   if (read.bytes.every(isBlank)) return fault('the profile is empty', 'download it again from your provider');
   const home = dirname(path);
@@ -69,7 +69,15 @@ function noProfile(folder: string, hint: string): Fault {
   return { name: 'CONFIG', problem: `there is no .ovpn or .conf file in ${folder}`, hint };
 }
 
-const readableHint = 'make it readable for root in the container, or add the capability DAC_READ_SEARCH';
+const noFile = 'it is not a file';
+const tooLarge = 'it is larger than 1 MiB';
+
+/** What to do about a file that is there and cannot be read. */
+function hintFor(reason: string): string {
+  if (reason === noFile) return 'put a file there: Docker makes a folder where one that it mounts is missing';
+  if (reason === tooLarge) return 'see whether it is the right one';
+  return 'make it readable for root in the container, or add the capability DAC_READ_SEARCH';
+}
 
 function isBlank(byte: number): boolean {
   return byte <= 0x20;
@@ -125,8 +133,8 @@ export function liesBeside({ root, path }: { readonly root: string; readonly pat
 function readBytes(path: string): FileRead {
   try {
     const stat = statSync(path);
-    if (!stat.isFile()) return { kind: 'unreadable', reason: 'it is not a file' };
-    if (stat.size > maxFileBytes) return { kind: 'unreadable', reason: 'it is larger than 1 MiB' };
+    if (!stat.isFile()) return { kind: 'unreadable', reason: noFile };
+    if (stat.size > maxFileBytes) return { kind: 'unreadable', reason: tooLarge };
     return { kind: 'text', bytes: readFileSync(path) };
   } catch (error) {
     if (!(error instanceof Error && 'code' in error)) throw error;
@@ -241,6 +249,6 @@ function unreadableSecret(name: string, path: string, read: Exclude<FileRead, { 
     name,
     value: path,
     problem: `the file ${reason}`,
-    hint: read.kind === 'unreadable' ? readableHint : 'mount it into the container',
+    hint: read.kind === 'unreadable' ? hintFor(read.reason) : 'mount it into the container',
   };
 }

@@ -73,6 +73,21 @@ const inputs: readonly BadInput[] = [
   },
 ];
 
+test('tells what the settings want together with what the networks lack', async () => {
+  const router = world.startRouter({ IP_ADDR: '172.29.0.1/24', STANDBY: 'on', PORT_FWD: 'web:80' });
+  assert.equal((await router.process.exited).exitCode, 1);
+  const names = router.output().match(/^ {2}[A-Z_]+/gm);
+  assert.deepEqual(names, ['  PORT_FWD', '  STANDBY', '  IP_ADDR'], router.output());
+});
+
+test('reads a list of profiles as one, also where another setting is faulty', async () => {
+  const profile = join(world.folder, 'client.ovpn');
+  const router = world.startRouter({ CONFIG: `${profile}, ${join(world.folder, 'nowhere.ovpn')}`, DNS: 'resolver' });
+  assert.equal((await router.process.exited).exitCode, 1);
+  const names = router.output().match(/^ {2}[\w.]+/gm);
+  assert.deepEqual(names, ['  DNS', '  nowhere.ovpn'], router.output());
+});
+
 for (const { given, files, env, says } of inputs) {
   test(`refuses ${given} with one sentence`, async () => {
     const paths = Object.entries(files).map(([name, file]) => [name, join(world.folder, file)]);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { untilCounting } from './lab/counting.ts';
 import { addresses, credentials, makeWorld, type World } from './lab/world.ts';
 
 // Root and network namespaces; a real router with a real VPN server, and doctor beside it.
@@ -12,6 +13,8 @@ before(async () => {
   world = await makeWorld();
   await world.startServer();
   await world.startRouter().untilHealthy();
+  // The router itself loads this table last.
+  await untilCounting(world);
   settings = {
     IP_ADDR: `${addresses.gateway}/24`,
     CONFIG: join(world.folder, 'client.ovpn'),
@@ -48,6 +51,14 @@ test('finds nothing beside a router that works, and says what it looked at', asy
   const { exitCode, output } = await examine();
   assert.match(output, /^0 leaks, 0 breaks, 0 warnings\. Looked at this container; .*$/);
   assert.equal(exitCode, 0);
+});
+
+test('finds that files are missing which settings name', async () => {
+  const { exitCode, output, codes } = await examine({
+    env: { DNS: 'tls://9.9.9.9#dns.example', DNS_CA_FILE: '/nowhere/ca.pem', CONTROL_TOKEN_FILE: '/nowhere/token' },
+  });
+  assert.deepEqual(codes, ['UB_DOCTOR_SETTING', 'UB_DOCTOR_SETTING'], output);
+  assert.equal(exitCode, 1);
 });
 
 test('changes nothing and sends nothing', async () => {

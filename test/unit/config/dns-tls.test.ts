@@ -4,7 +4,7 @@ import { parseDns } from '../../../src/config/dns.ts';
 import { localZoneFaults, parseLocalZones } from '../../../src/config/dns-local.ts';
 import { parseRouterConfig } from '../../../src/config/env.ts';
 import { ipv4, port } from '../tunnel/endpoints.ts';
-import { cidr, problemOf, valueFrom } from './outcome.ts';
+import { cidr, faultsOf, problemOf, valueFrom } from './outcome.ts';
 
 const isolated = cidr('172.22.0.1/24');
 
@@ -102,5 +102,15 @@ describe("the router's own resolver", () => {
       authoritiesFile: '/config/ca.pem',
     });
     assert.equal(resolverOf({ DNS_LOCAL: 'lan=10.9.9.9' })?.zones.length, 1);
+  });
+
+  it('has no use for authorities without TLS, and says so', () => {
+    for (const dns of [{}, { DNS: '1.1.1.1' }, { DNS: '1.1.1.1', DNS_CACHE: 'on' }]) {
+      const faults = faultsOf(parseRouterConfig({ IP_ADDR: '172.22.0.1/24', DNS_CA_FILE: '/config/ca.pem', ...dns }));
+      assert.deepEqual(
+        faults.map(({ name }) => name),
+        ['DNS_CA_FILE'],
+      );
+    }
   });
 });

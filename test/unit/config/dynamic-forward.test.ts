@@ -74,6 +74,15 @@ describe('PORT_FWD_HOOK', () => {
   }
 });
 
+it('no fault of PORT_FWD_HOOK shows what may be a password', () => {
+  for (const text of [
+    'http://me:pass-word@app/{port}',
+    'http://app/login?p=pass-word',
+    'http://1.1.1.1/pass-word{port}',
+  ])
+    assert.doesNotMatch(JSON.stringify(faultsOf(parseForwardHook(text, isolated))), /pass-word/);
+});
+
 it('what tells of a port is refused while none is asked for', () => {
   const env = { IP_ADDR: '172.22.0.1/24', PORT_FWD_FILE: '/x/port', PORT_FWD_HOOK: 'http://app/{port}' };
   const names = faultsOf(parseRouterConfig(env)).map(({ name }) => name);

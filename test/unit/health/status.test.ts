@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
-import { formatBytes, formatCount, formatRate, formatSeconds } from '../../../src/health/format.ts';
+import { describeReason, formatBytes, formatCount, formatRate, formatSeconds } from '../../../src/health/format.ts';
 import { addStep, clientSeriesOf, seriesOf, startPast } from '../../../src/health/history.ts';
 import { renderMetrics } from '../../../src/health/metrics.ts';
 import { renderPage, renderParts } from '../../../src/health/page.ts';
@@ -83,6 +84,31 @@ describe('the verdict', () => {
         assert.match(shown, /past the tunnel: clients/);
       assert.equal('pastTunnel' in (status.tunnels[0] ?? {}), false);
     }
+  });
+
+  it('says what DNS_LOCAL asks beside a tunnel, proven or not', () => {
+    const dns = { resolver: 'unbound', state: 'unknown', besideTunnel: ['lan.example=192.168.1.1'] } as const;
+    for (const healthy of [true, false]) {
+      const { text } = statusOf({ health: { ...health, healthy, dns } }).verdict;
+      assert.match(text, /, but for the names of DNS_LOCAL, .*\(lan\.example=192\.168\.1\.1\)\.$/);
+    }
+  });
+
+  it('leaves to the whole router what is not of one tunnel', () => {
+    const networks = { text: 'IP_ADDR: is gone', hint: 'attach it' };
+    const [tunnel] = statusOf({ health: { ...health, networks } }).tunnels;
+    assert.deepEqual(Object.keys(tunnel ?? {}).sort(), [
+      'attempts',
+      'failures',
+      'healthy',
+      'interface',
+      'isCarrying',
+      'profile',
+      'remote',
+      'since',
+      'state',
+      'tunnelAddress',
+    ]);
   });
 
   it('is protected only while a probe has come back', () => {
@@ -189,4 +215,19 @@ describe('numbers', () => {
     assert.equal(formatCount(1_234_567), '1\u202f234\u202f567');
     assert.deepEqual([5, 65, 3_720, 90_000].map(formatSeconds), ['5 s', '1 min', '1 h 2 min', '1 d 1 h']);
   });
+});
+
+it('has words for every rule that counts what it refuses', () => {
+  const golden = new URL('../golden/', import.meta.url);
+  const rules = readdirSync(golden)
+    .filter((name) => name.endsWith('.nft'))
+    .flatMap((name) => readFileSync(new URL(name, golden), 'utf8').split(/^(?=table )/m))
+    .filter((table) => /^table inet underbridge \{/.test(table))
+    .flatMap((table) => [...table.matchAll(/ counter (?:drop|reject).* comment "(?:refuse-)?([^"]+)"/g)])
+    .map(([, rule = '']) => rule);
+  assert.ok(rules.includes('excess-tcp'));
+  assert.deepEqual(
+    [...new Set(rules)].filter((rule) => describeReason(rule) === rule),
+    [],
+  );
 });

@@ -78,6 +78,20 @@ test('gives the codes of the settings to the login of the settings only, and say
   assert.match(alone.kind === 'faults' ? (alone.faults[0]?.hint ?? '') : '', /TOTP_SECRET_FILE, or .* a\.totp$/);
 });
 
+test('says where a folder in place of a file comes from', () => {
+  const folder = mkdtempSync(`${tmpdir()}/folder-`);
+  try {
+    const secrets = readSecrets({
+      sources: { credentials: { kind: 'file', path: folder, required: false } },
+      profile: { name: 'a.ovpn', needsCredentials: false, options: [] as readonly ProfileOption[] } as Profile,
+      profiles: 'one',
+    });
+    assert.match(secrets.kind === 'faults' ? (secrets.faults[0]?.hint ?? '') : '', /^put a file there: Docker makes /);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
 test('says why a profile cannot be looked at', () => {
   const found = readProfiles({ names: [`/${'x'.repeat(300)}.ovpn`], folder: '/config' });
   assert.match(found.kind === 'faults' ? (found.faults[0]?.problem ?? '') : '', /ENAMETOOLONG/);
