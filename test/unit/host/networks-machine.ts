@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { renderFaults } from '../../../src/config/report.ts';
+import { describeDockerStep, type HostPlan } from '../../../src/host/host-plan.ts';
 import { type NetworksFile, parseNetworksFile } from '../../../src/host/networks-file.ts';
 import type { DockerContainer } from '../../../src/host/snapshot.ts';
 import { container, details, type Given, network, plan } from './machine.ts';
@@ -93,3 +95,12 @@ export function planFile(file: object, more: Given = {}) {
 export function planPolicies(policies: readonly object[], more: Given = {}) {
   return planFile({ ...small, policies }, more);
 }
+
+/** Each fault's line, as people read it. */
+export const faultsOf = ({ faults }: Pick<HostPlan, 'faults'>) =>
+  renderFaults(faults, '')
+    .split('\n')
+    .slice(1)
+    .map((line) => line.trim());
+export const stepsOf = ({ docker }: HostPlan) => docker.map(describeDockerStep);
+export const resourcesOf = ({ resources }: HostPlan) => resources.map(({ kind }) => kind);
