@@ -124,4 +124,4 @@ async function knock(): Promise<void> {
 
 const ends = [fuzz(), fuzz(), fuzz(), knock(), ...(sources.length > 0 ? [holdAll()] : [])];
 await Promise.all(ends);
-process.stdout.write(`\n${JSON.stringify({ seen, text: bodies.join('\n') })}\n`);
+process.stdout.write(`\n${JSON.stringify({ seen, text: bodies.join('\n') })}\nall told\n`);
