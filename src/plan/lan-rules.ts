@@ -3,7 +3,7 @@ import { contains, type IfName, type Ipv4, type Ipv4Cidr, renderSubnet } from '.
 import type { Match, Rule } from '../ruleset/model.ts';
 import { planLimit } from './connection-limit.ts';
 import type { Context } from './context.ts';
-import { loopback, tableIds } from './lockdown.ts';
+import { closedRoute, loopback, tableIds } from './lockdown.ts';
 import type { Route, RoutingRule } from './plan.ts';
 import { freePorts } from './source-ports.ts';
 
@@ -232,12 +232,7 @@ export function planAllowedRoutes(context: Context): readonly Route[] {
   const beyond = new Set(allowed.filter(({ subnet }) => !isOnLink(subnet)).map(({ subnet }) => renderSubnet(subnet)));
   const uplink = (gateway?: Ipv4) => ({ kind: 'device', name, ...(gateway === undefined ? {} : { gateway }) }) as const;
   return [
-    {
-      table,
-      destination: 'default',
-      via: { kind: 'unreachable' },
-      why: 'Stays when the device and its routes vanish.',
-    },
+    closedRoute(table),
     {
       table,
       destination: renderSubnet(config.gateway),

@@ -1,6 +1,6 @@
 import type { IfName } from '../net/address.ts';
 import type { Hook, Rule, Ruleset } from '../ruleset/model.ts';
-import type { RoutingRule } from './plan.ts';
+import type { Route, RoutingRule } from './plan.ts';
 
 /** Names of our tables; nothing outside them is ever touched. */
 export const filterTable = 'underbridge';
@@ -96,6 +96,16 @@ export function planIpv6BootRules(openvpnUid: number): readonly RoutingRule[] {
     why: 'OpenVPN to a server that has an IPv6 address.',
   };
   return [...planBootRules(), openvpn].sort((one, other) => one.preference - other.preference);
+}
+
+/** The end of a routing table that packets of others meet. */
+export function closedRoute(table: number): Route {
+  return {
+    table,
+    destination: 'default',
+    via: { kind: 'unreachable' },
+    why: 'Stays when the device and its routes vanish.',
+  };
 }
 
 export const baseRules = { acceptLoopbackIn, acceptLoopbackOut } as const;

@@ -12,7 +12,7 @@ import {
 } from './context.ts';
 import { planAllowedRoutes, planAllowedRoutingRules } from './lan-rules.ts';
 import { planResolverRoutes, planResolverRules } from './local-resolver.ts';
-import { planBootRules, planIpv6BootRules, tableIds } from './lockdown.ts';
+import { closedRoute, planBootRules, planIpv6BootRules, tableIds } from './lockdown.ts';
 import type { Route, RoutingRule } from './plan.ts';
 
 /** Which table a packet may ask; the same in every state. */
@@ -107,12 +107,6 @@ export function planRoutes(context: Context): readonly Route[] {
   const lan = { kind: 'device', name: facts.lan.name } as const;
   const uplink = { kind: 'device', name: facts.uplink.name } as const;
   const { own, clients, tunnel, openvpn } = tableIds;
-  const closedRoute = (table: number): Route => ({
-    table,
-    destination: 'default',
-    via: { kind: 'unreachable' },
-    why: 'Stays when the device and its routes vanish.',
-  });
   const routes: Route[] = [
     { table: own, destination: lanSubnet, via: lan, why: 'Answers to clients.' },
     ...planUplinkGateway(context),

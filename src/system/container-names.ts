@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { type Ip, type IpFamily, parseIp } from '../net/address.ts';
 import type { ContainerName } from '../net/container-name.ts';
 
-const dockerResolver = '127.0.0.11';
+export const dockerResolver = '127.0.0.11';
 const answerMs = 1_000;
 
 /** Where a container is. `unknown`: nobody answered, so it is where it was. */

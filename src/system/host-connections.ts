@@ -1,7 +1,7 @@
+import { families } from '../host/address.ts';
 import type { Translation } from '../host/diff.ts';
+import type { Family } from '../host/resource.ts';
 import { run, runLines } from './exec.ts';
-
-const families = ['ipv4', 'ipv6'] as const;
 
 /**
  * Forgets connections that were tracked by a translation that has gone; and, for UDP, those to this machine that began
@@ -35,10 +35,7 @@ export async function forgetConnections(
 }
 
 /** Those keys, `PROTOCOL PORT REPLY-SOURCE`, that some connection has. */
-async function findConnections(
-  family: (typeof families)[number],
-  wanted: ReadonlyMap<string, string>,
-): Promise<readonly string[]> {
+async function findConnections(family: Family, wanted: ReadonlyMap<string, string>): Promise<readonly string[]> {
   const [only, ...others] = new Set(wanted.values());
   // Tables of a busy machine have hundreds of thousands; mostly it is about one container.
   const filter = only !== undefined && others.length === 0 ? ['--reply-src', only] : [];

@@ -1,5 +1,5 @@
 import { Resolver } from 'node:dns/promises';
-import { readFileSync } from 'node:fs';
+import { dockerResolver, observeDockerResolver } from './container-names.ts';
 
 /** Names of containers by address, as Docker's own resolver tells them. */
 export interface Names {
@@ -8,7 +8,6 @@ export interface Names {
   readonly lookUp: (addresses: readonly string[]) => void;
 }
 
-const dockerResolver = '127.0.0.11';
 const answerMs = 1_000;
 /** An address may get another container. */
 const keptMs = 60_000;
@@ -18,7 +17,7 @@ const mostChars = 100;
 
 /** Without Docker's resolver nobody is asked: others would learn the clients' addresses. */
 export function openNames(onChange: () => void): Names {
-  const isDocker = /^\s*nameserver\s+127\.0\.0\.11\s*$/m.test(readFileSync('/etc/resolv.conf', 'utf8'));
+  const isDocker = observeDockerResolver() !== 'none';
   const known = new Map<string, string>();
   const askedAtMs = new Map<string, number>();
   let asking = 0;

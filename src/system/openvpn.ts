@@ -1,7 +1,6 @@
 import { chmodSync, existsSync, mkdirSync, rmSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { execa } from 'execa';
 import { UnderbridgeError } from '../errors.ts';
 import type { IfName } from '../net/address.ts';
 import {
@@ -14,7 +13,7 @@ import { explainLine, explainRestart, type FailureContext, killedBy } from '../o
 import { parseTunnelLink } from '../openvpn/link.ts';
 import type { Cause } from '../tunnel/cause.ts';
 import type { TunnelLink } from '../tunnel/policy.ts';
-import { asUser, killAs } from './as-user.ts';
+import { killAs, startAs } from './as-user.ts';
 import type { Log } from './log.ts';
 import { createLogin, type OpenvpnSecrets } from './openvpn-login.ts';
 
@@ -120,15 +119,11 @@ export function startOpenvpn({
   listener.listen(socketPath);
   chmodSync(socketPath, 0o660);
 
-  const child = execa('setpriv', [...asUser(openvpnUid), 'openvpn', ...args(socketPath)], {
+  const child = startAs(openvpnUid, {
+    command: ['openvpn', ...args(socketPath)],
     input: profileText,
     // OpenVPN refuses to start without a folder it could write to; /dev/shm is writable in a read-only container too.
-    env: { PATH: process.env.PATH, TMPDIR: '/dev/shm' },
-    extendEnv: false,
-    all: true,
-    buffer: false,
-    reject: false,
-    cleanup: true,
+    env: { TMPDIR: '/dev/shm' },
   });
   const exited = (async () => {
     for await (const line of child.iterable({ from: 'all' })) {

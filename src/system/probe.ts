@@ -1,8 +1,8 @@
-import { Resolver } from 'node:dns/promises';
 import { readFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import type { Ipv4, Port } from '../net/address.ts';
 import type { TunnelLink } from '../tunnel/policy.ts';
+import { questionCode } from './dns-question.ts';
 
 /** Where a probe goes. */
 export type Target =
@@ -165,31 +165,25 @@ function isAnyTrue(answers: readonly Promise<boolean>[]): Promise<boolean> {
   });
 }
 
+/** Answers that are none to the question. */
+const refusals: ReadonlySet<unknown> = new Set([
+  'ENOTFOUND',
+  'ENODATA',
+  'ESERVFAIL',
+  'EREFUSED',
+  'ENOTIMP',
+  'EFORMERR',
+]);
+
 /** Any reply proves the way there and back, also a refusal. */
 async function resolves({ tun, waitMs, server }: Question & { readonly server: Ipv4 }): Promise<boolean> {
-  // A new resolver each time: it would answer a second look-up from its cache.
-  // Sent twice, because a lossy link is not a dead one; an answer to the first still counts after the second.
-  // It takes whole milliseconds only.
-  const resolver = new Resolver({ timeout: Math.ceil(waitMs / 2), tries: 2 });
-  resolver.setServers([server]);
-  resolver.setLocalAddress(tun.address);
-  const deadline = setTimeout(() => resolver.cancel(), waitMs);
-  try {
-    await resolver.resolveNs('.');
-    return true;
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? error.code : undefined;
-    return (
-      code === 'ENOTFOUND' ||
-      code === 'ENODATA' ||
-      code === 'ESERVFAIL' ||
-      code === 'EREFUSED' ||
-      code === 'ENOTIMP' ||
-      code === 'EFORMERR'
-    );
-  } finally {
-    clearTimeout(deadline);
-  }
+  const code = await questionCode({
+    server,
+    localAddress: tun.address,
+    waitMs,
+    ask: (resolver) => resolver.resolveNs('.'),
+  });
+  return code === undefined || refusals.has(code);
 }
 
 function connects({

@@ -1,11 +1,10 @@
-import { Resolver } from 'node:dns/promises';
 import { chmodSync, copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { execa } from 'execa';
 import type { Miss } from '../dns/fault.ts';
 import type { Ipv4, Port } from '../net/address.ts';
-import { asUser, killAs } from './as-user.ts';
+import { killAs, startAs } from './as-user.ts';
+import { questionCode } from './dns-question.ts';
 import type { Log } from './log.ts';
 
 /** The router's own resolver, running. */
@@ -55,15 +54,7 @@ export function startResolver({
   let hasEnded = false;
   let lastLine: string | undefined;
   // It ends with the router, however that ends: the next one needs the port.
-  const child = execa('setpriv', ['--pdeathsig=KILL', ...asUser(uid), 'unbound', '-d', '-c', file], {
-    stdin: 'ignore',
-    env: { PATH: process.env.PATH },
-    extendEnv: false,
-    all: true,
-    buffer: false,
-    reject: false,
-    cleanup: true,
-  });
+  const child = startAs(uid, { flags: ['--pdeathsig=KILL'], command: ['unbound', '-d', '-c', file] });
   const exited = (async () => {
     for await (const line of child.iterable({ from: 'all' })) {
       lastLine = line.replace(/^\[\d+\] unbound\[[\d:]+\] /, '').trim();
@@ -100,18 +91,12 @@ export async function askResolver({
   readonly localAddress?: Ipv4;
   readonly waitMs: number;
 }): Promise<Miss | undefined> {
-  const resolver = new Resolver({ timeout: Math.ceil(waitMs / 2), tries: 2 });
-  resolver.setServers([`${address}:${port}`]);
-  if (localAddress !== undefined) resolver.setLocalAddress(localAddress);
-  const deadline = setTimeout(() => resolver.cancel(), waitMs);
-  try {
-    await resolver.resolve4(name);
-    return undefined;
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? error.code : undefined;
-    if (code === 'ENOTFOUND' || code === 'ENODATA') return undefined;
-    return code === 'ETIMEOUT' || code === 'ECANCELLED' ? 'silent' : 'failed';
-  } finally {
-    clearTimeout(deadline);
-  }
+  const code = await questionCode({
+    server: `${address}:${port}`,
+    ...(localAddress === undefined ? {} : { localAddress }),
+    waitMs,
+    ask: (resolver) => resolver.resolve4(name),
+  });
+  if (code === undefined || code === 'ENOTFOUND' || code === 'ENODATA') return undefined;
+  return code === 'ETIMEOUT' || code === 'ECANCELLED' ? 'silent' : 'failed';
 }

@@ -7,6 +7,7 @@ import { after, before, describe, it } from 'node:test';
 import type { LabProcess } from '../kernel/lab/namespace.ts';
 import type { Engine } from '../lab/engine.ts';
 import { type EngineName, engines, image, openEngine, runApart } from './apart.ts';
+import { seedBase } from './host/seed-base.ts';
 import { answerOf, foreignRules, type HostWorld, lines, openHostWorld, until, untilAnswer } from './host/world.ts';
 import { runFor } from './world.ts';
 
@@ -196,22 +197,7 @@ for (const name of Object.keys(engines) as EngineName[]) {
         engine = await engines[name]();
         await world.machine.run('iptables', '-P', 'FORWARD', 'DROP');
         await world.machine.run('mkdir', rules, `${rules}6`);
-        // As in docker_iptables' README.
-        writeFileSync(
-          join(rules, '10_docker'),
-          `*nat
-:DOCKER_CONTAINERS - [0:0]
--A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER_CONTAINERS
--A OUTPUT ! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j DOCKER_CONTAINERS
--A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE
-COMMIT
-*filter
--A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
--A FORWARD -i docker0 ! -o docker0 -j ACCEPT
--A FORWARD -i docker0 -o docker0 -j ACCEPT
-COMMIT
-`,
-        );
+        writeFileSync(join(rules, '10_docker'), seedBase);
         await engine.docker('network', 'create', '--subnet', '10.90.0.0/24', 'apps');
       });
       after(async () => {

@@ -256,20 +256,23 @@ test('leaks nothing while one lock is taken away again and again under flood, an
 });
 
 test('compares nothing for a thousand edits a second of foreign tables', async (t) => {
-  const before = { looks: looks(), cpuMs: await cpuMs(), ms: performance.now() };
-  const editor = execa('ip', ['netns', 'exec', world.router.name, 'nft', '-i'], { stdout: 'ignore' });
-  for (let edit = 1; edit <= 3_000; edit += 1) {
-    editor.stdin.write('add rule inet foreign busy counter\n');
-    if (edit % 10 === 0) await sleep(Math.max(0, before.ms + edit - performance.now()));
+  // Where the router is kept from the processor for long the kernel cannot tell it all, and it has to look: tried again.
+  for (let tries = 1; ; tries += 1) {
+    const before = { looks: looks(), cpuMs: await cpuMs(), ms: performance.now() };
+    const editor = execa('ip', ['netns', 'exec', world.router.name, 'nft', '-i'], { stdout: 'ignore' });
+    for (let edit = 1; edit <= 3_000; edit += 1) {
+      editor.stdin.write('add rule inet foreign busy counter\n');
+      if (edit % 10 === 0) await sleep(Math.max(0, before.ms + edit - performance.now()));
+    }
+    editor.stdin.end();
+    await editor;
+    await sleep(600);
+    const seconds = (performance.now() - before.ms) / 1_000;
+    t.diagnostic(`3000 edits in ${seconds.toFixed(1)} s: ${await cpuShare(before)}`);
+    if (tries < 3 && looks().all !== before.looks.all) continue;
+    assert.deepEqual(looks(), before.looks);
+    return;
   }
-  editor.stdin.end();
-  await editor;
-  await sleep(600);
-  const seconds = (performance.now() - before.ms) / 1_000;
-  t.diagnostic(`3000 edits in ${seconds.toFixed(1)} s: ${await cpuShare(before)}`);
-  // Where the router is kept from the processor for long, the kernel cannot tell it all, and that is one look.
-  const more = looks().all - before.looks.all;
-  assert.ok(more <= 1, `${more} looks`);
 });
 
 test('compares once when so much is changed that the kernel cannot tell it all', async (t) => {

@@ -6,25 +6,13 @@ import { compareRules } from '../../src/host/diff.ts';
 import { renderForwardFile } from '../../src/host/forward-file.ts';
 import { parseSave } from '../../src/ruleset/iptables-restore.ts';
 import { applyNamespaceStep, cleanNamespace, observeInside } from '../../src/system/host-namespaces.ts';
+import { seedBase } from '../image/host/seed-base.ts';
 import { answerOf, untilAnswer } from '../image/host/world.ts';
 import { container, network, port } from '../unit/host/machine.ts';
 import { planPolicies, proxy, web1 } from '../unit/host/networks-machine.ts';
 import { join, type LabProcess, makeNamespace, type Namespace, removeNamespace } from './lab/namespace.ts';
 
 const answering = `${import.meta.dirname}/../image/host/answer.pl`;
-/** As in docker_iptables' README. */
-const seedBase = `*nat
-:DOCKER_CONTAINERS - [0:0]
--A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER_CONTAINERS
--A OUTPUT ! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j DOCKER_CONTAINERS
--A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE
-COMMIT
-*filter
--A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
--A FORWARD -i docker0 ! -o docker0 -j ACCEPT
--A FORWARD -i docker0 -o docker0 -j ACCEPT
-COMMIT
-`;
 const policy = { selector: 'edge', nat: 'dnat', to: 'web-1', port: 81 };
 
 for (const backend of ['nft', 'legacy'] as const) {
