@@ -28,8 +28,8 @@ import {
 } from './router-gateway.ts';
 import { hasDevice, type RouterSetup, refreshFacts } from './router-setup.ts';
 
-/** How often the kernel's events are read; they wait until then, so that many cost one look. */
-const listenMs = 250;
+/** How long the kernel's events wait until they are read, so that many cost one look. */
+const gatherMs = 250;
 
 /** After a look none for so long, measured by what it took: a flood of events costs a quarter of one CPU at most. */
 const rest = { leastMs: 250, times: 3, mostMs: 1_000 } as const;
@@ -94,7 +94,9 @@ export function openRouterKernel({
   let repairs = 0;
   let queue: Promise<void> = Promise.resolve();
   let listenTimer: NodeJS.Timeout | undefined;
+  let listenAtMs = Number.POSITIVE_INFINITY;
   let isLooking = false;
+  let isStopped = false;
   let restUntilMs = 0;
   let fullLookAtMs = 0;
   /** The device that the egress hook hangs on: one that comes back under the same name is another one, without rules. */
@@ -133,7 +135,7 @@ export function openRouterKernel({
       if (!(error instanceof UnderbridgeError)) throw error;
       log.warn('the gateway was not put right', { reason: error.message });
       isGatewayRight = false;
-      fullLookAtMs = 0;
+      lookFullySoon();
     }
   };
 
@@ -258,11 +260,28 @@ export function openRouterKernel({
     if (inFirewall.length > 0 && policy.kind === 'forward') forgetFlowsSoon();
   };
 
+  /** Within so many milliseconds, if not sooner. */
+  const listenIn = (ms: number) => {
+    const atMs = performance.now() + ms;
+    if (isStopped || atMs >= listenAtMs) return;
+    clearTimeout(listenTimer);
+    listenAtMs = atMs;
+    listenTimer = setTimeout(listen, ms);
+  };
+  const lookFullySoon = () => {
+    fullLookAtMs = 0;
+    listenIn(gatherMs);
+  };
+
   const listen = () => {
     const nowMs = performance.now();
+    listenAtMs = Number.POSITIVE_INFINITY;
+    if (isLooking) return;
+    if (nowMs < restUntilMs) return listenIn(restUntilMs - nowMs);
+    watch.wake(() => listenIn(gatherMs));
     const hasChanged = watch.hasChanged('firewall') || watch.hasChanged('network');
     const isFull = nowMs >= fullLookAtMs;
-    if (isLooking || nowMs < restUntilMs || !(hasChanged || isFull)) return;
+    if (!(hasChanged || isFull)) return listenIn(fullLookAtMs - nowMs);
     isLooking = true;
     if (isFull) fullLookAtMs = nowMs + fullLookMs;
     enqueue(async () => {
@@ -278,6 +297,7 @@ export function openRouterKernel({
         const restMs = Math.min(rest.mostMs, Math.max(rest.leastMs, rest.times * (endMs - startMs)));
         restUntilMs = endMs + restMs;
         isLooking = false;
+        listenIn(restMs);
       }
     });
   };
@@ -298,11 +318,14 @@ export function openRouterKernel({
       await claimGateway({ config, facts, log });
       isServing = true;
       fullLookAtMs = performance.now() + fullLookMs;
-      listenTimer = setInterval(listen, listenMs);
+      listenIn(gatherMs);
       await confirmIpv6Gateway({ config, facts, log });
     },
     idle: () => queue,
-    stop: () => clearInterval(listenTimer),
+    stop: () => {
+      isStopped = true;
+      clearTimeout(listenTimer);
+    },
   };
 }
 

@@ -19,6 +19,8 @@ export interface KernelWatch {
   readonly firewallChanger: () => string | undefined;
   /** Forgets what happened until now. To be called just before a look that will see it: what comes later stays. */
   readonly forget: (part: KernelPart) => void;
+  /** Calls back once, when the kernel tells something from now on. What it told before that is to be asked for. */
+  readonly wake: (onEvent: () => void) => void;
   readonly close: () => void;
 }
 
@@ -42,6 +44,16 @@ export function watchKernel(tables: ReadonlySet<string>): KernelWatch {
   });
   const network = watchPart({ protocol: netlinkRoute, groups: routeGroups, concernsUs: isOurRouting });
   const parts = { firewall, network };
+  let onEvent: (() => void) | undefined;
+  const signal = (isWanted: boolean) => {
+    firewall.signal(isWanted);
+    network.signal(isWanted);
+  };
+  // A flood is one signal.
+  const onSignal = () => {
+    signal(false);
+    onEvent?.();
+  };
   return {
     hasChanged: (part) => parts[part].hasChanged(),
     firewallChanger: () => program,
@@ -49,9 +61,15 @@ export function watchKernel(tables: ReadonlySet<string>): KernelWatch {
       parts[part].forget();
       if (part === 'firewall') program = undefined;
     },
+    wake: (then) => {
+      if (onEvent === undefined) process.on('SIGURG', onSignal);
+      onEvent = then;
+      signal(true);
+    },
     close: () => {
       firewall.close();
       network.close();
+      process.off('SIGURG', onSignal);
     },
   };
 }
@@ -102,8 +120,8 @@ function isOurRouting(message: NetlinkMessage): boolean {
 /** With overhead about a thousand bytes an event: a thousand foreign changes a second fit between two looks. */
 const queueBytes = 1024 * 1024;
 
-/** Datagrams at one look, so that a flood cannot hold the process. */
-const mostDatagrams = 2_000;
+/** Datagrams at one look, so that a flood cannot hold the process: more than the queue holds. */
+const mostDatagrams = 4_000;
 
 function watchPart({
   protocol,
@@ -124,6 +142,7 @@ function watchPart({
       if (received === 'overrun') isChanged = true;
       else for (const message of parseMessages(received)) isChanged = concernsUs(message) || isChanged;
     }
+    isChanged = true;
   };
   return {
     hasChanged: () => {
@@ -134,6 +153,7 @@ function watchPart({
       listen();
       isChanged = false;
     },
+    signal: socket.signal,
     close: socket.close,
   };
 }

@@ -4,10 +4,16 @@ import { UnderbridgeError } from '../errors.ts';
 // Numbers from Linux include/uapi/linux/netlink.h, include/linux/net.h and asm-generic.
 const afNetlink = 16;
 const sockRaw = 3;
-const nonBlockingCloseOnExec = 0x800 | 0x80000;
+const nonBlocking = 0x800;
+const closeOnExec = 0x80000;
 const solSocket = 1;
 const soRcvbufforce = 33;
 const eagain = 11;
+const setStatusFlags = 4;
+const setOwner = 8;
+const setSignal = 10;
+const sigurg = 23;
+const async = 0x2000;
 const headerBytes = 16;
 
 export const netlinkRoute = 0;
@@ -22,6 +28,8 @@ export interface NetlinkSocket {
   readonly send: (message: Buffer) => boolean;
   /** The next datagram, valid until the next call: one or more messages. */
   readonly receive: () => Received;
+  /** Whether the kernel sends this process SIGURG when a message comes. That is one which ends nobody who does not heed it. */
+  readonly signal: (isWanted: boolean) => void;
   readonly close: () => void;
 }
 
@@ -52,11 +60,12 @@ export function openNetlink({
     setsockopt: { arguments: ['i32', 'i32', 'i32', 'buffer', 'u32'], return: 'i32' },
     send: { arguments: ['i32', 'buffer', 'u64', 'i32'], return: 'i64' },
     recv: { arguments: ['i32', 'buffer', 'u64', 'i32'], return: 'i64' },
+    fcntl: { arguments: ['i32', 'i32', 'i32'], return: 'i32' },
     close: { arguments: ['i32'], return: 'i32' },
     __errno_location: { arguments: [], return: 'pointer' },
   });
   const errno = () => getInt32(libc.__errno_location());
-  const socket = libc.socket(afNetlink, sockRaw | nonBlockingCloseOnExec, protocol);
+  const socket = libc.socket(afNetlink, sockRaw | nonBlocking | closeOnExec, protocol);
   const close = () => {
     if (socket >= 0) libc.close(socket);
     lib.close();
@@ -80,6 +89,11 @@ export function openNetlink({
       if (length >= 0n) return datagram.subarray(0, Number(length));
       // Whatever else is wrong, messages may be missing.
       return errno() === eagain ? 'nothing' : 'overrun';
+    },
+    signal: (isWanted) => {
+      libc.fcntl(socket, setOwner, process.pid);
+      libc.fcntl(socket, setSignal, sigurg);
+      libc.fcntl(socket, setStatusFlags, isWanted ? nonBlocking | async : nonBlocking);
     },
     close,
   };

@@ -1,7 +1,7 @@
-import { readFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import type { Ipv4, Port } from '../net/address.ts';
 import type { TunnelLink } from '../tunnel/policy.ts';
+import { readDevice } from './device.ts';
 import { questionCode } from './dns-question.ts';
 
 /** Where a probe goes. */
@@ -71,8 +71,8 @@ export function startProbe({
     if (!isStopped) onEnd(end);
   };
   /** Packets since the last look; undefined when the device is gone, or another one. */
-  const look = async (): Promise<number | undefined> => {
-    const seen = await readCounters(tun.name);
+  const look = (): number | undefined => {
+    const seen = readCounters(tun.name);
     if (seen === undefined || (before !== undefined && before.ifindex !== seen.ifindex)) return undefined;
     const packets = before === undefined ? 0 : seen.receivedPackets - before.receivedPackets;
     before = seen;
@@ -84,7 +84,7 @@ export function startProbe({
     again(idleMs);
   };
   const watch = async (): Promise<void> => {
-    const packets = await look();
+    const packets = look();
     if (isStopped) return;
     if (packets === undefined) return report('device-gone');
     if (target.kind === 'none') return packets > 0 ? prove(packets) : again(idleMs);
@@ -93,7 +93,7 @@ export function startProbe({
     askedMs = startMs;
     const isAnswered = await ask({ tun, target, waitMs });
     // Looked at again, so that answers and errors of this probe are not taken for traffic by the next look.
-    const meanwhile = await look();
+    const meanwhile = look();
     if (isStopped) return;
     if (isAnswered) {
       hasAnswered = true;
@@ -123,15 +123,12 @@ interface DeviceCounters {
   readonly receivedPackets: number;
 }
 
-async function readCounters(name: string): Promise<DeviceCounters | undefined> {
-  const read = (file: string) => readFile(`/sys/class/net/${name}/${file}`, 'utf8');
-  try {
-    const [ifindex, receivedPackets] = await Promise.all([read('ifindex'), read('statistics/rx_packets')]);
-    return { ifindex, receivedPackets: Number(receivedPackets) };
-  } catch (error) {
-    if (error instanceof Error && 'code' in error) return undefined;
-    throw error;
-  }
+function readCounters(name: string): DeviceCounters | undefined {
+  const [ifindex, receivedPackets] = ['ifindex', 'statistics/rx_packets'].map((file) =>
+    readDevice(`/sys/class/net/${name}/${file}`),
+  );
+  if (ifindex === undefined || receivedPackets === undefined) return undefined;
+  return { ifindex, receivedPackets: Number(receivedPackets) };
 }
 
 interface Question {

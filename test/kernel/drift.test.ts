@@ -134,9 +134,15 @@ function looks(): { readonly all: number; readonly firewall: number } {
 }
 
 /** Processor time of the router's Node, in milliseconds. */
+async function nodePid(): Promise<string> {
+  return (await pidsIn(world.router, 'node-MainThread'))[0] ?? assert.fail('no router');
+}
+
 async function cpuMs(): Promise<number> {
-  const [pid] = await pidsIn(world.router, 'node-MainThread');
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
+  const fields =
+    readFileSync(`/proc/${await nodePid()}/stat`, 'utf8')
+      .split(') ')[1]
+      ?.split(' ') ?? [];
   return (Number(fields[11]) + Number(fields[12])) * 10;
 }
 
@@ -253,6 +259,18 @@ test('leaks nothing while one lock is taken away again and again under flood, an
   }
   await nft(foreignTables);
   assert.equal(await askTcp(world.client, addresses.web, ports.web), '10.8.0.2');
+});
+
+test('sleeps while the kernel tells nothing', async (t) => {
+  const pid = await nodePid();
+  const wakes = () =>
+    Number(/^voluntary_ctxt_switches:\s*(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
+  const before = wakes();
+  await sleep(10_000);
+  const each = (wakes() - before) / 10;
+  t.diagnostic(`woken ${each} times a second`);
+  // The probe and its answer, twice in three seconds; and Node itself, for connections that are too slow.
+  assert.ok(each <= 5, `woken ${each} times a second`);
 });
 
 test('compares nothing for a thousand edits a second of foreign tables', async (t) => {
