@@ -97,6 +97,7 @@ function resolveBridge({
     isInternal: network?.isInternal ?? false,
     ...(router === undefined ? {} : { router }),
     hasRouter: routers.length > 0,
+    hasSilent: attached.some(({ isSilent }) => isSilent),
     clients: attached.filter((one) => !routers.includes(one)).flatMap((one) => resolveClient(one, isOpen)),
     unsafe,
   };
@@ -131,7 +132,7 @@ function resolveClient(
   { name, id, details, endpoints }: DockerContainer,
   isOpen: (network: string) => boolean,
 ): readonly RoutedClient[] {
-  // It ended between the listing and the look at it.
+  // It ended between the listing and the look at it; or Docker does not tell.
   if (details === undefined || details.pid === 0) return [];
   const risks: ClientRisk[] = [
     ...(details.dns.length === 0 ? [{ kind: 'dns' } as const] : []),

@@ -44,6 +44,8 @@ export interface DockerContainer {
   readonly ports: readonly PublishedPort[];
   /** Absent: nobody had to know, so the container was not inspected. */
   readonly details?: ContainerDetails;
+  /** Docker was asked for them and did not answer. */
+  readonly isSilent?: boolean;
 }
 
 export interface DockerEndpoint {
