@@ -78,7 +78,7 @@ async function cleanContainers(docker: DockerApi): Promise<readonly string[]> {
   const listed = await observeHostDocker(docker);
   const ids = listed.containers.map(({ id }) => id);
   const hidden: string[] = [];
-  for (const { id, name, networkMode, details, isSilent } of (await inspectContainers(docker, listed, ids))
+  for (const { id, name, networkMode, details, isSilent } of (await inspectContainers(docker, listed, { ids }))
     .containers) {
     const isClean = details === undefined ? !isSilent : await cleanNamespace({ containerId: id, pid: details.pid });
     // These have the machine's own, or that of another one.

@@ -32,6 +32,7 @@ export function makeLook({
 }): Look {
   const tell = makeTell(log);
   const moves = makeMoves(due);
+  const silent = new Set<string>();
   let restlessLooks = 0;
 
   /** The next look reads back what was written, or tries again what failed. */
@@ -45,7 +46,7 @@ export function makeLook({
 
   const reconcile: Look = async (docker, { reason, program }) => {
     const fromMs = performance.now();
-    const difference = await findDifference(docker, state.config, 'rules-first');
+    const difference = await findDifference(docker, state.config, silent);
     const { plan, isWhole } = difference;
     if (isWhole) state.difference = difference;
     const steps = moves.choose(plan.docker);

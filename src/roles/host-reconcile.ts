@@ -44,14 +44,14 @@ export interface FamilyChange {
 
 /**
  * Looks at Docker and the kernel, and computes what differs.
- * @param order `rules-first`: if Docker is slow to tell about single containers, what differs in the rules, for which it
- * need not tell, comes alone (`isWhole` is false then)
+ * @param silent ids of containers that Docker did not tell about last time, and does not now. Given, the rules come first:
+ * if Docker is slow to tell, what differs in them, for which it need not tell, comes alone (`isWhole` is false then)
  * @throws UnderbridgeError
  */
 export async function findDifference(
   docker: DockerApi,
   config: HostConfig,
-  order: 'whole' | 'rules-first' = 'whole',
+  silent?: Set<string>,
 ): Promise<HostDifference> {
   const [listed, observed, links] = await Promise.all([
     observeHostDocker(docker),
@@ -77,13 +77,16 @@ export async function findDifference(
     return { plan, firewall: observed.backend, links, changes: compareAll(plan.rules, observed), isWhole: true };
   };
   const translating = findTranslating(config, { docker: listed, kernel });
-  const asking = inspectContainers(docker, listed, [...new Set([...findInspected(config, listed), ...translating])]);
-  if (order === 'rules-first' && (await Promise.race([asking, sleep(quickMs)])) === undefined) {
+  const ids = [...new Set([...findInspected(config, listed), ...translating])];
+  const asking = inspectContainers(docker, listed, { ids, silent });
+  if (silent !== undefined && (await Promise.race([asking, sleep(quickMs)])) === undefined) {
     const early = planFor({ docker: listed, kernel });
     const plan = { ...early.plan, docker: [], machine: [], namespaces: [] };
     if (early.changes.length > 0) return { ...early, plan, isWhole: false };
   }
   const seen = await asking;
+  silent?.clear();
+  for (const { id, isSilent } of seen.containers) if (isSilent) silent?.add(id);
   const entered = seen.containers.flatMap(({ id, details }) =>
     details !== undefined && translating.includes(id) ? [{ containerId: id, pid: details.pid }] : [],
   );

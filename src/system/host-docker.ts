@@ -59,7 +59,7 @@ interface ApiContainer {
 const routerEntrypoint = '/usr/lib/underbridge/entrypoint';
 
 /** Docker locks a container while something is done with it, and so cannot tell about it while that hangs. */
-const inspectMs = 2_000;
+const inspectMs = { first: 2_000, again: 200 } as const;
 const inspectAllMs = 10_000;
 const inspectedAtOnce = 4;
 
@@ -82,18 +82,22 @@ export async function observeHostDocker(docker: DockerApi): Promise<DockerSnapsh
   };
 }
 
-/** Adds what only an inspect tells, for the containers that are named. Those that have gone stay without. Never throws. */
+/**
+ * Adds what only an inspect tells, for the containers that are named. Those that have gone stay without. Never throws.
+ * @param silent ids of those that Docker did not tell about last time: they get less time
+ */
 export async function inspectContainers(
   docker: DockerApi,
   snapshot: DockerSnapshot,
-  ids: readonly string[],
+  { ids, silent }: { readonly ids: readonly string[]; readonly silent?: ReadonlySet<string> | undefined },
 ): Promise<DockerSnapshot> {
   const pending = [...ids];
   const found = new Map<string, Partial<DockerContainer>>();
   const whole = AbortSignal.timeout(inspectAllMs);
   const work = async () => {
     for (let id = pending.shift(); id !== undefined; id = pending.shift()) {
-      const signal = AbortSignal.any([whole, AbortSignal.timeout(inspectMs)]);
+      const mostMs = silent?.has(id) ? inspectMs.again : inspectMs.first;
+      const signal = AbortSignal.any([whole, AbortSignal.timeout(mostMs)]);
       try {
         const one = await docker.get<ApiContainer>(`/containers/${id}/json`, signal);
         if (one !== undefined) found.set(id, { details: parseDetails(one) });
