@@ -24,7 +24,7 @@ export function planHost({
   const { kernel } = snapshot;
   const docker = ordered(snapshot.docker);
   const networks = translateNetworks(config.networks, { docker, links: kernel.links });
-  const bridges = resolveBridges(config, docker);
+  const bridges = resolveBridges(config, { docker, links: kernel.links });
   const bases = resolveBridgeBases(config, { docker, kernel });
   const forwards = resolveForwards(
     { ...config, forwards: [...config.forwards, ...networks.forwards] },

@@ -95,6 +95,8 @@ export interface HostLink {
   readonly name: string;
   /** With prefix length. */
   readonly addresses: readonly string[];
+  /** Absent: nobody looked. */
+  readonly isBridge?: boolean;
   /** The bridge that it is a port of, if that sends packets back to where they came from. */
   readonly reflectedBy?: string;
 }

@@ -92,7 +92,7 @@ export async function findDifference(
   );
   const [inside, namespaces] = await Promise.all([
     observeInside(entered, observed.backend),
-    observeNamespaces(findLookedAt(resolveBridges(config, seen).resources)),
+    observeNamespaces(findLookedAt(resolveBridges(config, { docker: seen, links }).resources)),
   ]);
   return planFor({ docker: seen, kernel: { ...kernel, inside, namespaces } });
 }

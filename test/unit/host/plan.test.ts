@@ -269,6 +269,28 @@ describe('an isolated network', () => {
     );
   });
 
+  it('is listed once, and is a bridge: another entry for it, or an interface by mistake, is told of', () => {
+    const isolated = [
+      { place: 'host.yaml:1', network: 'underbridge', router: '172.22.0.1' },
+      { place: 'host.yaml:2', network: underbridge.id, router: '172.22.0.9' },
+      { place: 'host.yaml:3', network: 'yet to come', bridge: 'eth0' },
+      { place: 'host.yaml:4', network: 'yet to come', bridge: 'comebr' },
+    ];
+    const links = [
+      { name: 'eth0', addresses: ['192.0.2.5/24'], isBridge: false },
+      { name: 'underbr', addresses: [], isBridge: true },
+    ];
+    const made = plan({ config: { isolated }, docker: { networks: [underbridge] }, kernel: { links } });
+    assert.deepEqual(
+      made.resources.map((one) => one.kind === 'routed-bridge' && `${one.bridge} ${one.router?.text}`),
+      ['underbr 172.22.0.1', 'comebr undefined'],
+    );
+    assert.deepEqual(
+      made.faults.map(({ name, problem }) => `${name} ${problem.split(' ').slice(0, 4).join(' ')}`),
+      ['host.yaml:2 its bridge underbr is', 'host.yaml:3 eth0 is an interface'],
+    );
+  });
+
   it('is found by its label, once', () => {
     const networks = [{ ...underbridge, labels: { 'underbridge.isolated': 'true' } }];
     const made = plan({ config: { isolated }, docker: { networks } });
