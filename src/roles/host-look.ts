@@ -9,6 +9,9 @@ import { asText, count, fieldsOf, type HostState } from './host-state.ts';
 /** After as many looks in a row that found something to do, somebody works against us, or it cannot be done. */
 const patience = 5;
 
+/** As many changes of others within this that had to be undone are no chance. */
+const strifeMs = 60_000;
+
 const moveAgainMs = { first: 5_000, most: 300_000 } as const;
 
 export interface Occasion {
@@ -34,14 +37,24 @@ export function makeLook({
   const moves = makeMoves(due);
   const silent = new Set<string>();
   let restlessLooks = 0;
+  let undoneMs: readonly number[] = [];
 
   /** The next look reads back what was written, or tries again what failed. */
   const lookAgain = (done: readonly string[]) => {
     restlessLooks += 1;
     if (restlessLooks < patience) due.mark('confirm');
-    else if (restlessLooks === patience && done.length > 0) {
-      log.warn('what was written does not stay; another program may change it', { changes: done.slice(0, 5) });
-    }
+    else if (restlessLooks === patience && done.length > 0) tellOfStrife(done);
+  };
+
+  /** Who writes against us may take his time, so that what was written is there when it is read back. */
+  const noteUndone = (done: readonly string[]) => {
+    const nowMs = performance.now();
+    undoneMs = [...undoneMs.filter((ms) => nowMs - ms < strifeMs), nowMs];
+    if (undoneMs.length === patience) tellOfStrife(done);
+  };
+
+  const tellOfStrife = (done: readonly string[]) => {
+    log.warn('what was written does not stay; another program may change it', { changes: done.slice(0, 5) });
   };
 
   const reconcile: Look = async (docker, { reason, program }) => {
@@ -51,7 +64,7 @@ export function makeLook({
     if (isWhole) state.difference = difference;
     const steps = moves.choose(plan.docker);
     const { done, failures } = await applyDifference(docker, { ...difference, plan: { ...plan, docker: steps } });
-    moves.note(plan.docker, done);
+    if (isWhole) moves.note(plan.docker, done);
     // What Docker did now may be what a wish waits for: the next look tells.
     if (isWhole && (plan.docker.length === 0 || failures.length > 0)) tell(plan);
     state.last = { at: new Date().toISOString(), tookMs: performance.now() - fromMs, changes: done.length };
@@ -60,13 +73,15 @@ export function makeLook({
       for (const { code, message, hint } of failures) log.error('a step failed', { code, message, hint });
     }
     // What is only put off has not been mended.
-    if (failed !== '' || steps.length === plan.docker.length) state.error = failed || undefined;
+    const isPutOff = !isWhole || steps.length < plan.docker.length;
+    if (failed !== '' || !isPutOff) state.error = failed || undefined;
     if (failures.length > 0) count(state, 'failures');
     if (done.length > 0) {
       count(state, 'writes');
       log.info('rules changed', { reason, changes: done.length, ...(program === undefined ? {} : { program }) });
       for (const line of done) log.debug('changed', { line });
     }
+    if (done.length > 0 && reason === 'firewall') noteUndone(done);
     if (done.length + failures.length > 0) lookAgain(done);
     else restlessLooks = 0;
   };

@@ -82,7 +82,11 @@ export async function findDifference(
   if (silent !== undefined && (await Promise.race([asking, sleep(quickMs)])) === undefined) {
     const early = planFor({ docker: listed, kernel });
     const plan = { ...early.plan, docker: [], machine: [], namespaces: [] };
-    if (early.changes.length > 0) return { ...early, plan, isWhole: false };
+    if (early.changes.length > 0) {
+      // The next look asks again.
+      asking.catch(() => undefined);
+      return { ...early, plan, isWhole: false };
+    }
   }
   const seen = await asking;
   silent?.clear();

@@ -83,8 +83,9 @@ export async function observeHostDocker(docker: DockerApi): Promise<DockerSnapsh
 }
 
 /**
- * Adds what only an inspect tells, for the containers that are named. Those that have gone stay without. Never throws.
+ * Adds what only an inspect tells, for the containers that are named. Those that have gone stay without.
  * @param silent ids of those that Docker did not tell about last time: they get less time
+ * @throws UnderbridgeError UB_DOCKER when Docker has gone
  */
 export async function inspectContainers(
   docker: DockerApi,
@@ -102,7 +103,8 @@ export async function inspectContainers(
         const one = await docker.get<ApiContainer>(`/containers/${id}/json`, signal);
         if (one !== undefined) found.set(id, { details: parseDetails(one) });
       } catch (error) {
-        if (!(error instanceof UnderbridgeError)) throw error;
+        // With a cause, it is no answer but the end of the connection.
+        if (!(error instanceof UnderbridgeError) || (error.cause !== undefined && !signal.aborted)) throw error;
         found.set(id, { isSilent: true });
       }
     }

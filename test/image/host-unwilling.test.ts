@@ -13,6 +13,7 @@ import { type HostWorld, openHostWorld, until } from './host/world.ts';
 await runApart(import.meta.filename);
 
 const folder = mkdtempSync(join(tmpdir(), 'underbridge-unwilling-'));
+const bundle = join(import.meta.dirname, '../../dist/boot.cjs');
 const networksFile = join(folder, 'networks.json');
 const slowRuntime = join(folder, 'runc');
 const held = join(folder, 'held');
@@ -86,6 +87,23 @@ for (const name of Object.keys(engines) as EngineName[]) {
       await killing;
       role.kill('SIGHUP');
       await until('it is known again', async () => !`${await findings()}`.includes('container-not-inspected'));
+    });
+
+    it('is refused a second time; two that want different things say that what they write does not stay', async () => {
+      const second = await world.host();
+      assert.equal(second.exitCode, 1);
+      assert.match(second.output, /another host role may run already/);
+      const file = join(folder, 'other.yaml');
+      writeFileSync(file, 'published: { interfaces: [lan0] }\nallow: [{ from: 10.0.0.1, to: 10.0.0.2 }]\n');
+      const env = { ...process.env, ...engine.env, HOST_CONFIG: file, HEALTH_ADDR: '127.0.0.1:9799' };
+      const other = world.machine.start({ env }, process.execPath, bundle, 'host');
+      await role.says('what was written does not stay; another program may change it');
+      await other.says('what was written does not stay; another program may change it');
+      other.kill('SIGTERM');
+      await other.exited;
+      await world.settled();
+      assert.doesNotMatch(await world.machine.run('iptables-save'), /10\.0\.0\.2/);
+      assert.match(await rules(), /-i first /);
     });
 
     it('gives a container back what it had where Docker refuses to move it, and moves it when it may', async (t) => {
