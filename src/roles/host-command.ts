@@ -77,12 +77,17 @@ export async function cleanUp({ settings }: Pick<Task, 'settings'>): Promise<num
 async function cleanContainers(docker: DockerApi): Promise<readonly string[]> {
   const listed = await observeHostDocker(docker);
   const ids = listed.containers.map(({ id }) => id);
+  const { containers } = await inspectContainers(docker, listed, { ids });
   const hidden: string[] = [];
-  for (const { id, name, networkMode, details, isSilent } of (await inspectContainers(docker, listed, { ids }))
-    .containers) {
-    const isClean = details === undefined ? !isSilent : await cleanNamespace({ containerId: id, pid: details.pid });
-    // These have the machine's own, or that of another one.
-    if (!isClean && !/^(host|container:.*)$/.test(networkMode)) hidden.push(name);
+  for (const { id, name, networkMode, details, isSilent } of containers) {
+    try {
+      const isClean = details === undefined ? !isSilent : await cleanNamespace({ containerId: id, pid: details.pid });
+      // These have the machine's own, or that of another one.
+      if (!isClean && !/^(host|container:.*)$/.test(networkMode)) hidden.push(name);
+    } catch (error) {
+      if (!(error instanceof UnderbridgeError)) throw error;
+      process.stderr.write(`${escapeInvisible(`underbridge: ${name} was not cleaned: ${error.message}`)}\n`);
+    }
   }
   return hidden;
 }

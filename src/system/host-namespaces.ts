@@ -89,8 +89,11 @@ export async function observeInside(
  */
 export async function cleanNamespace(container: FirstProcess): Promise<boolean> {
   const done = await within(container, async (namespace) => {
+    if ((await orNothing(() => enter(namespace, { file: 'true', args: [] }))) === undefined) return false;
     for (const backend of ['nft', 'legacy'] as const) {
-      const { restore: text } = compareRules({ family: 'ipv4', tables: [] }, await readNat(namespace, backend));
+      // The kernel may know one of them only.
+      const saved = (await orNothing(() => readNat(namespace, backend))) ?? new Map();
+      const { restore: text } = compareRules({ family: 'ipv4', tables: [] }, saved);
       if (text !== '') await restore(namespace, text, backend);
     }
     const route = ['route', 'flush', 'exact', 'default', 'proto', ourProtocol];
