@@ -236,7 +236,7 @@ function table(heads: readonly string[], rows: readonly (readonly string[])[]): 
   return `<table><thead><tr>${head}</tr></thead><tbody>${body.join('')}</tbody></table>`;
 }
 
-export function escapeHtml(text: string): string {
+function escapeHtml(text: string): string {
   if (!/[&<>"']/.test(text)) return text;
   return text
     .replaceAll('&', '&amp;')

@@ -3,7 +3,7 @@ import type { ClientCount, Refusal } from './counts.ts';
 import type { HealthReport, TunnelReport } from './report.ts';
 
 /** Grows with every change that could break a reader; new fields do not. */
-export const statusSchema = 1;
+const statusSchema = 1;
 
 /** Everything that there is to see of a router at one moment: what /status, /metrics, /events and the page show. */
 export interface Status {
@@ -157,7 +157,7 @@ export interface SeenNamedForward extends NamedForward {
 }
 
 /** Message of the event that tells of somebody else's change. */
-export const driftMessage = 'the kernel was changed by somebody else';
+const driftMessage = 'the kernel was changed by somebody else';
 
 /** Projects what was seen into what is shown. Pure. */
 export function projectStatus(seen: Seen): Status {
