@@ -324,6 +324,11 @@ export function settingsFor(isolated: Ipv4Cidr | undefined, ipv6?: IsolatedIpv6)
   } as const;
 }
 
+export type Settings = ReturnType<typeof settingsFor>;
+export type SettingName = keyof Settings;
+/** Settings as the user wrote them. */
+export type GivenSettings = Readonly<Partial<Record<SettingName, string>>>;
+
 /** A setting that has a value in every configuration: its default is filled in as text, before validation. */
 function required<T>(declaration: Declaration<T>): RequiredValidatorSpec<T> & SettingDocs {
   const { parse, whitespace = 'trim', ...docs } = declaration;

@@ -1,3 +1,4 @@
+import { resolverPort } from '../config/own-resolver.ts';
 import type { LocalResolver, LocalZone } from '../config/router-config.ts';
 import { contains, type Ip, type Ipv4, isIpv4, type Port, renderSubnet } from '../net/address.ts';
 import { isNonEmpty } from '../one-or-more.ts';
@@ -9,12 +10,6 @@ import type { Route, RoutingRule } from './plan.ts';
 
 /** The user that the router's own resolver runs as; it owns nothing. */
 export const resolverUid = 976;
-
-/** Where it listens on the gateway addresses: above those that take a capability. */
-export const resolverPort = 5300 as Port;
-
-/** The name that it answers with the gateway address (`internal` is reserved for private use, ICANN 2024-07-29). */
-export const routerName = 'underbridge.internal';
 
 /** Where clients' DNS goes, while the router's own resolver has somebody to ask. */
 export function localListener(

@@ -1,8 +1,9 @@
+import { canaryName, resolverPort } from '../config/own-resolver.ts';
 import { type DnsCause, dnsHintOf, explainMiss, readCertificateProblem } from '../dns/fault.ts';
-import { canaryName, renderResolverSettings, type Upstream, upstreamsOf } from '../dns/resolver-settings.ts';
+import { renderResolverSettings, type Upstream, upstreamsOf } from '../dns/resolver-settings.ts';
 import type { DnsReport } from '../health/report.ts';
 import { type Ipv4, isIpv4, type Port } from '../net/address.ts';
-import { resolverPort, resolverUid } from '../plan/local-resolver.ts';
+import { resolverUid } from '../plan/local-resolver.ts';
 import type { Log } from '../system/log.ts';
 import { askResolver, type ResolverProcess, startResolver } from '../system/resolver.ts';
 import type { Policy, TunnelLink } from '../tunnel/policy.ts';
