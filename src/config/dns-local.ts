@@ -8,7 +8,7 @@ import type { DnsPolicy, LocalZone, ProbeTarget } from './router-config.ts';
 
 /**
  * Parses DNS_LOCAL: `DOMAIN=ADDRESS` entries with commas or spaces between them. Each lets the resolver ask that address
- * beside the tunnel.
+ * past the tunnel.
  *
  * @param isolated the isolated network; undefined when IP_ADDR is faulty itself, and then the subnet is not checked
  */
@@ -22,7 +22,7 @@ export function parseLocalZones(text: string, isolated: Ipv4Cidr | undefined): P
     const parsed = parseOutsideAddress({
       text: address,
       isolated,
-      unreachable: 'where nothing is asked beside the tunnel',
+      unreachable: 'where nothing is asked past the tunnel',
       hint,
     });
     const plain = domain.toLowerCase().replace(/\.$/, '');
@@ -45,7 +45,7 @@ const ownNames: Readonly<Record<string, Complaint>> = {
   },
 };
 
-/** A resolver of DNS that may be asked beside the tunnel as well would be shown every name there; a probe proves nothing. */
+/** A resolver of DNS that may be asked past the tunnel as well would be shown every name there; a probe proves nothing. */
 export function localZoneFaults(
   { dns, probe }: { readonly dns: DnsPolicy; readonly probe: ProbeTarget | undefined },
   zones: readonly LocalZone[],

@@ -21,7 +21,7 @@ export function localListener(
   return isServing ? { targets: [gateway], port: resolverPort } : undefined;
 }
 
-/** The zones that are asked beside the tunnel now: none while there is no tunnel. */
+/** The zones that are asked past the tunnel now: none while there is no tunnel. */
 function openZones({ config, facts, policy }: Context): readonly Ipv4[] {
   if (policy.kind !== 'forward' || facts.uplink.ipv4 === undefined) return [];
   return addressesOf(config.localResolver);
@@ -31,7 +31,7 @@ function addressesOf(resolver: LocalResolver | undefined): readonly Ipv4[] {
   return [...new Set(resolver?.zones.map(({ address }: LocalZone) => address))];
 }
 
-/** Questions of clients, which were all sent here, and answers from beside the tunnel. */
+/** Questions of clients, which were all sent here, and answers from past the tunnel. */
 export function planResolverInput(context: Context): readonly Rule[] {
   const { config, facts, policy } = context;
   const zones = openZones(context);
@@ -92,7 +92,7 @@ function zoneRules(
 ): readonly Rule[] {
   const zones = openZones(context);
   if (!isNonEmpty(zones)) return [];
-  const why = "DNS_LOCAL: the router's resolver, by its own user, asks these servers beside the tunnel.";
+  const why = "DNS_LOCAL: the router's resolver, by its own user, asks these servers past the tunnel.";
   return [
     {
       id,

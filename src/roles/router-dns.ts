@@ -47,7 +47,7 @@ export function openDns({
   let certificateProblem: string | undefined;
 
   if (localResolver !== undefined && localResolver.zones.length > 0) {
-    log.warn('DNS_LOCAL: these domains are asked beside the tunnel', {
+    log.warn('DNS_LOCAL: these domains are asked past the tunnel', {
       zones: localResolver.zones.map(({ domain, address }) => `${domain}=${address}`),
       hint: 'whoever is on the way there sees which of their names are asked; leave DNS_LOCAL out, and nothing is',
     });
@@ -154,7 +154,7 @@ export function openDns({
             state,
             ...(localResolver === undefined || localResolver.zones.length === 0
               ? {}
-              : { besideTunnel: localResolver.zones.map(({ domain, address }) => `${domain}=${address}`) }),
+              : { pastTunnel: localResolver.zones.map(({ domain, address }) => `${domain}=${address}`) }),
             ...(cause === undefined ? {} : { cause: { ...cause, hint: dnsHintOf(cause.code) } }),
           }
         : undefined,
