@@ -122,7 +122,7 @@ test('refuses IPv6 at once where the server gives no address, and says so', asyn
   assert.equal(await askTcp(world.client, addresses.web, ports.web), '10.8.0.2');
 });
 
-test('has let nothing out beside the tunnel, and stops with both locks in place', async () => {
+test('has let nothing out past the tunnel, and stops with both locks in place', async () => {
   assert.equal(await world.leaked(), 0);
   assert.equal((await router.stop()).exitCode, 0, router.output());
   assert.match(await world.router.run('ip', '-6', 'rule'), /110:\tnot from all iif lo unreachable/);
