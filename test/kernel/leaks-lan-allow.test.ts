@@ -65,8 +65,7 @@ async function passesOnlyWhatIsNamed() {
 
 test('carries what is named in both directions, and says so', async () => {
   await passesOnlyWhatIsNamed();
-  const { output } = await world.router.attempt('curl', '-s', 'http://127.0.0.1:9797/status');
-  const { verdict, health } = JSON.parse(output);
+  const { verdict, health } = JSON.parse(await world.router.run('curl', '-s', 'http://127.0.0.1:9797/status'));
   assert.match(verdict.text, /Except by LAN_ALLOW, past the tunnel: clients to 192\.168\.77\.0\/24 tcp\/8096; /);
   assert.equal(health.pastTunnel.length, 3);
 });

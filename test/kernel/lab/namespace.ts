@@ -10,12 +10,17 @@ export interface Namespace {
   /** Runs a program to its end; throws when it fails. */
   readonly run: (file: string, ...args: readonly string[]) => Promise<string>;
   /** Runs a program and gives its exit code and output, whatever they are. */
-  readonly attempt: (
-    file: string,
-    ...args: readonly string[]
-  ) => Promise<{ readonly exitCode: number; readonly output: string }>;
+  readonly attempt: (file: string, ...args: readonly string[]) => Promise<Attempt>;
   /** Starts a program that goes on; it is ended with the lab. */
   readonly start: (options: StartOptions, file: string, ...args: readonly string[]) => LabProcess;
+}
+
+export interface Attempt {
+  readonly exitCode: number;
+  /** What it wrote, warnings and errors among it: for people and for patterns, and not to be parsed. */
+  readonly output: string;
+  /** What it wrote on standard output alone. */
+  readonly stdout: string;
 }
 
 export interface StartOptions {
@@ -27,7 +32,10 @@ export interface StartOptions {
 export interface LabProcess {
   readonly pid: number;
   readonly kill: (signal: NodeJS.Signals) => void;
+  /** What it wrote so far, warnings and errors among it: for people and for patterns, and not to be parsed. */
   readonly output: () => string;
+  /** What it wrote on standard output alone. */
+  readonly stdout: () => string;
   /** Resolves when the output holds the text. */
   readonly says: (text: string) => Promise<void>;
   readonly exited: Promise<{ readonly exitCode: number | undefined }>;
@@ -57,12 +65,12 @@ function enteredBy(name: string, [enter, ...inside]: readonly [string, ...string
     argv: (file, ...args) => [enter, [...inside, file, ...args]],
     run: async (file, ...args) => (await execa(enter, [...inside, file, ...args])).stdout,
     attempt: async (file, ...args) => {
-      const { exitCode, all } = await execa(enter, [...inside, file, ...args], {
+      const { exitCode, all, stdout } = await execa(enter, [...inside, file, ...args], {
         reject: false,
         all: true,
         timeout: 60_000,
       });
-      return { exitCode: exitCode ?? -1, output: all };
+      return { exitCode: exitCode ?? -1, output: all, stdout };
     },
     start: (options, file, ...args) => startProcess(options, enter, [...inside, file, ...args]),
   };
@@ -76,16 +84,21 @@ function startProcess({ cwd, env }: StartOptions, file: string, args: readonly s
     ...(env === undefined ? {} : { env: { ...env }, extendEnv: false }),
   });
   let output = '';
+  let stdout = '';
   running.all.on('data', (chunk) => {
     output += `${chunk}`;
+  });
+  running.stdout.on('data', (chunk) => {
+    stdout += `${chunk}`;
   });
   return {
     pid: running.pid ?? -1,
     kill: (signal) => void running.kill(signal),
     output: () => output,
+    stdout: () => stdout,
     says: async (text) => {
       for (let waitedMs = 0; !output.includes(text); waitedMs += 10) {
-        if (waitedMs > 10_000) throw new Error(`${file} ${args.join(' ')} did not say "${text}":\n${output}`);
+        if (waitedMs > 30_000) throw new Error(`${file} ${args.join(' ')} did not say "${text}":\n${output}`);
         await sleep(10);
       }
     },

@@ -358,7 +358,7 @@ function startRouter({
     ...inPrivateRun(joinPath(folder, 'underbridge/entrypoint')),
   );
   const health = async () => {
-    const { output: text } = await router.attempt('curl', '-s', '-m', '2', 'http://127.0.0.1:9797/healthz');
+    const { stdout: text } = await router.attempt('curl', '-s', '-m', '2', 'http://127.0.0.1:9797/healthz');
     return text.startsWith('{') ? JSON.parse(text) : { healthy: false };
   };
   const until = async (isHealthy: boolean, limitMs: number) => {
