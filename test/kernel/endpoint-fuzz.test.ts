@@ -89,9 +89,8 @@ test('is not stopped, nor its tunnel, by odd requests, a hundred slow listeners 
   for (const code of [200, 400, 401, 404, 405, 431]) assert.ok(seen[code] > 0, `no ${code}: ${JSON.stringify(seen)}`);
   // Nor is anything said by mistake, but for what it is asked.
   assert.doesNotMatch(text, /canary|at \S+ \(|node:internal/);
-  // As many listeners as there are places and a no for the others; those that are slow to ask are told so.
-  const { 'listener: 200': heard, 'listener: 503': refused, 'slow: 408': slow } = seen;
-  assert.ok(heard >= 16 && refused > 50 && slow > 0, JSON.stringify(seen));
+  // As many listeners as there are places, and a no for the others.
+  assert.ok(seen['listener: 200'] >= 16 && seen['listener: 503'] > 50, JSON.stringify(seen));
   const answers = answersOf(flow);
   const gaps = answers.slice(1).map((ms, index) => ms - (answers[index] ?? ms));
   assert.ok(answers.length > fuzzSeconds * 10, `${answers.length} answers`);

@@ -156,10 +156,11 @@ test('prints its status as a table and as JSON, and its exit code says whether i
   await router.untilHealthy();
 });
 
-/** Milliseconds of each answer: as many as it takes until one of them is in time, and a few at least. */
+/** Milliseconds of each answer: as many as it takes until one of them is in time, for a minute, and a few at least. */
 async function timesOf(path: string, { limitMs, pauseMs }: { readonly limitMs: number; readonly pauseMs: number }) {
   const times: number[] = [];
-  while (times.length < 5 || (times.length < 25 && Math.min(...times) > limitMs)) {
+  const endMs = performance.now() + 60_000;
+  while (times.length < 5 || (performance.now() < endMs && Math.min(...times) > limitMs)) {
     await sleep(pauseMs);
     times.push((await endpoint.request(path)).ms);
   }

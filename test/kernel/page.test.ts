@@ -70,8 +70,9 @@ async function untilWord(page: Page, word: string): Promise<void> {
 test('is there at once, weighs little, asks nobody else and complains of nothing', async (t) => {
   const limitMs = 300;
   const times: number[] = [];
+  const endMs = performance.now() + 60_000;
   // As many as it takes: other tests run beside it, and what it costs itself is in every one.
-  while (times.length < 3 || (times.length < 12 && Math.min(...times) > limitMs)) {
+  while (times.length < 3 || (performance.now() < endMs && Math.min(...times) > limitMs)) {
     const { page, complaints, asked, close } = await open();
     await untilLive(page);
     times.push(await page.evaluate<number>("performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd"));

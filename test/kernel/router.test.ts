@@ -75,7 +75,7 @@ test('clamps the segment size to what the tunnel carries', async () => {
   const capture = world.server.start(
     {},
     'timeout',
-    '4',
+    '30',
     'tcpdump',
     '-lni',
     'tun0',

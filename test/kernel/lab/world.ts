@@ -90,6 +90,8 @@ export async function makeWorld(): Promise<World> {
   const id = `${process.pid}-${worlds}`;
   const folder = await mkdtemp(joinPath(tmpdir(), 'underbridge-world-'));
   const names = ['router', 'lan', 'client', 'other', 'isp', 'server'].map((role) => `ub${id}-${role}`);
+  // A run that was killed, with the same process id, may have left its own resolv.conf.
+  await Promise.all(names.map((name) => rm(`/etc/netns/${name}`, { recursive: true, force: true })));
   const [router, lan, client, other, isp, server] = await Promise.all(names.map(makeNamespace));
   if (!router || !lan || !client || !other || !isp || !server) throw new Error('a namespace is missing');
   const all = [router, lan, client, other, isp, server];
