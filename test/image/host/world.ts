@@ -180,24 +180,29 @@ function ask(protocol: 'tcp' | 'udp', address: string, port: number, text = 'hel
   return `exec 3<>/dev/${protocol}/${address}/${port} && printf '${text}' >&3 && timeout 2 ${read}`;
 }
 
-/** What answers there, `NAME ADDRESS-IT-SEES`; or `nobody`, within a second. */
+/** What answers there, `NAME ADDRESS-IT-SEES`; or `nobody`, within so many seconds, a program's start among them. */
 export async function answerOf(
   from: Namespace,
   address: string,
   port: number,
   protocol: 'tcp' | 'udp' = 'tcp',
+  seconds = 1,
 ): Promise<string> {
-  const { exitCode, output } = await from.attempt('timeout', '1', 'bash', '-c', ask(protocol, address, port));
-  return exitCode === 0 && output !== '' ? output.trim() : 'nobody';
+  const asking = ['bash', '-c', ask(protocol, address, port)];
+  const { exitCode, stdout } = await from.attempt('timeout', `${seconds}`, ...asking);
+  return exitCode === 0 && stdout !== '' ? stdout.trim() : 'nobody';
 }
 
 /** Waits for an answer, as rules take a moment. */
-export async function untilAnswer(wanted: string, ...question: Parameters<typeof answerOf>): Promise<void> {
-  let last = '';
-  await until(`${question.slice(1).join(' ')} answers "${wanted}"`, async () => {
-    last = await answerOf(...question);
+export async function untilAnswer(
+  wanted: string,
+  ...[from, address, port, protocol]: Parameters<typeof answerOf>
+): Promise<void> {
+  const isAnswered = async () => {
+    const last = await answerOf(from, address, port, protocol, 3);
     return last === wanted || Promise.reject(new Error(last));
-  });
+  };
+  await until(`${address} ${port} ${protocol ?? 'tcp'} answers "${wanted}"`, isAnswered, 30_000);
 }
 
 /** Counts packets that a namespace receives from a subnet, after its firewall. */

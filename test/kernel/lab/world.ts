@@ -377,7 +377,7 @@ function startRouter({
     output: running.output,
     startedMs,
     health,
-    untilHealthy: (limitMs = 10_000) => until(true, limitMs),
+    untilHealthy: (limitMs = 30_000) => until(true, limitMs),
     untilUnhealthy: (limitMs = 15_000) => until(false, limitMs),
     stop: async () => {
       const fromMs = performance.now();
