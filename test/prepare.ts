@@ -1,4 +1,6 @@
-// Gives the machine what the tests use: packages, and OpenVPN 2.7 in a tree of its own.
+// Gives the machine what the tests use: packages, and OpenVPN 2.7 in a tree of its own; and takes away what tests that were
+// killed left running.
+import { removeAbandonedNamespaces } from './kernel/lab/namespace.ts';
 import { ensureNewOpenvpn } from './lab/openvpn.ts';
 import { ensurePackages } from './lab/packages.ts';
 
@@ -29,3 +31,4 @@ await ensurePackages([
   'unbound',
 ]);
 await ensureNewOpenvpn();
+await removeAbandonedNamespaces();

@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
+import { isAlive } from '../../lab/processes.ts';
 
 /** A network namespace of a test, with an address book of its interfaces. */
 export interface Namespace {
@@ -107,7 +109,7 @@ function startProcess({ cwd, env }: StartOptions, file: string, args: readonly s
 }
 
 /** Process ids in a namespace, of programs with this name if one is given. */
-export async function pidsIn({ name }: Namespace, program?: string): Promise<readonly string[]> {
+export async function pidsIn({ name }: Pick<Namespace, 'name'>, program?: string): Promise<readonly string[]> {
   const { stdout } = await execa('ip', ['netns', 'pids', name], { reject: false });
   const pids = `${stdout}`.split('\n').filter((line) => line !== '');
   return pids.filter((pid) => program === undefined || programOf(pid) === program);
@@ -122,8 +124,18 @@ function programOf(pid: string): string | undefined {
   }
 }
 
+/** Removes the namespaces of tests that were killed, which nobody else would: the first number of a name is a process id. */
+export async function removeAbandonedNamespaces(): Promise<void> {
+  const { stdout } = await execa('ip', ['netns', 'list'], { reject: false });
+  for (const [name, owner] of `${stdout}`.matchAll(/^ub[^\d\s]*(\d+)\S*/gm)) {
+    if (isAlive(Number(owner))) continue;
+    await removeNamespace({ name });
+    await rm(`/etc/netns/${name}`, { recursive: true, force: true });
+  }
+}
+
 /** Ends a namespace and every process in it, by pid. */
-export async function removeNamespace(ns: Namespace): Promise<void> {
+export async function removeNamespace(ns: Pick<Namespace, 'name'>): Promise<void> {
   for (const pid of await pidsIn(ns)) {
     try {
       process.kill(Number(pid), 'SIGKILL');
