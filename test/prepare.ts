@@ -4,6 +4,8 @@ import { removeAbandonedNamespaces } from './kernel/lab/namespace.ts';
 import { ensureNewOpenvpn } from './lab/openvpn.ts';
 import { ensurePackages } from './lab/packages.ts';
 
+// A bash of Node's that thinks itself the first shell reads ~/.bashrc each time.
+process.env.SHLVL = '1';
 await ensurePackages([
   'ca-certificates',
   'chromium',

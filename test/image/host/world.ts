@@ -65,7 +65,7 @@ export async function openHostWorld(engine: Engine): Promise<HostWorld> {
   const status = async () => {
     const question =
       'exec 3<>/dev/tcp/127.0.0.1/9798 && printf "GET /status HTTP/1.0\\r\\n\\r\\n" >&3 && timeout 2 cat <&3';
-    const asked = await execa('bash', ['-c', question]);
+    const asked = await execa('bash', ['-c', question], { stdin: 'ignore' });
     return JSON.parse(asked.stdout.slice(asked.stdout.indexOf('{'))) as HostStatus;
   };
   const stopHost = async () => {

@@ -61,15 +61,19 @@ export function ownNamespace(): Namespace {
   return enteredBy('this', ['env']);
 }
 
+/** Where it is a socket, as Node makes it, a bash that no other shell has started reads ~/.bashrc, whatever that takes. */
+const stdin = 'ignore';
+
 function enteredBy(name: string, [enter, ...inside]: readonly [string, ...string[]]): Namespace {
   return {
     name,
     argv: (file, ...args) => [enter, [...inside, file, ...args]],
-    run: async (file, ...args) => (await execa(enter, [...inside, file, ...args])).stdout,
+    run: async (file, ...args) => (await execa(enter, [...inside, file, ...args], { stdin })).stdout,
     attempt: async (file, ...args) => {
       const { exitCode, all, stdout } = await execa(enter, [...inside, file, ...args], {
         reject: false,
         all: true,
+        stdin,
         timeout: 60_000,
       });
       return { exitCode: exitCode ?? -1, output: all, stdout };
@@ -82,6 +86,7 @@ function startProcess({ cwd, env }: StartOptions, file: string, args: readonly s
   const running = execa(file, args, {
     reject: false,
     all: true,
+    stdin,
     ...(cwd === undefined ? {} : { cwd }),
     ...(env === undefined ? {} : { env: { ...env }, extendEnv: false }),
   });
