@@ -229,7 +229,7 @@ export function usageOf(pid: number): { readonly residentMiB: number; readonly c
 }
 
 /** Waits for a condition; what fails until then counts as no. */
-export async function until(what: string, holds: () => Promise<boolean>, limitMs = 10_000): Promise<void> {
+export async function until(what: string, holds: () => Promise<boolean>, limitMs = 30_000): Promise<void> {
   const deadline = performance.now() + limitMs;
   let reason = '';
   for (;;) {
