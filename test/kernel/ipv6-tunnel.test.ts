@@ -65,7 +65,7 @@ test('answers a ping of the gateway address, and refuses everything else there a
 test('clamps the segment size to what the tunnel carries', async () => {
   const capture = world.server.start(
     {},
-    ...['timeout', '4', 'tcpdump', '-lni', 'tun0', '-c1', 'ip6 and ip6[6] = 6 and ip6[53] & 2 != 0'],
+    ...['timeout', '30', 'tcpdump', '-lni', 'tun0', '-c1', 'ip6 and ip6[6] = 6 and ip6[53] & 2 != 0'],
   );
   await capture.says('listening on');
   await askTcp(world.client, web, ports.web);

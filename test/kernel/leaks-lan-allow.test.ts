@@ -20,6 +20,8 @@ const backend = backends.find((name) => name === process.env.FIREWALL) ?? 'nft';
 const { client, routerUplink } = addresses;
 /** The resolver of the local network. */
 const lanResolver = '192.168.77.53';
+/** Another one on the local network. */
+const speaker = '192.168.77.6';
 
 let world: World;
 let ground: Ground;
@@ -35,7 +37,7 @@ before(async () => {
     },
   });
   // The local network is behind the uplink's gateway, as the machine's own is behind Docker's bridge.
-  for (const address of [lanHost, lanResolver])
+  for (const address of [lanHost, lanResolver, speaker])
     await world.isp.run('ip', 'addr', 'add', `${address}/24`, 'dev', 'to-server');
   startResolver(world.isp, lanResolver);
   await world.isp.run('ip', 'route', 'add', routerUplink, 'dev', 'to-router', 'src', lanHost);
@@ -46,6 +48,11 @@ before(async () => {
   await ground.untilCarried();
 });
 after(() => world?.remove());
+
+async function failedAttempts(): Promise<number> {
+  const { attempts } = JSON.parse(await world.router.run('curl', '-s', 'http://127.0.0.1:9797/healthz'));
+  return Number(attempts);
+}
 
 async function passesOnlyWhatIsNamed() {
   const flow = startFlow(world.client, lanHost, 8097, 3);
@@ -65,8 +72,7 @@ async function passesOnlyWhatIsNamed() {
 
 test('carries what is named in both directions, and says so', async () => {
   await passesOnlyWhatIsNamed();
-  const { output } = await world.router.attempt('curl', '-s', 'http://127.0.0.1:9797/status');
-  const { verdict, health } = JSON.parse(output);
+  const { verdict, health } = JSON.parse(await world.router.run('curl', '-s', 'http://127.0.0.1:9797/status'));
   assert.match(verdict.text, /Except by LAN_ALLOW, past the tunnel: clients to 192\.168\.77\.0\/24 tcp\/8096; /);
   assert.equal(health.pastTunnel.length, 3);
 });
@@ -175,11 +181,41 @@ test('carries it where the kernel checks sources strictly, too', async () => {
   }
 });
 
-test('does so without a tunnel', async () => {
+/** Somebody at the LAN host who speaks all the while to whoever connects; gives how often the client has heard him. */
+async function startListening(): Promise<{ readonly heard: () => number; readonly stop: () => void }> {
+  const speak = `
+    require('node:net').createServer((socket) => {
+      const timer = setInterval(() => socket.write('.'), 50);
+      socket.on('error', () => 0).on('close', () => clearInterval(timer));
+    }).listen(8096, '${speaker}', () => console.log('listening'));`;
+  const speaking = world.isp.start({}, 'node', '-e', speak);
+  await speaking.says('listening');
+  const listen = `require('node:net').connect(8096, '${speaker}').on('error', ({ code }) => console.log(code)).pipe(process.stdout);`;
+  const listening = world.client.start({}, 'node', '-e', listen);
+  await listening.says('.');
+  return {
+    heard: () => listening.stdout().length,
+    stop: () => {
+      for (const each of [listening, speaking]) each.kill('SIGKILL');
+    },
+  };
+}
+
+test('does so without a tunnel, and no attempt that fails breaks what is open', async () => {
   await ground.server.kill();
-  await until(async () => /^E/.test(await askTcp(world.client, addresses.web, ports.web)), 20_000, ground.log);
+  await until(
+    async () => /^ECONNREFUSED/.test(await askTcp(world.client, addresses.web, ports.web)),
+    20_000,
+    ground.log,
+  );
   try {
+    const { heard, stop } = await startListening();
     await passesOnlyWhatIsNamed();
+    const attempts = await failedAttempts();
+    await until(async () => (await failedAttempts()) >= attempts + 3, 30_000, ground.log);
+    const before = heard();
+    await until(async () => heard() >= before + 5, 5_000, ground.log);
+    stop();
   } finally {
     await ground.server.start();
   }

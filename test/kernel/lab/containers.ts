@@ -88,5 +88,5 @@ export async function whoAnswers(from: Namespace, address: string, port: number)
     socket.on('data', (name) => console.log(String(name)));
     socket.on('timeout', () => socket.destroy(Object.assign(new Error(), { code: 'TIMEOUT' })));
     socket.on('error', ({ code }) => console.log(code));`;
-  return (await from.attempt('node', '-e', program)).output.trim();
+  return (await from.attempt('node', '-e', program)).stdout.trim();
 }
