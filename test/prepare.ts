@@ -1,7 +1,11 @@
-// Gives the machine what the tests use: packages, and OpenVPN 2.7 in a tree of its own.
+// Gives the machine what the tests use: packages, and OpenVPN 2.7 in a tree of its own; and takes away what tests that were
+// killed left running.
+import { removeAbandonedNamespaces } from './kernel/lab/namespace.ts';
 import { ensureNewOpenvpn } from './lab/openvpn.ts';
 import { ensurePackages } from './lab/packages.ts';
 
+// A bash of Node's that thinks itself the first shell reads ~/.bashrc each time.
+process.env.SHLVL = '1';
 await ensurePackages([
   'ca-certificates',
   'chromium',
@@ -29,3 +33,4 @@ await ensurePackages([
   'unbound',
 ]);
 await ensureNewOpenvpn();
+await removeAbandonedNamespaces();

@@ -14,7 +14,7 @@ export type SecretName = 'OPENVPN_USERNAME' | 'OPENVPN_PASSWORD' | 'OPENVPN_USER
  * Longest user name or password in bytes of UTF-8: one parameter of a management command holds no more
  * (OPTION_PARM_SIZE in OpenVPN's options.h).
  */
-export const secretMaxBytes = 256;
+const secretMaxBytes = 256;
 
 const credentialsName = 'OPENVPN_CREDENTIALS_FILE';
 

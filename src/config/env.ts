@@ -1,12 +1,12 @@
 import { type CleanedEnv, customCleanEnv, EnvMissingError } from 'envalid';
-import { type Fault, ok, type Parsed } from '../errors.ts';
+import type { Fault } from '../errors.ts';
+import { findContradictions } from './contradictions.ts';
 import { parseCredentialSource, parseTotpSource } from './credential-source.ts';
-import { localZoneFaults } from './dns-local.ts';
 import { parseGateway } from './gateway.ts';
 import { parseIpv6Gateway } from './ipv6.ts';
 import { findMisspellings } from './misspelling.ts';
 import type { RouterConfig } from './router-config.ts';
-import { SettingError, settingsFor } from './settings.ts';
+import { type GivenSettings, SettingError, type SettingName, type Settings, settingsFor } from './settings.ts';
 
 /** What the environment says, and what it seems to have meant to say. */
 export interface ParsedEnvironment {
@@ -15,19 +15,22 @@ export interface ParsedEnvironment {
   readonly warnings: readonly Fault[];
 }
 
+/** The whole configuration, or every fault and what could be read all the same: what a fault is about is undefined. */
+export type EnvironmentReading =
+  | { readonly kind: 'ok'; readonly value: ParsedEnvironment }
+  | { readonly kind: 'faults'; readonly faults: readonly Fault[]; readonly readable: ReadableConfig };
+
+export type ReadableConfig = { readonly [Name in keyof RouterConfig]?: RouterConfig[Name] | undefined };
+
 /** Environment variables by name, such as `process.env`. */
 export type Environment = Readonly<Record<string, string | undefined>>;
-
-type Settings = ReturnType<typeof settingsFor>;
-type SettingName = keyof Settings;
-type GivenSettings = Readonly<Partial<Record<SettingName, string>>>;
 
 /**
  * Parses the environment into the configuration of the router, or into every fault that it holds.
  * With faults, misspelled variables are reported among them, since they are a likely cause.
  * No fault and no warning holds a user name or a password.
  */
-export function parseRouterConfig(env: Environment): Parsed<ParsedEnvironment> {
+export function parseRouterConfig(env: Environment): EnvironmentReading {
   const gateway = parseGateway(env.IP_ADDR?.trim() ?? '');
   const ipv6Gateway = parseIpv6Gateway(env.IP6_ADDR?.trim() ?? '');
   const carriesIpv6 = env.IPV6?.trim().toLowerCase() === 'tunnel';
@@ -45,18 +48,9 @@ export function parseRouterConfig(env: Environment): Parsed<ParsedEnvironment> {
       }
     },
   });
-  if (carriesIpv6 && given.IP6_ADDR === undefined) settingFaults.set('IP6_ADDR', [noIpv6Gateway]);
-  if (!carriesIpv6 && given.IP6_ADDR !== undefined) settingFaults.set('IP6_ADDR', [ipv6IsOff]);
-  if (!settingFaults.has('DNS') && values.DNS_LOCAL !== undefined) {
-    const conflicts = localZoneFaults({ dns: values.DNS, probe: values.HEALTH_PROBE }, values.DNS_LOCAL);
-    if (conflicts.length > 0) settingFaults.set('DNS_LOCAL', conflicts);
-  }
-  if (values.DNS_CA_FILE !== undefined && !settingFaults.has('DNS') && values.DNS.kind !== 'tls')
-    settingFaults.set('DNS_CA_FILE', [nothingByTls]);
-  for (const name of ['PORT_FWD_FILE', 'PORT_FWD_HOOK'] as const) {
-    if (given[name] !== undefined && given.PORT_FWD_DYNAMIC === undefined)
-      settingFaults.set(name, [nothingDynamic(name)]);
-  }
+  const contradictions = findContradictions(values, given);
+  for (const [name, faults] of Map.groupBy(contradictions, (fault) => settingOf(fault)))
+    settingFaults.set(name, faults);
   for (const name of findQuoted(given, settings)) settingFaults.set(name, [quotedFault(name)]);
   const credentials = parseCredentialSource({
     OPENVPN_CREDENTIALS_FILE: given.OPENVPN_CREDENTIALS_FILE,
@@ -73,42 +67,25 @@ export function parseRouterConfig(env: Environment): Parsed<ParsedEnvironment> {
     settingNamesOf(settings),
   );
   for (const source of [credentials, totp]) if (source.kind === 'faults') faults.push(...source.faults);
+  const settled = assemble(values);
   if (faults.length > 0 || credentials.kind === 'faults' || totp.kind === 'faults') {
-    return { kind: 'faults', faults: faults.concat(warnings) };
+    const sources = {
+      credentials: credentials.kind === 'ok' ? credentials.value : undefined,
+      totp: totp.kind === 'ok' ? totp.value : undefined,
+    };
+    return { kind: 'faults', faults: faults.concat(warnings), readable: { ...settled, ...sources } };
   }
-  return ok({ config: assemble(values, { credentials: credentials.value, totp: totp.value }), warnings });
+  const secrets = { credentials: credentials.value, ...(totp.value !== undefined && { totp: totp.value }) };
+  return { kind: 'ok', value: { config: { ...settled, ...secrets }, warnings } };
 }
 
-const noIpv6Gateway: Fault = {
-  name: 'IP6_ADDR',
-  problem: 'is not set, and IPV6=tunnel needs it',
-  hint: "set it to the gateway address of clients' IPv6, for example IP6_ADDR=fd00:7722::1/64",
-};
-
-const ipv6IsOff: Fault = {
-  name: 'IP6_ADDR',
-  problem: 'is set, and IPV6 is off',
-  hint: 'set IPV6=tunnel, or leave it out',
-};
-
-const nothingByTls: Fault = {
-  name: 'DNS_CA_FILE',
-  problem: 'is set, and DNS has no tls://, so that no certificate is looked at',
-  hint: 'write DNS=tls://ADDRESS#NAME, or leave it out',
-};
-
-function nothingDynamic(name: SettingName): Fault {
-  return {
-    name,
-    problem: 'is set, and PORT_FWD_DYNAMIC is not',
-    hint: 'set PORT_FWD_DYNAMIC, for example natpmp:web:80, or leave it out',
-  };
+/** An entry of a list is told of by its setting's name and its number. */
+function settingOf({ name }: Fault): SettingName {
+  return name.split(' ', 1)[0] as SettingName;
 }
 
-function assemble(
-  values: CleanedEnv<Settings>,
-  { credentials, totp }: Pick<RouterConfig, 'credentials'> & { readonly totp: RouterConfig['totp'] | undefined },
-): RouterConfig {
+/** What the settings say but for the secrets. Where one is faulty, its value and all that needs it are undefined. */
+function assemble(values: CleanedEnv<Settings>): Omit<RouterConfig, 'credentials' | 'totp'> {
   const lanAllowances = [...(values.LAN_ALLOW ?? []), ...(values.LAN_ALLOW_IN ?? [])];
   return {
     gateway: values.IP_ADDR,
@@ -126,8 +103,6 @@ function assemble(
     ...(values.PORT_FWD_FILE !== undefined && { forwardFile: values.PORT_FWD_FILE }),
     ...(values.PORT_FWD_HOOK !== undefined && { forwardHook: values.PORT_FWD_HOOK }),
     ...(lanAllowances.length > 0 && { lanAllowances }),
-    credentials,
-    ...(totp !== undefined && { totp }),
     ...(values.UPLINK_GATEWAY !== undefined && { uplinkGateway: values.UPLINK_GATEWAY }),
     ...(values.UPLINK_GATEWAY6 !== undefined && { uplinkGateway6: values.UPLINK_GATEWAY6 }),
     healthAddress: values.HEALTH_ADDR,
@@ -150,7 +125,8 @@ function localResolverOf({
   DNS_LOCAL: zones = [],
   DNS_CA_FILE: authoritiesFile,
 }: CleanedEnv<Settings>): Pick<RouterConfig, 'localResolver'> {
-  if (dns.kind !== 'tls' && zones.length === 0 && cache !== 'on') return {};
+  // While DNS is faulty, what stands beside it is still looked at.
+  if (dns?.kind !== 'tls' && zones.length === 0 && cache !== 'on' && authoritiesFile === undefined) return {};
   return {
     localResolver: { isCaching: cache !== 'off', zones, ...(authoritiesFile === undefined ? {} : { authoritiesFile }) },
   };

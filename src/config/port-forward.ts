@@ -17,7 +17,7 @@ import { type ContainerName, parseContainerName } from '../net/container-name.ts
 import { type Complaint, complainAboutAddress, looksLikeHostName } from './address-fault.ts';
 import { type IsolatedIpv6, ipv6OffComplaint } from './ipv6.ts';
 import { findPortOverlaps, type PortClaim } from './port-overlap.ts';
-import { countPorts, parsePortRange, renderPortRange } from './port-range.ts';
+import { countPorts, parsePortRange } from './port-range.ts';
 import type { NamedForward, PortForward, PortRange, Transport } from './router-config.ts';
 
 const form = 'write [OUTSIDE:]TARGET:INSIDE[/tcp|/udp], for example 8080:172.22.0.128:80/tcp or web:80';
@@ -98,17 +98,6 @@ function findTooMany(forwards: readonly (PortForward | NamedForward)[]): readonl
       hint: 'forward only what your provider sends you, and name the protocol',
     },
   ];
-}
-
-/** Renders a forward as PORT_FWD takes it, in its shortest form. */
-export function renderPortForward(forward: PortForward | NamedForward): string {
-  const { transports, outside, inside } = forward;
-  const target = 'host' in forward ? forward.host : isIpv6(forward.target) ? `[${forward.target}]` : forward.target;
-  const outsideText = renderPortRange(outside);
-  const insideText = renderPortRange(inside);
-  const prefix = outsideText === insideText ? '' : `${outsideText}:`;
-  const suffix = transports.length === 1 ? `/${transports[0]}` : '';
-  return `${prefix}${target}:${insideText}${suffix}`;
 }
 
 function readEntry(

@@ -74,7 +74,7 @@ export interface TlsResolver {
   readonly name: string;
 }
 
-/** A domain that is asked beside the tunnel, at this address of the uplink's side. */
+/** A domain that is asked past the tunnel, at this address of the uplink's side. */
 export interface LocalZone {
   readonly domain: string;
   readonly address: Ipv4;

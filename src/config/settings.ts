@@ -122,7 +122,7 @@ export function settingsFor(isolated: Ipv4Cidr | undefined, ipv6?: IsolatedIpv6)
     }),
     DNS_LOCAL: optional({
       desc:
-        'Domains that are asked **beside the tunnel**: a list of `DOMAIN=ADDRESS`. The router itself, and nothing else, ' +
+        'Domains that are asked **past the tunnel**: a list of `DOMAIN=ADDRESS`. The router itself, and nothing else, ' +
         'may then send DNS to these addresses on the uplink.',
       example: 'lan.example=192.168.1.1',
       unset: { kind: 'words', markdown: 'none' },
@@ -323,6 +323,11 @@ export function settingsFor(isolated: Ipv4Cidr | undefined, ipv6?: IsolatedIpv6)
     }),
   } as const;
 }
+
+export type Settings = ReturnType<typeof settingsFor>;
+export type SettingName = keyof Settings;
+/** Settings as the user wrote them. */
+export type GivenSettings = Readonly<Partial<Record<SettingName, string>>>;
 
 /** A setting that has a value in every configuration: its default is filled in as text, before validation. */
 function required<T>(declaration: Declaration<T>): RequiredValidatorSpec<T> & SettingDocs {

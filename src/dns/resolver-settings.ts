@@ -1,7 +1,7 @@
+import { canaryName, resolverPort, routerName } from '../config/own-resolver.ts';
 import type { DnsPolicy, LocalResolver } from '../config/router-config.ts';
 import { type Ip, isIpv6, type Port, renderSubnet } from '../net/address.ts';
 import { type PlanConfig, upstreamResolvers } from '../plan/context.ts';
-import { resolverPort, routerName } from '../plan/local-resolver.ts';
 import type { TunnelLink } from '../tunnel/policy.ts';
 
 /** Who the router's resolver asks through the tunnel. */
@@ -11,9 +11,6 @@ export interface Upstream {
   /** What its certificate has to be for; absent: it is asked without TLS. */
   readonly name?: string;
 }
-
-/** A name that is asked anew each time, to see whether names resolve. It says nothing of clients. */
-export const canaryName = 'a.root-servers.net';
 
 /** Who is asked through this tunnel; nobody where the server pushed none. */
 export function upstreamsOf(config: PlanConfig, tun: TunnelLink): readonly Upstream[] {

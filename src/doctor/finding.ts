@@ -31,7 +31,7 @@ export const doctorCodes = [
 export type DoctorCode = (typeof doctorCodes)[number];
 
 /**
- * `leak`: packets or questions can get out beside the tunnel. `break`: something does not work, or will not at the next
+ * `leak`: packets or questions can get out past the tunnel. `break`: something does not work, or will not at the next
  * start. `warning`: neither by itself, but it makes one of them likelier.
  */
 export type Severity = 'leak' | 'break' | 'warning';

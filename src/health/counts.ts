@@ -1,4 +1,5 @@
 import { mostClients } from '../plan/counting.ts';
+import type { Traffic } from './status.ts';
 
 /** Packets and bytes of one kind, as the kernel counts them. */
 export interface Count {
@@ -6,13 +7,20 @@ export interface Count {
   readonly bytes: number;
 }
 
-/** What the counting table holds: a client's address → what passed. */
+interface BothWays {
+  readonly sent: Count;
+  readonly received: Count;
+}
+
+/** What the counting table holds: a client's address → what went through a tunnel; `opened` also past it. */
 export interface PassedCounts {
   readonly sent: ReadonlyMap<string, Count>;
   readonly received: ReadonlyMap<string, Count>;
   readonly opened: ReadonlyMap<string, Count>;
-  /** Everything that passed, also of clients for which there was no more room. */
-  readonly total: { readonly sent: Count; readonly received: Count };
+  /** Everything that went through a tunnel, also of clients for which there was no more room. */
+  readonly total: BothWays;
+  /** What LAN_ALLOW and LAN_ALLOW_IN let past it. */
+  readonly past: BothWays;
 }
 
 /** What the ruleset's own counters hold. */
@@ -35,12 +43,8 @@ export interface Refusal extends Count {
   readonly reason: string;
 }
 
-export interface ClientCount {
+export interface ClientCount extends Traffic {
   readonly address: string;
-  readonly sentBytes: number;
-  readonly sentPackets: number;
-  readonly receivedBytes: number;
-  readonly receivedPackets: number;
   readonly openings: number;
   readonly refused: Readonly<Record<string, number>>;
 }
@@ -51,6 +55,7 @@ export const nothingPassed: PassedCounts = {
   received: new Map(),
   opened: new Map(),
   total: { sent: none, received: none },
+  past: { sent: none, received: none },
 };
 export const nothingRefused: RefusedCounts = { rules: new Map(), clients: new Map() };
 
@@ -86,10 +91,8 @@ export function addPassed(one: PassedCounts, other: PassedCounts): PassedCounts 
     sent: merge(one.sent, other.sent, addCounts),
     received: merge(one.received, other.received, addCounts),
     opened: merge(one.opened, other.opened, addCounts),
-    total: {
-      sent: addCounts(one.total.sent, other.total.sent),
-      received: addCounts(one.total.received, other.total.received),
-    },
+    total: addBoth(one.total, other.total),
+    past: addBoth(one.past, other.past),
   };
 }
 
@@ -135,6 +138,10 @@ function addCounts(one: Count, other: Count): Count {
   return { packets: one.packets + other.packets, bytes: one.bytes + other.bytes };
 }
 
+function addBoth(one: BothWays, other: BothWays): BothWays {
+  return { sent: addCounts(one.sent, other.sent), received: addCounts(one.received, other.received) };
+}
+
 function addRecords(one: Readonly<Record<string, number>>, other: Readonly<Record<string, number>>) {
   const sum = { ...one };
   for (const [reason, packets] of Object.entries(other)) sum[reason] = (sum[reason] ?? 0) + packets;
@@ -163,19 +170,25 @@ export function refusalsOf({ rules }: RefusedCounts): readonly Refusal[] {
     .sort((one, other) => other.packets - one.packets || (one.reason < other.reason ? -1 : 1));
 }
 
-/** Every client that sent anything, by address; the others last. */
+export function trafficOf({ sent, received }: BothWays): Traffic {
+  return {
+    sentBytes: sent.bytes,
+    sentPackets: sent.packets,
+    receivedBytes: received.bytes,
+    receivedPackets: received.packets,
+  };
+}
+
+/** Every client that sent or opened anything, by address; the others last. */
 export function clientsOf(
   { sent, received, opened }: PassedCounts,
   { clients: refused }: RefusedCounts,
 ): readonly ClientCount[] {
-  const addresses = new Set([...sent.keys(), ...received.keys(), ...refused.keys()]);
+  const addresses = new Set([...sent.keys(), ...received.keys(), ...opened.keys(), ...refused.keys()]);
   return [...addresses]
     .map((address) => ({
       address,
-      sentBytes: (sent.get(address) ?? none).bytes,
-      sentPackets: (sent.get(address) ?? none).packets,
-      receivedBytes: (received.get(address) ?? none).bytes,
-      receivedPackets: (received.get(address) ?? none).packets,
+      ...trafficOf({ sent: sent.get(address) ?? none, received: received.get(address) ?? none }),
       openings: (opened.get(address) ?? none).packets,
       refused: refused.get(address) ?? {},
     }))

@@ -36,6 +36,16 @@ export function renderMetrics(status: Status): string {
       '1 for the cause of the last failure, until a tunnel is proven.',
       health.cause === undefined ? [] : [[{ code: health.cause.code }, 1]],
     ),
+    gauge(
+      'underbridge_dns_state',
+      '1 for whether names resolve, where the router asks by itself.',
+      health.dns === undefined ? [] : dnsStates.map((state) => [{ state }, Number(state === health.dns?.state)]),
+    ),
+    gauge(
+      'underbridge_dns_cause',
+      '1 for the cause why names do not resolve.',
+      health.dns?.cause === undefined ? [] : [[{ code: health.dns.cause.code }, 1]],
+    ),
     counter(
       'underbridge_attempts_total',
       'OpenVPN processes started, by tunnel.',
@@ -85,6 +95,7 @@ export function renderMetrics(status: Status): string {
           gauge('underbridge_connections', 'Tracked connections.', [[{}, connections.open]]),
           gauge('underbridge_connections_limit', 'Connections that the kernel takes.', [[{}, connections.limit]]),
         ]),
+    ...renderPastTunnel(status),
     gauge('underbridge_clients', 'Clients seen since the start.', [[{}, clients.length]]),
     counter(
       'underbridge_client_sent_bytes_total',
@@ -140,6 +151,27 @@ export function renderMetrics(status: Status): string {
   ].join('');
 }
 
+/** What settings let out, and how much of it there was. */
+function renderPastTunnel({ health, trafficPastTunnel: past }: Status): readonly string[] {
+  const allowed = gauge('underbridge_past_tunnel_entries', 'What settings let past the tunnel, by entry.', [
+    [{ kind: 'network' }, health.pastTunnel?.length ?? 0],
+    [{ kind: 'domain' }, health.dns?.pastTunnel?.length ?? 0],
+  ]);
+  if (past === undefined) return [allowed];
+  const to = 'to the local network, past the tunnel.';
+  const from = 'from the local network, past the tunnel.';
+  return [
+    allowed,
+    counter('underbridge_past_tunnel_sent_bytes_total', `Bytes of clients ${to}`, [[{}, past.sentBytes]]),
+    counter('underbridge_past_tunnel_received_bytes_total', `Bytes for clients ${from}`, [[{}, past.receivedBytes]]),
+    counter('underbridge_past_tunnel_sent_packets_total', `Packets of clients ${to}`, [[{}, past.sentPackets]]),
+    counter('underbridge_past_tunnel_received_packets_total', `Packets for clients ${from}`, [
+      [{}, past.receivedPackets],
+    ]),
+  ];
+}
+
+const dnsStates = ['ok', 'failing', 'unknown'] as const;
 const states = ['blocked', 'resolving', 'dialing', 'up', 'stopping'] as const;
 const severities = ['leak', 'break', 'warning'] as const;
 

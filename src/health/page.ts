@@ -1,6 +1,6 @@
 import { renderChart, renderSparkline } from './chart.ts';
 import { describeReason, formatBytes, formatCount, formatRate, formatSince, formatTime } from './format.ts';
-import type { Event, Finding, ForwardReport, Status } from './status.ts';
+import type { Event, Finding, ForwardReport, Status, Traffic } from './status.ts';
 
 /** The parts of the page that change, each in a place of its own; the browser renders them by the same function. */
 export type PartName =
@@ -114,11 +114,12 @@ function renderExit({ health, gateway, connections, startedAt, at }: Status): st
 }
 
 function renderTraffic(status: Status, before: Status | undefined): string {
-  const { traffic, history } = status;
+  const { traffic, trafficPastTunnel: past, history } = status;
+  const total = (each: Traffic) => `${formatBytes(each.receivedBytes)} received, ${formatBytes(each.sentBytes)} sent`;
   const { received, sent } = ratesOf(status, before);
   return (
     `<p class="legend"><span class="in">received ${formatRate(received)}</span> <span class="out">sent ${formatRate(sent)}</span></p>` +
-    `${renderChart(history)}<p>Since the start: ${formatBytes(traffic.receivedBytes)} received, ${formatBytes(traffic.sentBytes)} sent.</p>`
+    `${renderChart(history)}<p>Since the start: ${total(traffic)}.${past === undefined ? '' : ` Past the tunnel: ${total(past)}.`}</p>`
   );
 }
 
@@ -236,7 +237,7 @@ function table(heads: readonly string[], rows: readonly (readonly string[])[]): 
   return `<table><thead><tr>${head}</tr></thead><tbody>${body.join('')}</tbody></table>`;
 }
 
-export function escapeHtml(text: string): string {
+function escapeHtml(text: string): string {
   if (!/[&<>"']/.test(text)) return text;
   return text
     .replaceAll('&', '&amp;')

@@ -78,8 +78,8 @@ export interface DnsReport {
   readonly resolver: 'unbound' | 'none';
   /** `unknown` while there is no tunnel, and until the first answer. */
   readonly state: 'ok' | 'failing' | 'unknown';
-  /** What DNS_LOCAL lets out beside the tunnel, `domain=address`. */
-  readonly besideTunnel?: readonly string[];
+  /** What DNS_LOCAL lets out past the tunnel, `domain=address`. */
+  readonly pastTunnel?: readonly string[];
   readonly cause?: DnsCause & { readonly hint: string };
 }
 

@@ -3,7 +3,7 @@ import type { ClientCount, Refusal } from './counts.ts';
 import type { HealthReport, TunnelReport } from './report.ts';
 
 /** Grows with every change that could break a reader; new fields do not. */
-export const statusSchema = 1;
+const statusSchema = 1;
 
 /** Everything that there is to see of a router at one moment: what /status, /metrics, /events and the page show. */
 export interface Status {
@@ -22,6 +22,8 @@ export interface Status {
   readonly dynamicForward?: DynamicReport;
   /** Packets of clients through the tunnel since the router started. */
   readonly traffic: Traffic;
+  /** The same past the tunnel, by LAN_ALLOW and LAN_ALLOW_IN; absent without them. */
+  readonly trafficPastTunnel?: Traffic;
   /** Tracked connections of the whole container, and how many the kernel takes; absent where it does not say. */
   readonly connections?: { readonly open: number; readonly limit: number };
   /** By address. Clients are known from their first packet on. */
@@ -139,6 +141,7 @@ export interface Seen {
   readonly forwards: readonly (PortForward | SeenNamedForward)[];
   readonly dynamicForward?: DynamicReport | undefined;
   readonly traffic: Traffic;
+  readonly trafficPastTunnel?: Traffic | undefined;
   readonly connections?: Status['connections'] | undefined;
   readonly clients: readonly ClientCount[];
   /** Names by address. */
@@ -157,11 +160,11 @@ export interface SeenNamedForward extends NamedForward {
 }
 
 /** Message of the event that tells of somebody else's change. */
-export const driftMessage = 'the kernel was changed by somebody else';
+const driftMessage = 'the kernel was changed by somebody else';
 
 /** Projects what was seen into what is shown. Pure. */
 export function projectStatus(seen: Seen): Status {
-  const { health, names, connections, doctor } = seen;
+  const { health, names, connections, doctor, trafficPastTunnel } = seen;
   return {
     schema: statusSchema,
     at: isoTime(seen.atMs),
@@ -174,6 +177,7 @@ export function projectStatus(seen: Seen): Status {
     forwards: seen.forwards.map(reportForward),
     ...(seen.dynamicForward === undefined ? {} : { dynamicForward: seen.dynamicForward }),
     traffic: seen.traffic,
+    ...(trafficPastTunnel === undefined ? {} : { trafficPastTunnel }),
     ...(connections === undefined ? {} : { connections }),
     clients: seen.clients.map((client) => {
       const name = names.get(client.address);
@@ -206,12 +210,12 @@ function reportForward(forward: Seen['forwards'][number]): ForwardReport {
   return { ...ports, target: host, ...(addresses.length === 0 ? {} : { addresses }) };
 }
 
-/** Whatever the verdict, nothing leaves beside the tunnel but what settings name. DNS_LOCAL works only while it is up. */
+/** Whatever the verdict, nothing leaves past the tunnel but what settings name. DNS_LOCAL works only while it is up. */
 function judge(health: HealthReport, isPaused: boolean): Verdict {
   if (isPaused) return { kind: 'paused', text: 'Paused by hand: clients are refused, and nothing leaves.' };
-  const beside = health.dns?.besideTunnel;
+  const past = health.dns?.pastTunnel;
   const except =
-    beside === undefined ? '' : `, but for the names of DNS_LOCAL, which are asked beside it (${beside.join(', ')})`;
+    past === undefined ? '' : `, but for the names of DNS_LOCAL, which are asked past it (${past.join(', ')})`;
   if (health.healthy) {
     const text = `Clients leave through the tunnel, and only there${except}.`;
     const dns = health.dns?.cause;
@@ -225,7 +229,7 @@ function judge(health: HealthReport, isPaused: boolean): Verdict {
   if (state === 'up') {
     return {
       kind: 'unproven',
-      text: `The tunnel is up, but nothing has come back through it yet. Nothing leaves beside it${except}.`,
+      text: `The tunnel is up, but nothing has come back through it yet. Nothing leaves past it${except}.`,
     };
   }
   const why = cause === undefined ? 'the next server is being tried' : cause.text;

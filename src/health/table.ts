@@ -21,7 +21,7 @@ const mostEvents = 5;
 export function renderTable(seen: Status, colours: Colours): string {
   const status = withoutControls(seen);
   const paint: Paint = (colour, text) => (colours === 'plain' ? text : `\x1b[${codes[colour]}m${text}\x1b[0m`);
-  const { verdict, health, traffic, at } = status;
+  const { verdict, health, traffic, trafficPastTunnel: past, at } = status;
   const sections = [
     [
       `${paint('bold', paint(verdictColours[verdict.kind], verdict.kind.toUpperCase()))}  ${verdict.text}`,
@@ -41,6 +41,9 @@ export function renderTable(seen: Status, colours: Colours): string {
     ),
     [
       `received ${formatBytes(traffic.receivedBytes)}, sent ${formatBytes(traffic.sentBytes)}, repairs ${health.repairs}`,
+      ...(past === undefined
+        ? []
+        : [`past the tunnel: received ${formatBytes(past.receivedBytes)}, sent ${formatBytes(past.sentBytes)}`]),
     ],
     clientLines(status, paint),
     columns(

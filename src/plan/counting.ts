@@ -65,21 +65,39 @@ function mayRefuseClients({ verdict, when }: Rule, lan: IfName): boolean {
 }
 
 /**
- * The text that loads a table which only counts what the firewall has let through, for each client and altogether. It
- * holds no verdict, so it can let nothing pass and stop nothing; it stays when the ruleset is loaded anew.
+ * The text that loads a table which only counts what the firewall has let through: by a tunnel, for each client and
+ * altogether; past it, altogether. What stays in the isolated network (hairpin) is neither. It holds no verdict, so it
+ * can let nothing pass and stop nothing; it stays when the ruleset is loaded anew.
  */
-export function renderPassedTable(lan: IfName): string {
+export function renderPassedTable(lan: IfName, tunnels: readonly IfName[]): string {
+  const list = (names: readonly IfName[]) => `{ ${names.map((name) => `"${name}"`).join(', ')} }`;
   const set = (name: string) => `  set ${name} { typeof ip saddr; size ${mostClients}; flags dynamic; }\n`;
-  // Behind the firewall's chains, which have priority 0.
+  // Every packet of every client comes here: few names are compared, and what a full set breaks off is the end of a way.
   return `table inet ${passedTable}
 delete table inet ${passedTable}
 table inet ${passedTable} {
-${set('sent')}${set('received')}${set('opened')}  chain forward {
+${set('sent')}${set('received')}${set('opened')}  chain received {
+    counter update @received { ip daddr counter } comment "received"
+  }
+  chain sent {
+    counter update @sent { ip saddr counter } comment "sent"
+  }
+  chain inward {
+    ct state new iifname "${lan}" update @opened { ip saddr counter } comment "opened-inside"
+    ct state new update @opened { ip daddr counter } comment "accepted"
+    iifname ${list(tunnels)} goto received
+    iifname != "${lan}" counter comment "received-past"
+  }
+  chain outward {
+    ct state new update @opened { ip saddr counter } comment "opened"
+    oifname ${list(tunnels)} goto sent
+    counter comment "sent-past"
+  }
+  chain forward {
+    # Behind the firewall's chains, which have priority 0.
     type filter hook forward priority 10; policy accept;
-    oifname "${lan}" counter update @received { ip daddr counter } comment "received"
-    iifname "${lan}" counter update @sent { ip saddr counter } comment "sent"
-    ct state new iifname "${lan}" update @opened { ip saddr counter } comment "opened"
-    ct state new oifname "${lan}" update @opened { ip daddr counter } comment "accepted"
+    oifname "${lan}" goto inward
+    iifname "${lan}" goto outward
   }
 }
 `;

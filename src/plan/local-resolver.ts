@@ -1,3 +1,4 @@
+import { resolverPort } from '../config/own-resolver.ts';
 import type { LocalResolver, LocalZone } from '../config/router-config.ts';
 import { contains, type Ip, type Ipv4, isIpv4, type Port, renderSubnet } from '../net/address.ts';
 import { isNonEmpty } from '../one-or-more.ts';
@@ -10,12 +11,6 @@ import type { Route, RoutingRule } from './plan.ts';
 /** The user that the router's own resolver runs as; it owns nothing. */
 export const resolverUid = 976;
 
-/** Where it listens on the gateway addresses: above those that take a capability. */
-export const resolverPort = 5300 as Port;
-
-/** The name that it answers with the gateway address (`internal` is reserved for private use, ICANN 2024-07-29). */
-export const routerName = 'underbridge.internal';
-
 /** Where clients' DNS goes, while the router's own resolver has somebody to ask. */
 export function localListener(
   config: PlanConfig,
@@ -26,7 +21,7 @@ export function localListener(
   return isServing ? { targets: [gateway], port: resolverPort } : undefined;
 }
 
-/** The zones that are asked beside the tunnel now: none while there is no tunnel. */
+/** The zones that are asked past the tunnel now: none while there is no tunnel. */
 function openZones({ config, facts, policy }: Context): readonly Ipv4[] {
   if (policy.kind !== 'forward' || facts.uplink.ipv4 === undefined) return [];
   return addressesOf(config.localResolver);
@@ -36,7 +31,7 @@ function addressesOf(resolver: LocalResolver | undefined): readonly Ipv4[] {
   return [...new Set(resolver?.zones.map(({ address }: LocalZone) => address))];
 }
 
-/** Questions of clients, which were all sent here, and answers from beside the tunnel. */
+/** Questions of clients, which were all sent here, and answers from past the tunnel. */
 export function planResolverInput(context: Context): readonly Rule[] {
   const { config, facts, policy } = context;
   const zones = openZones(context);
@@ -97,7 +92,7 @@ function zoneRules(
 ): readonly Rule[] {
   const zones = openZones(context);
   if (!isNonEmpty(zones)) return [];
-  const why = "DNS_LOCAL: the router's resolver, by its own user, asks these servers beside the tunnel.";
+  const why = "DNS_LOCAL: the router's resolver, by its own user, asks these servers past the tunnel.";
   return [
     {
       id,

@@ -1,20 +1,17 @@
 import { type Environment, parseRouterConfig } from '../config/env.ts';
-import { parseGateway } from '../config/gateway.ts';
 import type { FirewallChoice } from '../config/router-config.ts';
 import { type ContainerWorld, checkContainer } from '../doctor/container-checks.ts';
 import type { Report } from '../doctor/report.ts';
 import { examineRouters } from '../doctor/router-checks.ts';
 import { UnderbridgeError } from '../errors.ts';
-import { parseIpv4 } from '../net/address.ts';
 import { observeDocker } from '../system/docker.ts';
-import { configFolder, readControlToken, readProfiles } from '../system/files.ts';
 import { observeForwarding } from '../system/forwarding.ts';
 import { changeNetwork } from '../system/iproute.ts';
 import { findIpv6Obstacles } from '../system/ipv6.ts';
 import { findMissing } from '../system/prerequisites.ts';
 import { remoteFaults } from './reach-faults.ts';
 import { type CheckedRules, checkRules } from './router-rules.ts';
-import { observeDefaults, observeInterfaces, profileNamesOf, unmetWants, withSecrets } from './router-setup.ts';
+import { observeDefaults, observeKnownInterfaces, readNamedFiles, unmetWants } from './router-setup.ts';
 
 /**
  * Looks for what leaks or breaks. A container that is named, or any where IP_ADDR is not set, is looked at through
@@ -46,29 +43,16 @@ export async function runDoctor({
 async function observeContainer(env: Environment): Promise<ContainerWorld> {
   const parsed = parseRouterConfig(env);
   const config = parsed.kind === 'ok' ? parsed.value.config : undefined;
-  const gateway = parseGateway(env.IP_ADDR?.trim() ?? '');
-  const uplinkGateway = parseIpv4(env.UPLINK_GATEWAY?.trim() ?? '');
   const network = await changeNetwork([]);
-  const interfaces =
-    gateway.kind === 'ok'
-      ? observeInterfaces(
-          { gateway: gateway.value, uplinkGateway, ...(config?.ipv6 && { ipv6: config.ipv6 }) },
-          network,
-        )
-      : undefined;
-  const profiles = readProfiles({
-    names: profileNamesOf(parsed, env),
-    folder: configFolder,
-  });
-  const secrets = config !== undefined && profiles.kind === 'ok' ? withSecrets(profiles.value, config) : undefined;
-  const token = readControlToken(config?.controlTokenFile);
+  const { known, profiles, complete, controlToken } = readNamedFiles(parsed);
+  const interfaces = observeKnownInterfaces(known, network);
   const missing = findMissing();
   const isCapability = ({ name }: { readonly name: string }) => name === 'capabilities';
   // Without it the kernel refuses to answer, which says nothing about what it could do.
   const kernel = missing.some(({ value }) => value === 'NET_ADMIN')
     ? undefined
     : await observeKernel(config?.firewall ?? 'auto');
-  const uplink = interfaces?.kind === 'ok' ? interfaces.value.uplink : undefined;
+  const uplink = interfaces.kind === 'ok' ? interfaces.value.uplink : undefined;
   // What is not known is not held against a profile.
   const families = {
     ipv4: uplink === undefined || uplink.cidr !== undefined,
@@ -78,18 +62,16 @@ async function observeContainer(env: Environment): Promise<ContainerWorld> {
     faults: {
       settings: [
         ...(parsed.kind === 'faults' ? parsed.faults : []),
-        ...(config === undefined ? [] : unmetWants(config, profiles)),
-        ...(token.kind === 'faults' ? token.faults : []),
-        ...(config?.ipv6 === undefined ? [] : findIpv6Obstacles()),
+        ...unmetWants(known, { profiles, network }),
+        ...(controlToken.kind === 'faults' ? controlToken.faults : []),
+        ...(known.ipv6 === undefined ? [] : findIpv6Obstacles()),
       ],
       profile:
         profiles.kind === 'faults'
           ? profiles.faults
-          : gateway.kind === 'ok'
-            ? profiles.value.flatMap((profile) => remoteFaults(profile, { gateway: gateway.value }, families))
-            : [],
-      credentials: secrets?.kind === 'faults' ? secrets.faults : [],
-      networks: interfaces?.kind === 'faults' ? interfaces.faults : [],
+          : profiles.value.flatMap((profile) => remoteFaults(profile, known, families)),
+      credentials: complete.kind === 'faults' ? complete.faults : [],
+      networks: interfaces.kind === 'faults' ? interfaces.faults : [],
       capabilities: missing.filter(isCapability),
       tun: missing.filter((fault) => !isCapability(fault)),
       kernel: kernel?.faults ?? [],

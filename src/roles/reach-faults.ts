@@ -1,6 +1,7 @@
-import type { RouterConfig } from '../config/router-config.ts';
+import type { ReadableConfig } from '../config/env.ts';
+import type { ContainerPlace } from '../config/router-config.ts';
 import type { Fault } from '../errors.ts';
-import { contains, familyOf, type IpFamily, parseIp, renderSubnet } from '../net/address.ts';
+import { contains, familyOf, type Ip, type IpFamily, parseIp, renderSubnet } from '../net/address.ts';
 import { firstHop, type Profile, type ProfileRemote } from '../openvpn/profile.ts';
 import type { Firewall } from '../plan/facts.ts';
 import { observeDockerResolver } from '../system/container-names.ts';
@@ -19,8 +20,8 @@ export function ipv6Faults({ firewall, purpose }: { firewall: Firewall; purpose:
 }
 
 /** Containers' names that could not be looked up without telling others. */
-export function containerNameFaults(config: RouterConfig): readonly Fault[] {
-  const setting = config.namedForwards.length > 0 ? 'PORT_FWD' : namedSetting(config);
+export function containerNameFaults(config: ReadableConfig): readonly Fault[] {
+  const setting = (config.namedForwards ?? []).length > 0 ? 'PORT_FWD' : namedSetting(config);
   const resolver = setting === undefined ? 'keeps' : observeDockerResolver();
   if (setting === undefined || resolver === 'keeps') return [];
   if (resolver === 'none') {
@@ -36,14 +37,39 @@ export function containerNameFaults(config: RouterConfig): readonly Fault[] {
   ];
 }
 
+/** Targets that are no container's, but the address that Docker gave the router itself in the isolated network. */
+export function ownAddressFaults(
+  { forwards = [], lanAllowances = [], dynamicForward, forwardHook }: ReadableConfig,
+  isOwn: (address: Ip) => boolean,
+): readonly Fault[] {
+  const targets: readonly (readonly [setting: string, address: Ip | undefined])[] = [
+    ...forwards.map(({ target }) => ['PORT_FWD', target] as const),
+    ['PORT_FWD_DYNAMIC', addressOf(dynamicForward?.place)],
+    ['PORT_FWD_HOOK', addressOf(forwardHook?.place)],
+    ...lanAllowances.map(({ target }) => ['LAN_ALLOW_IN', target] as const),
+  ];
+  const problem = "leads to the router's own address in the isolated network, where no container is";
+  const hint = 'give the address of the container that the port is for';
+  const found = new Map(
+    targets.flatMap(([name, value]) =>
+      value !== undefined && isOwn(value) ? [[`${name} ${value}`, { name, value, problem, hint }]] : [],
+    ),
+  );
+  return [...found.values()];
+}
+
+function addressOf(place: ContainerPlace | undefined): Ip | undefined {
+  return place?.kind === 'address' ? place.address : undefined;
+}
+
 /** A path that names somebody else's file by mistake, a profile say: it would be deleted at the start. */
-export function forwardFileFaults({ forwardFile }: Pick<RouterConfig, 'forwardFile'>): readonly Fault[] {
+export function forwardFileFaults({ forwardFile }: ReadableConfig): readonly Fault[] {
   if (forwardFile === undefined || !isForeignFile(forwardFile)) return [];
   const problem = 'has something else than a port in it';
   return [{ name: 'PORT_FWD_FILE', value: forwardFile, problem, hint: 'name a file that nothing else uses' }];
 }
 
-function namedSetting({ dynamicForward, forwardHook }: RouterConfig): string | undefined {
+function namedSetting({ dynamicForward, forwardHook }: ReadableConfig): string | undefined {
   if (dynamicForward?.place.kind === 'name') return 'PORT_FWD_DYNAMIC';
   return forwardHook?.place.kind === 'name' ? 'PORT_FWD_HOOK' : undefined;
 }
@@ -51,7 +77,7 @@ function namedSetting({ dynamicForward, forwardHook }: RouterConfig): string | u
 /** Servers of the profile that the router cannot reach. */
 export function remoteFaults(
   profile: Profile,
-  config: Pick<RouterConfig, 'gateway'>,
+  { gateway }: ReadableConfig,
   /** What the uplink has addresses of. */
   families: Readonly<Record<IpFamily, boolean>>,
 ): readonly Fault[] {
@@ -64,12 +90,12 @@ export function remoteFaults(
     const { host } = firstHop(remote);
     if (areAllOutOfReach) return [familyFault(profile, { ...remote, host })];
     const address = parseIp(host);
-    if (address === undefined || !contains(config.gateway, address)) return [];
+    if (address === undefined || gateway === undefined || !contains(gateway, address)) return [];
     return [
       {
         name: `${profile.name}:${remote.line}`,
         value: host,
-        problem: `the VPN server is inside the isolated network ${renderSubnet(config.gateway)}`,
+        problem: `the VPN server is inside the isolated network ${renderSubnet(gateway)}`,
         hint: 'use an address that the uplink reaches, or another subnet for the isolated network',
       },
     ];

@@ -1,8 +1,9 @@
+import { canaryName, resolverPort } from '../config/own-resolver.ts';
 import { type DnsCause, dnsHintOf, explainMiss, readCertificateProblem } from '../dns/fault.ts';
-import { canaryName, renderResolverSettings, type Upstream, upstreamsOf } from '../dns/resolver-settings.ts';
+import { renderResolverSettings, type Upstream, upstreamsOf } from '../dns/resolver-settings.ts';
 import type { DnsReport } from '../health/report.ts';
 import { type Ipv4, isIpv4, type Port } from '../net/address.ts';
-import { resolverPort, resolverUid } from '../plan/local-resolver.ts';
+import { resolverUid } from '../plan/local-resolver.ts';
 import type { Log } from '../system/log.ts';
 import { askResolver, type ResolverProcess, startResolver } from '../system/resolver.ts';
 import type { Policy, TunnelLink } from '../tunnel/policy.ts';
@@ -46,7 +47,7 @@ export function openDns({
   let certificateProblem: string | undefined;
 
   if (localResolver !== undefined && localResolver.zones.length > 0) {
-    log.warn('DNS_LOCAL: these domains are asked beside the tunnel', {
+    log.warn('DNS_LOCAL: these domains are asked past the tunnel', {
       zones: localResolver.zones.map(({ domain, address }) => `${domain}=${address}`),
       hint: 'whoever is on the way there sees which of their names are asked; leave DNS_LOCAL out, and nothing is',
     });
@@ -153,7 +154,7 @@ export function openDns({
             state,
             ...(localResolver === undefined || localResolver.zones.length === 0
               ? {}
-              : { besideTunnel: localResolver.zones.map(({ domain, address }) => `${domain}=${address}`) }),
+              : { pastTunnel: localResolver.zones.map(({ domain, address }) => `${domain}=${address}`) }),
             ...(cause === undefined ? {} : { cause: { ...cause, hint: dnsHintOf(cause.code) } }),
           }
         : undefined,

@@ -70,7 +70,7 @@ export function findGatewayDrift({
 }: Pick<Claim, 'config' | 'facts'> & { readonly network: ObservedNetwork }): readonly string[] {
   const { gateway, ipv6 } = config;
   const lost = hasDevice(network, facts.lan.name)
-    ? [gateway, ...(ipv6 === undefined ? [] : [ipv6.gateway])].filter((cidr) => !holdsAddress(network, cidr))
+    ? [gateway, ...(ipv6 === undefined ? [] : [ipv6.gateway])].filter((cidr) => !holdsAddress(network, cidr.address))
     : [];
   return [
     ...lost.map((cidr) => `${renderCidr(cidr)} is not on ${facts.lan.name}`),
@@ -86,7 +86,7 @@ export async function restoreGateway({
 }: Claim & { readonly network: ObservedNetwork }): Promise<void> {
   const { config, facts } = claim;
   const isLost = [config.gateway, ...(config.ipv6 === undefined ? [] : [config.ipv6.gateway])].some(
-    (cidr) => !holdsAddress(network, cidr),
+    (cidr) => !holdsAddress(network, cidr.address),
   );
   if (hasDevice(network, facts.lan.name) && isLost) return claimGateway(claim);
   if (config.ipv6 !== undefined) forwardIpv6();

@@ -13,12 +13,14 @@ import {
   refusalsOf,
   sumOf,
   tellApart,
+  trafficOf,
 } from '../health/counts.ts';
 import { addStep, clientSeriesOf, seriesOf, startPast, stepSeconds } from '../health/history.ts';
 import type { HealthReport } from '../health/report.ts';
 import { projectStatus, type Status } from '../health/status.ts';
 import type { IfName } from '../net/address.ts';
 import { renderCidr } from '../net/address.ts';
+import { tunNamesOf } from '../plan/context.ts';
 import { observeConnections } from '../system/connections.ts';
 import { type Counters, loadPassedTable, openCounters } from '../system/counters.ts';
 import type { Log } from '../system/log.ts';
@@ -127,7 +129,7 @@ export function observeRouter({
     isLoading = true;
     const device = observed.lan();
     try {
-      await loadPassedTable(device);
+      await loadPassedTable(device, tunNamesOf(facts));
       countedDevice = device;
     } catch (error) {
       if (!(error instanceof UnderbridgeError)) throw error;
@@ -152,7 +154,6 @@ export function observeRouter({
     names.lookUp(
       clients.flatMap(({ address, receivedPackets }) => (receivedPackets > 0 && address !== others ? address : [])),
     );
-    const { sent, received } = passed.total;
     return projectStatus({
       atMs: Date.now(),
       startedMs,
@@ -166,12 +167,8 @@ export function observeRouter({
         ...config.namedForwards.map((forward) => ({ ...forward, addresses: observed.forwards().placesOf(forward) })),
       ],
       dynamicForward: observed.forwards().dynamic(),
-      traffic: {
-        sentBytes: sent.bytes,
-        sentPackets: sent.packets,
-        receivedBytes: received.bytes,
-        receivedPackets: received.packets,
-      },
+      traffic: trafficOf(passed.total),
+      trafficPastTunnel: config.lanAllowances && trafficOf(passed.past),
       connections: observeConnections(),
       clients,
       names: names.known,

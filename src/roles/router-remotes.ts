@@ -19,7 +19,7 @@ export function listProfiles({ profiles, facts }: Pick<RouterSetup, 'profiles' |
 }
 
 /** The families that the uplink has addresses of, IPv4 first. */
-export function uplinkFamilies({ uplink }: Pick<RouterFacts, 'uplink'>): readonly IpFamily[] {
+function uplinkFamilies({ uplink }: Pick<RouterFacts, 'uplink'>): readonly IpFamily[] {
   return [
     ...(uplink.ipv4 === undefined ? [] : ['ipv4' as const]),
     ...(uplink.ipv6 === undefined ? [] : ['ipv6' as const]),

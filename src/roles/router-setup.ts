@@ -1,11 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { defaultCredentialsPath } from '../config/credential-source.ts';
-import { type Environment, parseRouterConfig } from '../config/env.ts';
-import { parseGateway } from '../config/gateway.ts';
+import { type Environment, type EnvironmentReading, parseRouterConfig, type ReadableConfig } from '../config/env.ts';
 import type { RouterConfig } from '../config/router-config.ts';
-import { parseProfileNames } from '../config/scalar.ts';
 import { type Fault, faulty, ok, type Parsed } from '../errors.ts';
-import { type IfName, type Ipv4, type Ipv4Cidr, type Ipv6Cidr, parseIpv4, renderCidr } from '../net/address.ts';
+import { type IfName, type Ip, type Ipv4, renderCidr } from '../net/address.ts';
 import type { Profile } from '../openvpn/profile.ts';
 import type { Firewall, RouterFacts } from '../plan/facts.ts';
 import { findInterfaces, type RouterInterfaces, type SeenDefault } from '../plan/interfaces.ts';
@@ -15,6 +12,7 @@ import {
   readControlToken,
   readProfiles,
   readSecrets,
+  readSharedSecrets,
   type SecretSources,
 } from '../system/files.ts';
 import { changeNetwork, type ObservedNetwork } from '../system/iproute.ts';
@@ -24,7 +22,7 @@ import { observeNeighbour, solicit } from '../system/neighbour.ts';
 import { openvpnUid } from '../system/openvpn.ts';
 import type { OpenvpnSecrets } from '../system/openvpn-login.ts';
 import { findMissing } from '../system/prerequisites.ts';
-import { containerNameFaults, forwardFileFaults, ipv6Faults, remoteFaults } from './reach-faults.ts';
+import { containerNameFaults, forwardFileFaults, ipv6Faults, ownAddressFaults, remoteFaults } from './reach-faults.ts';
 import { checkRules, noRules, tunName } from './router-rules.ts';
 
 /** The interface of the tunnel that stands by. */
@@ -67,27 +65,18 @@ export async function setUpRouter({
   const parsed = parseRouterConfig(env);
   const lacking = findMissing();
   const mayChange = !lacking.some(({ value }) => value === 'NET_ADMIN');
-  const missing = purpose === 'run' ? lacking : [];
   const checking = parsed.kind === 'ok' && mayChange ? checkRules(parsed.value.config) : noRules;
-  const profiles = readProfiles({ names: profileNamesOf(parsed, env), folder: configFolder });
+  const { known, profiles, complete, controlToken } = readNamedFiles(parsed);
   const [network, rules] = await Promise.all([observing, checking]);
-  const faults = [
-    ...(parsed.kind === 'faults' ? parsed.faults : []),
-    ...(profiles.kind === 'faults' && !mentions(parsed, 'CONFIG') ? profiles.faults : []),
-  ];
-  if (parsed.kind === 'faults') {
-    return faulty(...faults, ...furtherFaults({ env, network, profiles }), ...missing);
-  }
-  const { config, warnings } = parsed.value;
-  const complete = profiles.kind === 'ok' ? withSecrets(profiles.value, config) : profiles;
-  if (complete.kind === 'faults' && complete !== profiles) faults.push(...complete.faults);
-  const controlToken = readControlToken(config.controlTokenFile);
-  if (controlToken.kind === 'faults') faults.push(...controlToken.faults);
-  faults.push(...unmetWants(config, profiles));
-  const interfaces = observeInterfaces(config, network);
-  if (interfaces.kind === 'faults') {
-    return faulty(...faults, ...interfaces.faults, ...missing);
-  }
+  const faults = parsed.kind === 'faults' ? [...parsed.faults] : [];
+  // What is wrong with a setting that is faulty itself would only be said twice.
+  const tell = (...more: readonly Fault[]) => faults.push(...more.filter(({ name }) => !mentions(parsed, name)));
+  for (const read of [profiles, complete, controlToken]) if (read.kind === 'faults') tell(...read.faults);
+  tell(...unmetWants(known, { profiles, network }));
+  const interfaces = observeKnownInterfaces(known, network);
+  if (interfaces.kind === 'faults') tell(...interfaces.faults);
+  if (purpose === 'run') tell(...lacking);
+  if (interfaces.kind === 'faults') return faulty(...faults);
   const { lan, uplink, gateways } = interfaces.value;
   // Asking takes NET_ADMIN; without it, silence means nothing.
   const gateway = mayChange ? await findGateway(interfaces.value) : gateways[0];
@@ -96,16 +85,16 @@ export async function setUpRouter({
     ipv4: uplink.cidr !== undefined,
     ipv6: (uplink.ipv6 !== undefined || heedsAdvertisements(uplink.name)) && firewall === 'nft',
   };
-  faults.push(
-    ...missing,
+  tell(
     ...rules.faults,
-    ...(profiles.kind === 'ok' ? profiles.value.flatMap((profile) => remoteFaults(profile, config, families)) : []),
-    ...(config.ipv6 === undefined ? [] : ipv6Faults({ firewall, purpose })),
+    ...(profiles.kind === 'ok' ? profiles.value.flatMap((profile) => remoteFaults(profile, known, families)) : []),
+    ...(known.ipv6 === undefined ? [] : ipv6Faults({ firewall, purpose })),
   );
-  if (gateway === undefined && families.ipv4) faults.push(silentGateway(interfaces.value));
-  if (faults.length > 0 || complete.kind === 'faults' || controlToken.kind === 'faults') {
+  if (gateway === undefined && families.ipv4) tell(silentGateway(interfaces.value));
+  if (faults.length > 0 || parsed.kind === 'faults' || complete.kind === 'faults' || controlToken.kind === 'faults') {
     return faulty(...faults);
   }
+  const { config, warnings } = parsed.value;
   return ok({
     config,
     warnings,
@@ -122,24 +111,42 @@ export async function setUpRouter({
       canRejectBeforeRouting: rules.canRejectBeforeRouting,
     },
     network,
-    isClaimed: holdsAddress(network, config.gateway),
+    isClaimed: holdsAddress(network, config.gateway.address),
   });
 }
 
-/** Profiles as CONFIG names them, also where another setting is faulty. */
-export function profileNamesOf(parsed: ReturnType<typeof parseRouterConfig>, env: Environment): readonly string[] {
-  if (parsed.kind === 'ok') return parsed.value.config.profileNames;
-  const names = parseProfileNames(env.CONFIG ?? '');
-  return names.kind === 'ok' ? names.value : [];
+/** Every file that the settings name, as far as these can be read. */
+export function readNamedFiles(parsed: EnvironmentReading): {
+  readonly known: ReadableConfig;
+  readonly profiles: Parsed<readonly [Profile, ...Profile[]]>;
+  /** Without faults only where neither the settings nor the profiles have any. */
+  readonly complete: Parsed<RouterSetup['profiles']>;
+  readonly controlToken: Parsed<string | undefined>;
+} {
+  const known = parsed.kind === 'ok' ? parsed.value.config : parsed.readable;
+  const { credentials, totp, profileNames = [], controlTokenFile } = known;
+  const profiles = mentions(parsed, 'CONFIG') ? faulty() : readProfiles({ names: profileNames, folder: configFolder });
+  const areSourcesFaulty = parsed.kind === 'faults' && parsed.faults.some(({ name }) => /^(OPENVPN|TOTP)_/.test(name));
+  const controlToken = readControlToken(controlTokenFile);
+  if (profiles.kind === 'ok' && credentials !== undefined && !areSourcesFaulty) {
+    const sources = { credentials, ...(totp !== undefined && { totp }) };
+    return { known, profiles, complete: withSecrets(profiles.value, sources), controlToken };
+  }
+  const shared = readSharedSecrets({ credentials, totp });
+  return { known, profiles, complete: shared.kind === 'faults' ? shared : faulty(), controlToken };
 }
 
-/** What settings want of files, profiles and Docker's resolver, and is not there. */
-export function unmetWants(config: RouterConfig, profiles: Parsed<readonly Profile[]>): readonly Fault[] {
+/** What settings want of files, profiles, networks and Docker's resolver, and is not there. */
+export function unmetWants(
+  known: ReadableConfig,
+  { profiles, network }: { readonly profiles: Parsed<readonly Profile[]>; readonly network: ObservedNetwork },
+): readonly Fault[] {
   return [
-    ...findAuthorityFaults(config.localResolver?.authoritiesFile),
-    ...containerNameFaults(config),
-    ...forwardFileFaults(config),
-    ...(config.hasStandby && profiles.kind === 'ok' && profiles.value.length < 2 ? [noSecondProfile] : []),
+    ...findAuthorityFaults(known.localResolver?.authoritiesFile),
+    ...containerNameFaults(known),
+    ...ownAddressFaults(known, (address) => holdsAddress(network, address)),
+    ...forwardFileFaults(known),
+    ...(known.hasStandby && profiles.kind === 'ok' && profiles.value.length < 2 ? [noSecondProfile] : []),
   ];
 }
 
@@ -151,7 +158,7 @@ const noSecondProfile: Fault = {
 };
 
 /** Each profile with its secrets, or every fault, each once: profiles share the credentials of the settings. */
-export function withSecrets(
+function withSecrets(
   [first, ...others]: readonly [Profile, ...Profile[]],
   sources: SecretSources,
 ): Parsed<RouterSetup['profiles']> {
@@ -171,7 +178,7 @@ function isSame(one: Fault, other: Fault): boolean {
 }
 
 /** True when one of our interfaces has the address. */
-export function holdsAddress({ links }: ObservedNetwork, { address }: Ipv4Cidr | Ipv6Cidr): boolean {
+export function holdsAddress({ links }: ObservedNetwork, address: Ip): boolean {
   return links.some(({ addr_info }) => addr_info.some(({ local }) => local === address));
 }
 
@@ -244,37 +251,19 @@ function renderOwn({ ipv4, ipv6 }: RouterFacts['uplink']): string {
   return [...cidrs.map(renderCidr), ipv6?.gateway ?? ''].join(' ');
 }
 
-/** What can still be told while a setting is faulty, so that the user does not learn of it one start later. */
-function furtherFaults({
-  env,
-  network,
-  profiles,
-}: {
-  readonly env: Environment;
-  readonly network: ObservedNetwork;
-  readonly profiles: Parsed<readonly [Profile, ...Profile[]]>;
-}): readonly Fault[] {
-  const gateway = parseGateway(env.IP_ADDR?.trim() ?? '');
-  const uplinkGateway = parseIpv4(env.UPLINK_GATEWAY?.trim() ?? '');
-  const interfaces =
-    gateway.kind === 'ok' ? observeInterfaces({ gateway: gateway.value, uplinkGateway }, network) : gateway;
-  // Credentials by settings may be what is faulty; the file where everybody looks for them is not.
-  const source = { kind: 'file', path: defaultCredentialsPath, required: false } as const;
-  const isFile = !Object.keys(env).some((name) => name.startsWith('OPENVPN_') && env[name] !== '');
-  const secrets = profiles.kind === 'ok' && isFile ? withSecrets(profiles.value, { credentials: source }) : undefined;
-  return [
-    ...(gateway.kind === 'ok' && interfaces.kind === 'faults' ? interfaces.faults : []),
-    ...(secrets?.kind === 'faults' ? secrets.faults : []),
-  ];
-}
-
 function mentions(parsed: Parsed<unknown>, name: string): boolean {
   return parsed.kind === 'faults' && parsed.faults.some((fault) => fault.name === name);
 }
 
+/** The same where the subnet of the isolated network may not be known; then nothing is found, and no fault told. */
+export function observeKnownInterfaces(known: ReadableConfig, network: ObservedNetwork): Parsed<RouterInterfaces> {
+  const { gateway } = known;
+  return gateway === undefined ? faulty() : observeInterfaces({ ...known, gateway }, network);
+}
+
 /** The two networks of this container, as they are now. */
 export function observeInterfaces(
-  config: Pick<RouterConfig, 'gateway' | 'ipv6' | 'uplinkGateway6'> & { readonly uplinkGateway?: Ipv4 | undefined },
+  config: ReadableConfig & Pick<RouterConfig, 'gateway'>,
   network: ObservedNetwork,
 ): Parsed<RouterInterfaces> {
   return findInterfaces({

@@ -16,8 +16,8 @@ export interface Counters {
 }
 
 /** Loads the table that counts what passes, with all counters at 0. @throws UnderbridgeError UB_EXEC */
-export async function loadPassedTable(lan: IfName): Promise<void> {
-  await run({ file: 'nft', args: ['-f', '-'], input: renderPassedTable(lan) });
+export async function loadPassedTable(lan: IfName, tunnels: readonly IfName[]): Promise<void> {
+  await run({ file: 'nft', args: ['-f', '-'], input: renderPassedTable(lan, tunnels) });
 }
 
 /** @throws UnderbridgeError UB_KERNEL */
@@ -43,6 +43,7 @@ export function openCounters(): Counters {
         received: read('received'),
         opened: read('opened'),
         total: { sent: total('sent'), received: total('received') },
+        past: { sent: total('sent-past'), received: total('received-past') },
       };
       return { generation, counts };
     },

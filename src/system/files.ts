@@ -145,6 +145,30 @@ function readBytes(path: string): FileRead {
 /** The settings that say where secrets come from. */
 export type SecretSources = Pick<RouterConfig, 'credentials' | 'totp'>;
 
+/** What the files of the settings hold, whatever the profiles need of it. */
+interface SharedSecrets {
+  readonly credentials: OpenvpnSecrets['credentials'];
+  readonly totp: OpenvpnSecrets['totp'];
+}
+
+/** Reads every file that the settings name for secrets. */
+export function readSharedSecrets({
+  credentials: source,
+  totp: totpSource,
+}: {
+  readonly [Name in keyof SecretSources]?: SecretSources[Name] | undefined;
+}): Parsed<SharedSecrets> {
+  const credentials = readCredentials(source);
+  const totp = readTotp(totpSource);
+  if (credentials.kind === 'ok' && totp.kind === 'ok') return ok({ credentials: credentials.value, totp: totp.value });
+  return faulty(...[credentials, totp].flatMap((read) => (read.kind === 'faults' ? read.faults : [])));
+}
+
+function readCredentials(source: CredentialSource | undefined): Parsed<OpenvpnSecrets['credentials']> {
+  if (source === undefined) return ok(undefined);
+  return source.kind === 'file' ? readCredentialsFile(source) : readPair(source);
+}
+
 /**
  * Reads the credentials: those of the environment first, then what the profile brought along. Their absence is a fault
  * only when the profile needs them.
@@ -160,14 +184,12 @@ export function readSecrets({
   profiles: 'one' | 'several';
 }): Parsed<OpenvpnSecrets> {
   const passphrase = profile.keyPassphrase === undefined ? {} : { keyPassphrase: profile.keyPassphrase };
-  const { credentials: source } = sources;
-  const credentials = source.kind === 'file' ? readCredentialsFile(source) : readPair(source);
-  if (credentials.kind === 'faults') return credentials;
-  const shared = readTotp(sources.totp);
+  const shared = readSharedSecrets(sources);
   if (shared.kind === 'faults') return shared;
+  const { credentials } = shared.value;
   if (!profile.needsCredentials) return ok(passphrase);
   const isOwnFirst = profiles === 'several';
-  const found = isOwnFirst ? (profile.credentials ?? credentials.value) : (credentials.value ?? profile.credentials);
+  const found = isOwnFirst ? (profile.credentials ?? credentials) : (credentials ?? profile.credentials);
   if (found === undefined) {
     return faulty({
       name: 'credentials',
@@ -176,7 +198,7 @@ export function readSecrets({
     });
   }
   // The codes of the settings are for the login of the settings.
-  const mine = isOwnFirst && profile.credentials !== undefined ? undefined : shared.value;
+  const mine = isOwnFirst && profile.credentials !== undefined ? undefined : shared.value.totp;
   const totp = isOwnFirst ? (profile.totp ?? mine) : (mine ?? profile.totp);
   const question = profile.options.find(({ name }) => name === 'static-challenge');
   if (question !== undefined && totp === undefined) return faulty(missingTotp(profile, question.line));

@@ -14,7 +14,7 @@ export interface ResolverProcess {
 }
 
 /** The public authorities: those that Node brings, written when the image is built. */
-export const publicAuthorities = `${dirname(process.argv[1] ?? '')}/authorities.pem`;
+const publicAuthorities = `${dirname(process.argv[1] ?? '')}/authorities.pem`;
 
 /**
  * Starts unbound under a user of its own, without capabilities. Its settings hold no secret, and are in a folder that

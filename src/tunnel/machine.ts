@@ -141,7 +141,7 @@ export function step(state: TunnelState, event: TunnelEvent, at: Moment): Step {
     };
   }
   if (event.kind === 'policy-failed') {
-    return block(state.course, { code: 'apply-failed', text: `the kernel did not take the rules: ${event.text}` }, at);
+    return block(state, { code: 'apply-failed', text: `the kernel did not take the rules: ${event.text}` }, at);
   }
   if ('epoch' in event && event.epoch !== state.course.epoch) return stay(state);
   switch (state.kind) {
@@ -166,7 +166,7 @@ function whileResolving(state: Extract<TunnelState, { kind: 'resolving' }>, even
     case 'resolved':
       return dial(state.course, event.endpoints);
     case 'resolve-failed':
-      return block(state.course, { code: 'resolve-failed', text: event.text }, at);
+      return block(state, { code: 'resolve-failed', text: event.text }, at);
     default:
       return stay(state);
   }
@@ -179,7 +179,7 @@ function whileDialing(state: Dialing, event: TunnelEvent, at: Moment): Step {
     case 'held':
       // A second hold is OpenVPN starting over by itself; we start it anew instead.
       if (state.phase !== 'preparing') {
-        return block(state.course, { code: 'openvpn-restarted', text: 'OpenVPN gave up the connection' }, at);
+        return block(state, { code: 'openvpn-restarted', text: 'OpenVPN gave up the connection' }, at);
       }
       return release({ ...state, isHeld: true });
     case 'answered':
@@ -200,7 +200,7 @@ function whileDialing(state: Dialing, event: TunnelEvent, at: Moment): Step {
     case 'suspected':
       return state.suspicion === undefined ? stay({ ...state, suspicion: event.cause }) : stay(state);
     case 'failed':
-      return block(state.course, event.cause, at);
+      return block(state, event.cause, at);
     case 'timer':
       return dialTimer(state, event.timer, at);
     default:
@@ -224,15 +224,15 @@ function dialTimer(state: Dialing, timer: TimerName, at: Moment): Step {
       state.phase === 'preparing'
         ? { code: 'openvpn-exited', text: 'OpenVPN did not report for work' }
         : (state.suspicion ?? silenceOf(server));
-    return block(state.course, cause, at);
+    return block(state, cause, at);
   }
   if (timer === 'handshake' && state.phase === 'greeting') {
     const text = `${server} answered, but broke off TLS before it showed its certificate`;
-    return block(state.course, state.suspicion ?? { code: 'tls-mismatch', text }, at);
+    return block(state, state.suspicion ?? { code: 'tls-mismatch', text }, at);
   }
   if (timer === 'handshake' && state.phase === 'handshaking') {
     const text = `${server} answered, but the handshake did not finish in ${handshakeMs / 1000} s`;
-    return block(state.course, { code: 'handshake-timeout', text }, at);
+    return block(state, { code: 'handshake-timeout', text }, at);
   }
   return stay(state);
 }
@@ -259,9 +259,9 @@ function whileUp(state: Up, event: TunnelEvent, at: Moment): Step {
       };
     }
     case 'held':
-      return block(state.course, { code: 'openvpn-restarted', text: 'OpenVPN gave up the connection' }, at);
+      return block(state, { code: 'openvpn-restarted', text: 'OpenVPN gave up the connection' }, at);
     case 'failed':
-      return block(state.course, event.cause, at);
+      return block(state, event.cause, at);
     default:
       return stay(state);
   }
@@ -299,6 +299,7 @@ function proven(
   const better = chooseFailback({ profiles, profileIndex, failback, provenMs, busyMs, nowMs });
   if (better === undefined) return stay({ ...state, isProven: true, provenMs, busyMs, course });
   return leave({
+    before: state,
     course: { ...course, profileIndex: better, waiting: [] },
     cause: {
       code: 'failback',
@@ -343,19 +344,21 @@ function dial(course: Course, [endpoint, ...waiting]: OneOrMore<Endpoint>): Step
 }
 
 /** An attempt failed: the next endpoint of the profile, or the next profile, after a wait. */
-function block(before: Course, cause: Cause, at: Moment): Step {
-  const { course, waitMs } = afterFailure(before, cause, at);
-  if (waitMs !== undefined) return leave({ course, cause, retry: { waitMs, nowMs: at.nowMs } });
+function block(before: Exclude<TunnelState, { kind: 'stopping' }>, cause: Cause, at: Moment): Step {
+  const { course, waitMs } = afterFailure(before.course, cause, at);
+  if (waitMs !== undefined) return leave({ before, course, cause, retry: { waitMs, nowMs: at.nowMs } });
   const end = `after ${authLimit} refused logins nothing is tried again until the router is started anew`;
-  return leave({ course, cause: { ...cause, text: `${cause.text}; ${end}` } });
+  return leave({ before, course, cause: { ...cause, text: `${cause.text}; ${end}` } });
 }
 
 /** Locks down and ends what runs. */
 function leave({
+  before,
   course,
   cause,
   retry,
 }: {
+  readonly before: TunnelState;
   readonly course: Course;
   readonly cause: Cause;
   /** Absent: there is nothing left to try. */
@@ -368,7 +371,8 @@ function leave({
     { kind: 'apply', policy: { kind: 'lockdown' } },
     { kind: 'stop-probe' },
     { kind: 'end-openvpn' },
-    { kind: 'forget-flows' },
+    // An attempt that failed had none of clients, and what they have open past the tunnel would break.
+    ...(before.kind === 'up' ? [{ kind: 'forget-flows' } as const] : []),
   ];
   if (retry === undefined) return { state, effects };
   const { waitMs, nowMs } = retry;

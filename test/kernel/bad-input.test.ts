@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { makeWorld, type World } from './lab/world.ts';
+import { addresses, makeWorld, type World } from './lab/world.ts';
 
 // What can be known at the start is told then, in one sentence. Root and a network namespace; the router as it is.
 let world: World;
@@ -86,6 +86,52 @@ test('reads a list of profiles as one, also where another setting is faulty', as
   assert.equal((await router.process.exited).exitCode, 1);
   const names = router.output().match(/^ {2}[\w.]+/gm);
   assert.deepEqual(names, ['  DNS', '  nowhere.ovpn'], router.output());
+});
+
+test('tells of secrets, of a missing profile and of targets that are its own address while a setting is faulty, too', async () => {
+  const router = world.startRouter({
+    DNS: 'resolver',
+    STANDBY: 'on',
+    CONTROL_TOKEN_FILE: join(world.folder, 'empty'),
+    TOTP_SECRET_FILE: join(world.folder, 'words.totp'),
+    OPENVPN_CREDENTIALS_FILE: join(world.folder, 'none'),
+    PORT_FWD: `${addresses.routerLan}:4666, ${addresses.routerLan}:4667`,
+    LAN_ALLOW_IN: `192.168.1.0/24:tcp/80:${addresses.routerLan}, 192.168.1.0/24:tcp/9797:${addresses.client}`,
+    HEALTH_ADDR: '0.0.0.0:9797',
+  });
+  assert.equal((await router.process.exited).exitCode, 1);
+  const names = router.output().match(/^ {2}[A-Z]\w+/gm);
+  const told = [
+    'DNS',
+    'LAN_ALLOW_IN',
+    'OPENVPN_CREDENTIALS_FILE',
+    'TOTP_SECRET_FILE',
+    'CONTROL_TOKEN_FILE',
+    'PORT_FWD',
+    'LAN_ALLOW_IN',
+  ];
+  assert.deepEqual(
+    names,
+    [...told, 'STANDBY'].map((name) => `  ${name}`),
+    router.output(),
+  );
+});
+
+test("refuses targets that are the router's own address", async () => {
+  const router = world.startRouter({
+    PORT_FWD: `${addresses.routerLan}:4666, ${addresses.client}:4667`,
+    PORT_FWD_DYNAMIC: `natpmp:${addresses.routerLan}:80`,
+    PORT_FWD_HOOK: `http://${addresses.routerLan}/{port}`,
+    LAN_ALLOW_IN: `192.168.1.0/24:tcp/80:${addresses.routerLan}`,
+  });
+  assert.equal((await router.process.exited).exitCode, 1);
+  const own = `="${addresses.routerLan}": leads to the router's own address in the isolated network, where no container is.`;
+  const lines = router
+    .output()
+    .split('\n')
+    .filter((line) => line.includes(own));
+  const names = lines.map((line) => line.trim().slice(0, line.trim().indexOf('=')));
+  assert.deepEqual(names, ['PORT_FWD', 'PORT_FWD_DYNAMIC', 'PORT_FWD_HOOK', 'LAN_ALLOW_IN'], router.output());
 });
 
 for (const { given, files, env, says } of inputs) {

@@ -68,7 +68,7 @@ test("answers the router's own name, and its address backwards", async () => {
   assert.equal(await dig('-x', addresses.gateway), 'underbridge.internal.');
 });
 
-test('asks a domain of DNS_LOCAL beside the tunnel, that address and port alone, and says so', async () => {
+test('asks a domain of DNS_LOCAL past the tunnel, that address and port alone, and says so', async () => {
   await world.forgetLeaks();
   assert.equal(await dig('printer.lan.test'), local);
   const { output } = await world.isp.attempt('nft', 'list', 'counter', 'inet', 'isp', 'local');
@@ -81,8 +81,8 @@ test('asks a domain of DNS_LOCAL beside the tunnel, that address and port alone,
     await digAs(uid, address, port);
   }
   assert.equal(await world.leaked(), 0);
-  assert.match(router.output(), /DNS_LOCAL: these domains are asked beside the tunnel/);
-  assert.deepEqual(((await router.health()).dns as { besideTunnel: unknown }).besideTunnel, [`lan.test=${local}`]);
+  assert.match(router.output(), /DNS_LOCAL: these domains are asked past the tunnel/);
+  assert.deepEqual(((await router.health()).dns as { pastTunnel: unknown }).pastTunnel, [`lan.test=${local}`]);
 });
 
 test('runs the resolver as a user of its own without any capability', async () => {

@@ -177,7 +177,12 @@ describe('finds', () => {
         OPENVPN_CREDENTIALS_FILE: '/nothing',
       },
     });
-    assert.deepEqual(codes.toSorted(), ['UB_DOCTOR_PROFILE', 'UB_DOCTOR_ROUTER_NETWORKS', 'UB_DOCTOR_SETTING'], output);
+    const all = ['CREDENTIALS', 'PROFILE', 'ROUTER_NETWORKS', 'SETTING'];
+    assert.deepEqual(
+      codes.toSorted(),
+      all.map((code) => `UB_DOCTOR_${code}`),
+      output,
+    );
     assert.equal(exitCode, 1);
   });
 

@@ -104,9 +104,11 @@ interface LogLine {
 }
 
 function logged(message: string): readonly LogLine[] {
-  const lines = router
-    .output()
+  const lines = router.process
+    .stdout()
     .split('\n')
+    // The end of the last one may not have come.
+    .slice(0, -1)
     .filter((line) => line.startsWith('{'));
   return lines.map((line): LogLine => JSON.parse(line)).filter(({ msg }) => msg === message);
 }

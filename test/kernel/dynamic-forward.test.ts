@@ -137,7 +137,7 @@ describe('a port that is assigned', { concurrency: true }, () => {
         assert.doesNotMatch(await world.server.run('nft', 'list', 'table', 'inet', 'upnp'), /10\.8\.0\.2/);
       });
 
-      test('lets nothing out beside the tunnel in all of it', async () => {
+      test('lets nothing out past the tunnel in all of it', async () => {
         assert.equal(await world.leaked(), 0);
       });
     });

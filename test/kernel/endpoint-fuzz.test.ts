@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -32,6 +33,12 @@ before(async () => {
 });
 after(() => world?.remove());
 
+/** How long the router's main thread was ready to run and did not, so far: the second field of schedstat. */
+function waitedForProcessorMs(): number {
+  const [, waitedNs] = readFileSync(`/proc/${router.process.pid}/schedstat`, 'utf8').split(' ');
+  return Math.round(Number(waitedNs) / 1e6);
+}
+
 /** A thousand clients with counters, so that what a listener does not read is much. */
 async function fillCounters(): Promise<void> {
   const all = Array.from(
@@ -62,28 +69,28 @@ test('is not stopped, nor its tunnel, by odd requests, a hundred slow listeners 
   // Nobody outside keeps out the container's own health check, nor who listens there.
   const own = world.router.start({}, 'curl', '-sN', '-m', '3', 'http://127.0.0.1:9797/events');
   await own.says('"schema":1');
-  const failed: string[] = [];
-  for (let tries = 0; tries < 10; tries += 1) {
+  for (let passed = 0; passed < 10; ) {
+    const beforeMs = waitedForProcessorMs();
     const { exitCode, output } = await world.router.attempt(
       'env',
       'HEALTH_ADDR=0.0.0.0:9797',
       join(world.folder, 'underbridge/healthcheck'),
     );
-    if (exitCode !== 0) failed.push(`check ${tries}: ${output}`);
+    const waitedMs = waitedForProcessorMs() - beforeMs;
+    if (exitCode === 0) passed += 1;
+    // It waits two seconds for the answer. What other tests take of that is not the router's.
+    else assert.ok(waitedMs > 1_000, `no answer, and only ${waitedMs} ms without a processor: ${output}`);
     await sleep(100);
   }
-  // Two seconds for an answer are little where other tests take the processor as well.
-  assert.ok(failed.length <= 2, failed.join('\n'));
   const amid = await countHoldings(world, router);
   await fuzz.exited;
   await flow.exited;
-  const { seen, text } = JSON.parse(/^\{"seen".*$/m.exec(fuzz.output())?.[0] ?? '');
+  const { seen, text } = JSON.parse(fuzz.stdout().split('\n').at(-2) ?? '');
   for (const code of [200, 400, 401, 404, 405, 431]) assert.ok(seen[code] > 0, `no ${code}: ${JSON.stringify(seen)}`);
   // Nor is anything said by mistake, but for what it is asked.
   assert.doesNotMatch(text, /canary|at \S+ \(|node:internal/);
-  // As many listeners as there are places, and a no for the others, also for those that are slow to ask.
-  const refused = (seen['held: 503'] ?? 0) + (seen['held: 408'] ?? 0);
-  assert.ok(seen['held: 200'] >= 16 && refused > 50, JSON.stringify(seen));
+  // As many listeners as there are places, and a no for the others.
+  assert.ok(seen['listener: 200'] >= 16 && seen['listener: 503'] > 50, JSON.stringify(seen));
   const answers = answersOf(flow);
   const gaps = answers.slice(1).map((ms, index) => ms - (answers[index] ?? ms));
   assert.ok(answers.length > fuzzSeconds * 10, `${answers.length} answers`);

@@ -104,7 +104,7 @@ test('takes no address outside of the isolated network', async () => {
   assert.doesNotMatch(await forwards(), /udp \. 900/);
 });
 
-test('lets nothing out beside the tunnel in all of it', async () => {
+test('lets nothing out past the tunnel in all of it', async () => {
   assert.equal(await world.leaked(), 0);
 });
 

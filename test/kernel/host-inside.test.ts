@@ -26,7 +26,7 @@ for (const backend of ['nft', 'legacy'] as const) {
     let spaces: Record<'client' | 'proxy' | 'web', Namespace>;
     let first: LabProcess;
     before(async () => {
-      const made = ['client', 'proxy', 'web'].map((name) => makeNamespace(`ub-in-${name}-${backend}`));
+      const made = ['client', 'proxy', 'web'].map((name) => makeNamespace(`ub-in-${name}-${backend}-${process.pid}`));
       const [client, between, web] = (await Promise.all(made)) as [Namespace, Namespace, Namespace];
       spaces = { client, proxy: between, web };
       const wire = (ns: Namespace, address: string, device: string) => ({ ns, address, device });
@@ -106,7 +106,7 @@ for (const backend of ['nft', 'legacy'] as const) {
 
     it("forwards by a container's file what came for its bindings, and lists the rules as they were written", async (t) => {
       const [outside, machine, inner] = (await Promise.all(
-        ['outside', 'machine', 'inner'].map((name) => makeNamespace(`ub-in-${name}-${backend}`)),
+        ['outside', 'machine', 'inner'].map((name) => makeNamespace(`ub-in-${name}-${backend}-${process.pid}`)),
       )) as [Namespace, Namespace, Namespace];
       t.after(() => Promise.all([outside, machine, inner].map(removeNamespace)));
       await join(

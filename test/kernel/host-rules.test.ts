@@ -59,7 +59,7 @@ for (const { backend, times } of [
   describe(`rules by iptables-${backend}`, () => {
     let ns: Namespace;
     before(async () => {
-      ns = await makeNamespace(`ub-host-${backend}`);
+      ns = await makeNamespace(`ub-host-${backend}-${process.pid}`);
       for (const [program, text] of Object.entries(foreign)) {
         await ns.run('bash', '-c', `${program}-${backend}-restore <<'END'\n${text}END`);
       }

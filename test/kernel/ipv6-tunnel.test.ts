@@ -65,7 +65,7 @@ test('answers a ping of the gateway address, and refuses everything else there a
 test('clamps the segment size to what the tunnel carries', async () => {
   const capture = world.server.start(
     {},
-    ...['timeout', '4', 'tcpdump', '-lni', 'tun0', '-c1', 'ip6 and ip6[6] = 6 and ip6[53] & 2 != 0'],
+    ...['timeout', '30', 'tcpdump', '-lni', 'tun0', '-c1', 'ip6 and ip6[6] = 6 and ip6[53] & 2 != 0'],
   );
   await capture.says('listening on');
   await askTcp(world.client, web, ports.web);
@@ -122,7 +122,7 @@ test('refuses IPv6 at once where the server gives no address, and says so', asyn
   assert.equal(await askTcp(world.client, addresses.web, ports.web), '10.8.0.2');
 });
 
-test('has let nothing out beside the tunnel, and stops with both locks in place', async () => {
+test('has let nothing out past the tunnel, and stops with both locks in place', async () => {
   assert.equal(await world.leaked(), 0);
   assert.equal((await router.stop()).exitCode, 0, router.output());
   assert.match(await world.router.run('ip', '-6', 'rule'), /110:\tnot from all iif lo unreachable/);

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { askDns, askTcp, sentBy, startFlood } from './lab/client.ts';
+import { firstCause } from './lab/first-cause.ts';
 import { addresses, makeWorld, ports, type RunningRouter, type RunningServer, type World } from './lab/world.ts';
 
 // What a VPN server may push to the router. Root and network namespaces; real OpenVPN on both ends.
@@ -65,15 +66,9 @@ async function kernelState(): Promise<string> {
   );
 }
 
-/** The cause of the first attempt that failed. */
 async function causeOf(running: RunningRouter): Promise<{ readonly code: string; readonly text: string }> {
-  for (let waitedMs = 0; waitedMs < 8_000; waitedMs += 50) {
-    const { cause } = await running.health();
-    const { code, text } = (cause ?? { code: 'starting' }) as { code: string; text: string };
-    if (code !== 'starting') return { code, text };
-    await sleep(50);
-  }
-  assert.fail(`no cause:\n${running.output()}`);
+  const { code, text } = await firstCause(running);
+  return { code, text };
 }
 
 async function carriesWithoutLeak(running: RunningRouter): Promise<void> {

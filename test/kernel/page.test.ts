@@ -8,6 +8,7 @@ import { renderSpread, spreadOf } from '../bench/figures.ts';
 import { openBrowser } from './lab/browser.ts';
 import { askTcp, startFlow } from './lab/client.ts';
 import { untilCounting } from './lab/counting.ts';
+import { assertInTime } from './lab/in-time.ts';
 import { addresses, makeWorld, ports, type RunningRouter, type RunningServer, type World } from './lab/world.ts';
 
 // Root, network namespaces and a real Chromium. UPDATE_GOLDEN=1 takes the pictures of the README.
@@ -69,8 +70,9 @@ async function untilWord(page: Page, word: string): Promise<void> {
 test('is there at once, weighs little, asks nobody else and complains of nothing', async (t) => {
   const limitMs = 300;
   const times: number[] = [];
+  const endMs = performance.now() + 60_000;
   // As many as it takes: other tests run beside it, and what it costs itself is in every one.
-  while (times.length < 3 || (times.length < 12 && Math.min(...times) > limitMs)) {
+  while (times.length < 3 || (performance.now() < endMs && Math.min(...times) > limitMs)) {
     const { page, complaints, asked, close } = await open();
     await untilLive(page);
     times.push(await page.evaluate<number>("performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd"));
@@ -112,19 +114,22 @@ test('shows a killed VPN and its return by itself, and leaves focus where it is'
   await untilLive(page);
   assert.match(await page.locator('#verdict').innerText(), /^Protected/);
   await page.locator('#events').focus();
-  const fromMs = performance.now();
-  await server.stop();
-  await untilWord(page, 'Blocked');
-  assert.ok(performance.now() - fromMs < 4_000);
-  assert.match(
-    await page.locator('#verdict').innerText(),
-    /Clients are refused, and nothing leaves\.\n+What to do: see /,
-  );
-  assert.equal(await page.title(), 'blocked · Underbridge');
-  assert.match(await page.locator('#events').innerText(), /^\d\d:\d\d:\d\d warn: blocked/m);
-  await picture(page, 'page-blocked');
-  server = await world.startServer();
-  await untilWord(page, 'Protected');
+  await assertInTime(4_000, async () => {
+    const fromMs = performance.now();
+    await server.stop();
+    await untilWord(page, 'Blocked');
+    const tookMs = performance.now() - fromMs;
+    assert.match(
+      await page.locator('#verdict').innerText(),
+      /Clients are refused, and nothing leaves\.\n+What to do: see /,
+    );
+    assert.equal(await page.title(), 'blocked · Underbridge');
+    assert.match(await page.locator('#events').innerText(), /^\d\d:\d\d:\d\d warn: blocked/m);
+    await picture(page, 'page-blocked');
+    server = await world.startServer();
+    await untilWord(page, 'Protected');
+    return tookMs;
+  });
   assert.equal(await page.evaluate('document.activeElement.id'), 'events');
   assert.equal((await page.evaluate<readonly unknown[]>("performance.getEntriesByType('navigation')")).length, 1);
   await close();

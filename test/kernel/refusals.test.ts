@@ -45,7 +45,7 @@ test('puts the gateway right as soon as that can be done, and takes no lock for 
   await router.process.says('the gateway was not put right');
   const [openvpn] = await pidsIn(world.router, 'openvpn');
   process.kill(Number(openvpn), 'SIGKILL');
-  await router.untilUnhealthy(2_000);
+  await router.process.says(' blocked ');
   await router.untilHealthy();
   assert.doesNotMatch(router.output(), /policy not applied|\brepaired\b/);
   await inMounts('umount', path);

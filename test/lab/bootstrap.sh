@@ -21,7 +21,9 @@ if [ -n "$packages" ]; then
   export DEBIAN_FRONTEND=noninteractive
   apt-get update --quiet=2
   # shellcheck disable=SC2086 # a list of names
-  apt-get install --yes --quiet=2 --no-install-recommends -o DPkg::Lock::Timeout=300 $packages >/dev/null
+  install() { apt-get install --yes --quiet=2 --no-install-recommends -o DPkg::Lock::Timeout=300 $packages >/dev/null; }
+  # An install that was killed leaves dpkg so that it refuses every other one.
+  install || { dpkg --force-confold --configure -a && install; }
 fi
 
 # npm writes .package-lock.json last, so it is there, and new, only after an install that went through.

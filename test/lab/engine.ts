@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { copyFile, rm } from 'node:fs/promises';
 import { get } from 'node:http';
 import { dirname, join, resolve } from 'node:path';
@@ -184,8 +184,10 @@ function readRecord(): EngineRecord | undefined {
   return existsSync(recordFile) ? (JSON.parse(readFileSync(recordFile, 'utf8')) as EngineRecord) : undefined;
 }
 
+/** Whole or not at all: a run that is killed here is not to stop every later one. */
 function writeRecord(record: EngineRecord): void {
-  writeFileSync(recordFile, JSON.stringify(record));
+  writeFileSync(`${recordFile}.new`, JSON.stringify(record));
+  renameSync(`${recordFile}.new`, recordFile);
 }
 
 async function connect(place: Place): Promise<Engine> {
@@ -264,7 +266,7 @@ async function answers(place: RunFiles): Promise<boolean> {
 
 async function ask({ socket }: RunFiles, path: string): Promise<{ readonly status: number; readonly body: string }> {
   return new Promise((done, fail) => {
-    const request = get({ socketPath: socket, path, timeout: 5000 }, async (response) => {
+    const request = get({ socketPath: socket, path, timeout: 30_000 }, async (response) => {
       try {
         done({ status: response.statusCode ?? 0, body: await text(response) });
       } catch (error) {

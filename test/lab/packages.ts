@@ -12,6 +12,7 @@ const aptGet = $({
   nothrow: true,
   env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive', NEEDRESTART_SUSPEND: '1' },
 });
+const aptConfigure = () => aptGet`dpkg --force-confold --configure -a`;
 
 /** Installs the Debian packages of `names` that are missing; costs one dpkg query when none is. */
 export async function ensurePackages(names: readonly string[]): Promise<void> {
@@ -52,11 +53,14 @@ async function updatePackageLists(): Promise<void> {
   await whileLocked(() => aptGet`apt-get update --quiet=2`);
 }
 
+// A run that was killed in the middle of an install leaves dpkg so that it refuses every other one.
 // DPkg::Lock::Timeout covers dpkg's locks; the lock on /var/lib/apt/lists makes `apt-get update` give up at once.
 async function whileLocked(run: () => PromiseLike<ProcessOutput>): Promise<void> {
   for (const deadline = Date.now() + lockPatienceMs; ; await sleep(1000)) {
     const output = await run();
     if (output.exitCode === 0) return;
+    const interrupted = /dpkg was interrupted/.test(output.stderr) && Date.now() < deadline;
+    if (interrupted && (await aptConfigure()).exitCode === 0) continue;
     const locked = /Could not get lock|Unable to lock/.test(output.stderr);
     if (!locked || Date.now() > deadline) throw new Error(`apt-get failed: ${output.stderr.trim()}`);
   }

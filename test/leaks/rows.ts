@@ -119,7 +119,7 @@ export const allowedRows: readonly Row[] = [bootAnew, nothing, ...outages, ...ea
   times: once,
 }));
 
-/** The same with a resolver of the router's own: `DNS: tls://…`, and a domain that may be asked beside the tunnel. */
+/** The same with a resolver of the router's own: `DNS: tls://…`, and a domain that may be asked past the tunnel. */
 export const resolverRows: readonly Row[] = [
   { event: 'nothing happens, the tunnel works', make: () => sleep(1_000) },
   ...outages,

@@ -18,9 +18,8 @@ export function startSending(ns: Namespace, sending: Sending): Sender {
   const program = join(import.meta.dirname, 'send.ts');
   const running = ns.start({}, 'node', '--disable-warning=ExperimentalWarning', program, JSON.stringify(sending));
   const ended = running.exited.then(({ exitCode }) => {
-    const output = running.output();
-    if (exitCode !== 0) throw new Error(`the sender ended with ${exitCode}: ${output}`);
-    return new Map(Object.entries(JSON.parse(output.trim().split('\n').at(-1) ?? ''))) as Sent;
+    if (exitCode !== 0) throw new Error(`the sender ended with ${exitCode}: ${running.output()}`);
+    return new Map(Object.entries(JSON.parse(running.stdout().trim().split('\n').at(-1) ?? ''))) as Sent;
   });
   ended.catch(() => undefined);
   return {

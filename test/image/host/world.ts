@@ -63,7 +63,9 @@ export async function openHostWorld(engine: Engine): Promise<HostWorld> {
   const command = [...nodeFlags, bundle, 'host'];
   let running: LabProcess | undefined;
   const status = async () => {
-    const asked = await execa('bash', ['-c', ask('tcp', '127.0.0.1', 9798, 'GET /status HTTP/1.0\\r\\n\\r\\n')]);
+    const question =
+      'exec 3<>/dev/tcp/127.0.0.1/9798 && printf "GET /status HTTP/1.0\\r\\n\\r\\n" >&3 && timeout 2 cat <&3';
+    const asked = await execa('bash', ['-c', question], { stdin: 'ignore' });
     return JSON.parse(asked.stdout.slice(asked.stdout.indexOf('{'))) as HostStatus;
   };
   const stopHost = async () => {
@@ -175,29 +177,24 @@ async function joinLine(line: Line, name: string): Promise<Namespace> {
   return ns;
 }
 
-function ask(protocol: 'tcp' | 'udp', address: string, port: number, text = 'hello'): string {
-  const read = protocol === 'tcp' ? 'cat <&3' : 'head -n1 <&3';
-  return `exec 3<>/dev/${protocol}/${address}/${port} && printf '${text}' >&3 && timeout 2 ${read}`;
-}
-
-/** What answers there, `NAME ADDRESS-IT-SEES`; or `nobody`, within a second. */
+/** What answers there, `NAME ADDRESS-IT-SEES`; or `nobody`, after a second and a half. */
 export async function answerOf(
   from: Namespace,
   address: string,
   port: number,
   protocol: 'tcp' | 'udp' = 'tcp',
 ): Promise<string> {
-  const { exitCode, output } = await from.attempt('timeout', '1', 'bash', '-c', ask(protocol, address, port));
-  return exitCode === 0 && output !== '' ? output.trim() : 'nobody';
+  const { exitCode, stdout } = await from.attempt('perl', join(here, 'ask.pl'), protocol, address, `${port}`);
+  return exitCode === 0 ? stdout.trim() : 'nobody';
 }
 
 /** Waits for an answer, as rules take a moment. */
 export async function untilAnswer(wanted: string, ...question: Parameters<typeof answerOf>): Promise<void> {
-  let last = '';
-  await until(`${question.slice(1).join(' ')} answers "${wanted}"`, async () => {
-    last = await answerOf(...question);
+  const isAnswered = async () => {
+    const last = await answerOf(...question);
     return last === wanted || Promise.reject(new Error(last));
-  });
+  };
+  await until(`${question.slice(1).join(' ')} answers "${wanted}"`, isAnswered, 30_000);
 }
 
 /** Counts packets that a namespace receives from a subnet, after its firewall. */
@@ -232,7 +229,7 @@ export function usageOf(pid: number): { readonly residentMiB: number; readonly c
 }
 
 /** Waits for a condition; what fails until then counts as no. */
-export async function until(what: string, holds: () => Promise<boolean>, limitMs = 10_000): Promise<void> {
+export async function until(what: string, holds: () => Promise<boolean>, limitMs = 30_000): Promise<void> {
   const deadline = performance.now() + limitMs;
   let reason = '';
   for (;;) {

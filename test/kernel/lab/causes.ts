@@ -145,7 +145,7 @@ export async function provoke(lab: CauseLab, failure: Failure): Promise<Outcome>
       happenedMs = Date.now();
       await failure.toTunnel(lab, server);
     }
-    const blocked = await untilSaid(router, / WARN: blocked (\{.*\})/);
+    const blocked = await untilSaid(router, / WARN: blocked (\{.*\})\n/);
     happenedMs ??= (await untilSaid(router, / INFO: (?:dialing|resolving)/)).atMs;
     const { cause: code, reason: text, hint } = JSON.parse(blocked.match[1] ?? '');
     const noticedMs = blocked.atMs - happenedMs;

@@ -6,7 +6,7 @@ const script = (name: string) => join(import.meta.dirname, name);
 
 /** One TCP conversation: what the peer said, or the error's code and after how many milliseconds it came. */
 export async function askTcp(from: Namespace, address: string, port: number): Promise<string> {
-  return (await from.attempt('node', script('ask.ts'), 'tcp', address, `${port}`)).output.trim();
+  return (await from.attempt('node', script('ask.ts'), 'tcp', address, `${port}`)).stdout.trim();
 }
 
 /** One DNS question to a server of the client's choice; the answer, or dig's complaint. */
@@ -23,7 +23,7 @@ export function startFlow(from: Namespace, address: string, port: number, second
 /** Times of answers of a flow, in milliseconds since the epoch. */
 export function answersOf(flow: LabProcess): readonly number[] {
   return flow
-    .output()
+    .stdout()
     .split('\n')
     .filter((line) => line !== '')
     .map(Number);
@@ -45,7 +45,7 @@ export function startFlood(from: Namespace, address: string, port: number, secon
 /** How many packets a flood sent; waits for its end. */
 export async function sentBy(flood: LabProcess): Promise<number> {
   await flood.exited;
-  return Number(flood.output().trim().split('\n').at(-1));
+  return Number(flood.stdout().trim().split('\n').at(-1));
 }
 
 /** Floods while something happens, and for half a second before and after it; returns how many packets that were. */

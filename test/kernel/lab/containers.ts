@@ -52,11 +52,11 @@ export async function startContainers({ router, folder }: World): Promise<Contai
   };
 }
 
-/** Answers TCP with its name, and every datagram, on one port of all addresses. */
+/** Answers TCP with its name, and every datagram, on one port of all addresses of both families. */
 export function startNamed(ns: Namespace, name: string, port: number): LabProcess {
   const program = `
     require('node:net').createServer((socket) => socket.on('error', () => 0).end('${name}')).listen(${port});
-    const udp = require('node:dgram').createSocket('udp4');
+    const udp = require('node:dgram').createSocket('udp6');
     udp.on('message', (message, from) => udp.send('${name}', from.port, from.address));
     udp.bind(${port});`;
   return ns.start({}, 'node', '-e', program);
@@ -65,7 +65,7 @@ export function startNamed(ns: Namespace, name: string, port: number): LabProces
 /** Datagrams from one port, ten a second; its output has the name of whoever answered each. */
 export function startTalk(ns: Namespace, address: string, port: number): LabProcess {
   const program = `
-    const udp = require('node:dgram').createSocket('udp4');
+    const udp = require('node:dgram').createSocket('${address.includes(':') ? 'udp6' : 'udp4'}');
     udp.on('message', (name) => console.log(String(name)));
     setInterval(() => udp.send('x', ${port}, '${address}'), 100);`;
   return ns.start({}, 'node', '-e', program);
@@ -88,5 +88,5 @@ export async function whoAnswers(from: Namespace, address: string, port: number)
     socket.on('data', (name) => console.log(String(name)));
     socket.on('timeout', () => socket.destroy(Object.assign(new Error(), { code: 'TIMEOUT' })));
     socket.on('error', ({ code }) => console.log(code));`;
-  return (await from.attempt('node', '-e', program)).output.trim();
+  return (await from.attempt('node', '-e', program)).stdout.trim();
 }

@@ -1,5 +1,6 @@
 // Runs in a namespace.
-// `datagrams.ts ask COUNT ADDRESS PORT` asks from so many ports at a time, and prints how many were answered in a second.
+// `datagrams.ts ask COUNT ADDRESS PORT` asks from so many ports at a time, and prints how many were answered when a
+// second has gone by without another answer.
 // `datagrams.ts talk OWN_PORT ADDRESS PORT` says "hello" all the while, and prints what it hears.
 // `datagrams.ts call OWN_ADDRESS OWN_PORT PORT` answers nobody; whoever speaks to it makes it say "for the owner" to
 // another port of his, and it prints who said what.
@@ -11,18 +12,19 @@ const everyMs = 50;
 if (mode === 'ask') {
   const [count = '', address = '', port = ''] = rest;
   let answered = 0;
+  const end = setTimeout(() => {
+    process.stdout.write(`${answered}\n`);
+    process.exit(0);
+  }, 1_000);
   for (let index = 0; index < Number(count); index += 1) {
     const socket = createSocket('udp4');
     socket.on('error', () => undefined);
     socket.once('message', () => {
       answered += 1;
+      end.refresh();
     });
     socket.send('x', Number(port), address);
   }
-  setTimeout(() => {
-    process.stdout.write(`${answered}\n`);
-    process.exit(0);
-  }, 1_000);
 } else if (mode === 'talk') {
   const [ownPort = '', address = '', port = ''] = rest;
   const socket = createSocket('udp4');

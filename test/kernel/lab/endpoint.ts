@@ -20,13 +20,13 @@ export interface Endpoint {
 
 export function endpointOf({ router }: World): Endpoint {
   const request: Endpoint['request'] = async (path, ...options) => {
-    const { output } = await router.attempt(
+    const { stdout } = await router.attempt(
       'curl',
       ...['-s', '-m', '5', '-w', '\n%{http_code} %{time_total}'],
       ...options,
       `http://127.0.0.1:9797${path}`,
     );
-    const [, body = '', code, seconds] = /^(.*)\n(\d+) ([\d.]+)$/s.exec(output) ?? [];
+    const [, body = '', code, seconds] = /^(.*)\n(\d+) ([\d.]+)$/s.exec(stdout) ?? [];
     return { body, code: Number(code), ms: Number(seconds) * 1_000 };
   };
   const status = async () => JSON.parse((await request('/status')).body) as Status;

@@ -34,21 +34,21 @@ export const failures: readonly Failure[] = [
     code: 'auth-failed',
     says: /^203\.0\.113\.10:1194\/udp did not take the user name and password: account 'x' has ended$/,
     server: ({ scripts }) => ({ args: ['--auth-user-pass-verify', scripts.refusing, 'via-file'] }),
-    noticedMs: 3_000,
+    noticedMs: 1_500,
   },
   {
     name: 'login put off by the server',
     code: 'login-deferred',
     says: /puts the login off: too many sessions$/,
     server: ({ scripts }) => ({ args: ['--auth-user-pass-verify', scripts.deferring, 'via-file'] }),
-    noticedMs: 3_000,
+    noticedMs: 1_500,
   },
   {
     name: 'certificate of another authority',
     code: 'wrong-ca',
     says: /^no authority of the profile has signed the certificate of test-ca \(self-signed certificate in certificate chain\)$/,
     profile: (lab) => believing(lab.udp, lab),
-    noticedMs: 3_000,
+    noticedMs: 1_500,
     mended: otherServer,
   },
   {
@@ -57,7 +57,7 @@ export const failures: readonly Failure[] = [
     says: /^the certificate of server has expired$/,
     profile: (lab) => believing(lab.udp, lab),
     server: (lab) => certifiedBy(lab, 'expired.crt'),
-    noticedMs: 3_000,
+    noticedMs: 1_500,
     mended: otherServer,
   },
   {
@@ -65,7 +65,7 @@ export const failures: readonly Failure[] = [
     code: 'certificate-refused',
     says: /^the server's certificate is not the one that the profile asks for: CN=server, must be somebody$/,
     profile: ({ udp }) => `${udp}verify-x509-name somebody name\n`,
-    noticedMs: 3_000,
+    noticedMs: 1_500,
     isOfProfile: true,
   },
   {
@@ -74,14 +74,14 @@ export const failures: readonly Failure[] = [
     says: /^there is no way to 203\.0\.113\.10:1194\/udp: the network says that it cannot be reached$/,
     before: async ({ world }) => void (await world.isp.run('ip', 'route', 'add', 'unreachable', addresses.server)),
     restored: async ({ world }) => void (await world.isp.run('ip', 'route', 'del', 'unreachable', addresses.server)),
-    noticedMs: 3_000,
+    noticedMs: 1_500,
   },
   {
     name: 'port at which nothing listens',
     code: 'server-refuses',
     says: /^nothing listens at 203\.0\.113\.10:1194\/udp$/,
     server: 'none',
-    noticedMs: 3_000,
+    noticedMs: 1_500,
   },
   {
     name: 'port at which nothing listens, by TCP',
@@ -89,7 +89,7 @@ export const failures: readonly Failure[] = [
     says: /^nothing listens at 203\.0\.113\.10:1194\/tcp$/,
     profile: ({ tcp }) => tcp,
     server: 'none',
-    noticedMs: 3_000,
+    noticedMs: 1_500,
   },
   {
     name: 'silent server',
@@ -142,7 +142,10 @@ export const failures: readonly Failure[] = [
       const name = `--address=/vpn.example.test/${addresses.server}`;
       await startResolver(world.isp, addresses.isp, name).says('started');
     },
-    after: ({ world }) => rm(`/etc/netns/${world.router.name}`, { recursive: true }),
+    after: async ({ world }) => {
+      for (const pid of await pidsIn(world.isp, 'dnsmasq')) process.kill(Number(pid), 'SIGKILL');
+      await rm(`/etc/netns/${world.router.name}`, { recursive: true });
+    },
     noticedMs: 9_500,
   },
   {
@@ -151,7 +154,7 @@ export const failures: readonly Failure[] = [
     says: /^203\.0\.113\.10:1194\/udp answered, but broke off TLS before it showed its certificate$/,
     profile: ({ udp }) => `${udp}tls-version-min 1.3\n`,
     server: () => ({ args: ['--tls-version-max', '1.2'] }),
-    noticedMs: 13_000,
+    noticedMs: 11_500,
   },
   {
     name: 'ciphers that do not meet',
@@ -159,7 +162,7 @@ export const failures: readonly Failure[] = [
     says: /^203\.0\.113\.10:1194\/udp takes none of the ciphers of cause\.ovpn:\d+$/,
     profile: ({ udp }) => `${udp}data-ciphers AES-128-CBC\n`,
     server: () => ({ args: ['--data-ciphers', 'AES-256-GCM'] }),
-    noticedMs: 3_000,
+    noticedMs: 1_500,
     mended: () => ({ args: ['--data-ciphers', 'AES-128-CBC'] }),
   },
   {
@@ -175,7 +178,7 @@ export const failures: readonly Failure[] = [
     code: 'option-error',
     says: /^cause\.ovpn:\d+: OpenVPN does not take auth \(Message hash algorithm 'NONSENSE' not found\)$/,
     profile: ({ udp }) => `${udp}auth NONSENSE\n`,
-    noticedMs: 3_000,
+    noticedMs: 1_500,
     isOfProfile: true,
   },
   {
@@ -184,7 +187,7 @@ export const failures: readonly Failure[] = [
     says: /^the passphrase does not open the private key of cause\.ovpn$/,
     profile: ({ udp, lockedKey }) => `${udp}${lockedKey}askpass passphrase\n`,
     before: (lab) => writePassphrase(lab, 'ERR_OSSL_BAD_DECRYPT'),
-    noticedMs: 3_000,
+    noticedMs: 1_500,
     isOfProfile: true,
   },
   {
@@ -193,7 +196,7 @@ export const failures: readonly Failure[] = [
     says: /^the passphrase does not open the private key of cause\.ovpn$/,
     profile: ({ udp, lockedKey }) => `${udp}${lockedKey}askpass passphrase\n`,
     before: (lab) => writePassphrase(lab, 'ERR_OSSL_UNSUPPORTED'),
-    noticedMs: 3_000,
+    noticedMs: 1_500,
     isOfProfile: true,
   },
   {
@@ -201,14 +204,14 @@ export const failures: readonly Failure[] = [
     code: 'address-conflict',
     says: /^the server gave 172\.22\.0\.194, which belongs to the isolated network$/,
     server: () => ({ subnet: ['172.22.0.192', '255.255.255.192'] }),
-    noticedMs: 3_000,
+    noticedMs: 1_500,
   },
   {
     name: 'address inside the uplink',
     code: 'address-conflict',
     says: /^the server gave 198\.51\.100\.194, which belongs to the uplink$/,
     server: () => ({ subnet: ['198.51.100.192', '255.255.255.192'] }),
-    noticedMs: 3_000,
+    noticedMs: 1_500,
   },
   {
     name: 'server that says goodbye',

@@ -83,20 +83,28 @@ function talk(text: string): Promise<void> {
   });
 }
 
+/** Connections that say little, or read nothing. */
+const holders = {
+  listener: 'GET /events HTTP/1.1\r\nHost: x\r\n\r\n',
+  slow: 'GET /healthz HTTP/1.1\r\nHost',
+  silent: '',
+} as const;
+
 /** A connection that sends a byte now and then, or asks for much and reads no more than the head of it. */
-function hold(index: number, first: string): void {
+function hold(index: number, holder: keyof typeof holders): void {
   const localAddress = sources[index % sources.length] ?? '';
   const socket = connect({ host: address, port: Number(port), localAddress });
   socket.on('error', () => undefined);
-  socket.on('connect', () => socket.write(first));
+  socket.on('connect', () => socket.write(holders[holder]));
   socket.once('data', (data) => {
-    count(`held: ${/^HTTP\/1\.[01] (\d+)/.exec(`${data}`)?.[1]}`);
+    count(`${holder}: ${/^HTTP\/1\.[01] (\d+)/.exec(`${data}`)?.[1]}`);
     socket.pause();
   });
-  const drip = setInterval(() => socket.writable && socket.write(':'), 500);
+  // After a whole question it would be a fault, and end the answer.
+  const drip = setInterval(() => holder !== 'listener' && socket.writable && socket.write(':'), 500);
   socket.on('close', () => {
     clearInterval(drip);
-    if (performance.now() < endMs) setTimeout(() => hold(index, first), 200);
+    if (performance.now() < endMs) setTimeout(() => hold(index, holder), 200);
   });
   // Opened again a moment before the end it would be late, and Node's warning come amid what is printed.
   setTimeout(() => socket.destroy(), Math.max(0, endMs - performance.now()));
@@ -104,10 +112,10 @@ function hold(index: number, first: string): void {
 
 async function holdAll(): Promise<void> {
   await sleep(holdAfterMs);
-  for (let index = 0; index < 100; index += 1) hold(index, 'GET /events HTTP/1.1\r\nHost: x\r\n\r\n');
+  for (let index = 0; index < 100; index += 1) hold(index, 'listener');
   process.stdout.write('holding\n');
-  for (let index = 0; index < 60; index += 1) hold(index, 'GET /healthz HTTP/1.1\r\nHost');
-  for (let index = 0; index < 60; index += 1) hold(index, '');
+  for (let index = 0; index < 60; index += 1) hold(index, 'slow');
+  for (let index = 0; index < 60; index += 1) hold(index, 'silent');
 }
 
 async function fuzz(): Promise<void> {

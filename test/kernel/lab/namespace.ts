@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
+import { isAlive } from '../../lab/processes.ts';
 
 /** A network namespace of a test, with an address book of its interfaces. */
 export interface Namespace {
@@ -10,12 +12,17 @@ export interface Namespace {
   /** Runs a program to its end; throws when it fails. */
   readonly run: (file: string, ...args: readonly string[]) => Promise<string>;
   /** Runs a program and gives its exit code and output, whatever they are. */
-  readonly attempt: (
-    file: string,
-    ...args: readonly string[]
-  ) => Promise<{ readonly exitCode: number; readonly output: string }>;
+  readonly attempt: (file: string, ...args: readonly string[]) => Promise<Attempt>;
   /** Starts a program that goes on; it is ended with the lab. */
   readonly start: (options: StartOptions, file: string, ...args: readonly string[]) => LabProcess;
+}
+
+export interface Attempt {
+  readonly exitCode: number;
+  /** What it wrote, warnings and errors among it: for people and for patterns, and not to be parsed. */
+  readonly output: string;
+  /** What it wrote on standard output alone. */
+  readonly stdout: string;
 }
 
 export interface StartOptions {
@@ -27,7 +34,10 @@ export interface StartOptions {
 export interface LabProcess {
   readonly pid: number;
   readonly kill: (signal: NodeJS.Signals) => void;
+  /** What it wrote so far, warnings and errors among it: for people and for patterns, and not to be parsed. */
   readonly output: () => string;
+  /** What it wrote on standard output alone. */
+  readonly stdout: () => string;
   /** Resolves when the output holds the text. */
   readonly says: (text: string) => Promise<void>;
   readonly exited: Promise<{ readonly exitCode: number | undefined }>;
@@ -51,18 +61,22 @@ export function ownNamespace(): Namespace {
   return enteredBy('this', ['env']);
 }
 
+/** Where it is a socket, as Node makes it, a bash that no other shell has started reads ~/.bashrc, whatever that takes. */
+const stdin = 'ignore';
+
 function enteredBy(name: string, [enter, ...inside]: readonly [string, ...string[]]): Namespace {
   return {
     name,
     argv: (file, ...args) => [enter, [...inside, file, ...args]],
-    run: async (file, ...args) => (await execa(enter, [...inside, file, ...args])).stdout,
+    run: async (file, ...args) => (await execa(enter, [...inside, file, ...args], { stdin })).stdout,
     attempt: async (file, ...args) => {
-      const { exitCode, all } = await execa(enter, [...inside, file, ...args], {
+      const { exitCode, all, stdout } = await execa(enter, [...inside, file, ...args], {
         reject: false,
         all: true,
+        stdin,
         timeout: 60_000,
       });
-      return { exitCode: exitCode ?? -1, output: all };
+      return { exitCode: exitCode ?? -1, output: all, stdout };
     },
     start: (options, file, ...args) => startProcess(options, enter, [...inside, file, ...args]),
   };
@@ -72,20 +86,26 @@ function startProcess({ cwd, env }: StartOptions, file: string, args: readonly s
   const running = execa(file, args, {
     reject: false,
     all: true,
+    stdin,
     ...(cwd === undefined ? {} : { cwd }),
     ...(env === undefined ? {} : { env: { ...env }, extendEnv: false }),
   });
   let output = '';
+  let stdout = '';
   running.all.on('data', (chunk) => {
     output += `${chunk}`;
+  });
+  running.stdout.on('data', (chunk) => {
+    stdout += `${chunk}`;
   });
   return {
     pid: running.pid ?? -1,
     kill: (signal) => void running.kill(signal),
     output: () => output,
+    stdout: () => stdout,
     says: async (text) => {
       for (let waitedMs = 0; !output.includes(text); waitedMs += 10) {
-        if (waitedMs > 10_000) throw new Error(`${file} ${args.join(' ')} did not say "${text}":\n${output}`);
+        if (waitedMs > 30_000) throw new Error(`${file} ${args.join(' ')} did not say "${text}":\n${output}`);
         await sleep(10);
       }
     },
@@ -94,7 +114,7 @@ function startProcess({ cwd, env }: StartOptions, file: string, args: readonly s
 }
 
 /** Process ids in a namespace, of programs with this name if one is given. */
-export async function pidsIn({ name }: Namespace, program?: string): Promise<readonly string[]> {
+export async function pidsIn({ name }: Pick<Namespace, 'name'>, program?: string): Promise<readonly string[]> {
   const { stdout } = await execa('ip', ['netns', 'pids', name], { reject: false });
   const pids = `${stdout}`.split('\n').filter((line) => line !== '');
   return pids.filter((pid) => program === undefined || programOf(pid) === program);
@@ -109,8 +129,18 @@ function programOf(pid: string): string | undefined {
   }
 }
 
+/** Removes the namespaces of tests that were killed, which nobody else would: the first number of a name is a process id. */
+export async function removeAbandonedNamespaces(): Promise<void> {
+  const { stdout } = await execa('ip', ['netns', 'list'], { reject: false });
+  for (const [name, owner] of `${stdout}`.matchAll(/^ub[^\d\s]*(\d+)\S*/gm)) {
+    if (isAlive(Number(owner))) continue;
+    await removeNamespace({ name });
+    await rm(`/etc/netns/${name}`, { recursive: true, force: true });
+  }
+}
+
 /** Ends a namespace and every process in it, by pid. */
-export async function removeNamespace(ns: Namespace): Promise<void> {
+export async function removeNamespace(ns: Pick<Namespace, 'name'>): Promise<void> {
   for (const pid of await pidsIn(ns)) {
     try {
       process.kill(Number(pid), 'SIGKILL');

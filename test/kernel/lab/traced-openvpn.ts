@@ -13,8 +13,8 @@ export interface Trace {
   readonly output: string;
 }
 
-/** A connection takes a second; one that gets nowhere is not waited for longer. */
-const patienceMs = 4_000;
+/** A connection takes a second; one that gets nowhere is not waited for longer, unless it has to connect. */
+const patienceMs = { any: 4_000, connecting: 30_000 } as const;
 
 /**
  * Runs openvpn under strace in a namespace that reaches a real server, as the router would: it calls back to our socket,
@@ -25,12 +25,14 @@ export async function traceOpenvpn({
   text,
   socket,
   args,
+  patience,
 }: {
   readonly namespace: string;
   /** The profile, on standard input. */
   readonly text: string;
   readonly socket: string;
   readonly args: readonly string[];
+  readonly patience: keyof typeof patienceMs;
 }): Promise<Trace> {
   const file = `${socket}.trace`;
   let settle: (connected: boolean) => void = () => undefined;
@@ -71,7 +73,7 @@ export async function traceOpenvpn({
     reject: false,
     forceKillAfterDelay: 500,
   });
-  const timer = setTimeout(() => settle(false), patienceMs);
+  const timer = setTimeout(() => settle(false), patienceMs[patience]);
   void child.then(() => settle(false));
   const connected = await settled;
   clearTimeout(timer);

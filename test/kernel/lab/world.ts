@@ -90,6 +90,8 @@ export async function makeWorld(): Promise<World> {
   const id = `${process.pid}-${worlds}`;
   const folder = await mkdtemp(joinPath(tmpdir(), 'underbridge-world-'));
   const names = ['router', 'lan', 'client', 'other', 'isp', 'server'].map((role) => `ub${id}-${role}`);
+  // A run that was killed, with the same process id, may have left its own resolv.conf.
+  await Promise.all(names.map((name) => rm(`/etc/netns/${name}`, { recursive: true, force: true })));
   const [router, lan, client, other, isp, server] = await Promise.all(names.map(makeNamespace));
   if (!router || !lan || !client || !other || !isp || !server) throw new Error('a namespace is missing');
   const all = [router, lan, client, other, isp, server];
@@ -358,7 +360,7 @@ function startRouter({
     ...inPrivateRun(joinPath(folder, 'underbridge/entrypoint')),
   );
   const health = async () => {
-    const { output: text } = await router.attempt('curl', '-s', '-m', '2', 'http://127.0.0.1:9797/healthz');
+    const { stdout: text } = await router.attempt('curl', '-s', '-m', '2', 'http://127.0.0.1:9797/healthz');
     return text.startsWith('{') ? JSON.parse(text) : { healthy: false };
   };
   const until = async (isHealthy: boolean, limitMs: number) => {
@@ -375,7 +377,7 @@ function startRouter({
     output: running.output,
     startedMs,
     health,
-    untilHealthy: (limitMs = 10_000) => until(true, limitMs),
+    untilHealthy: (limitMs = 30_000) => until(true, limitMs),
     untilUnhealthy: (limitMs = 15_000) => until(false, limitMs),
     stop: async () => {
       const fromMs = performance.now();

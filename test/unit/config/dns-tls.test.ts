@@ -52,7 +52,7 @@ describe('DNS_LOCAL', () => {
     '.=192.168.1.1': 'is not DOMAIN=ADDRESS',
     'a=1.1.1.1=2.2.2.2': 'is not DOMAIN=ADDRESS',
     'a"b=1.1.1.1': 'is not DOMAIN=ADDRESS',
-    'lan.example=172.22.0.9': 'lies in the isolated network 172.22.0.0/24, where nothing is asked beside the tunnel',
+    'lan.example=172.22.0.9': 'lies in the isolated network 172.22.0.0/24, where nothing is asked past the tunnel',
     'lan.example=192.168.1.0/24': 'has a prefix length after the address',
     'lan.example=127.0.0.11': 'is a loopback address',
     ',': 'names no domain',

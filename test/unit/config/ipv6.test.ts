@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { parseDns } from '../../../src/config/dns.ts';
 import { parseIpv6Gateway, parseUplinkGateway6 } from '../../../src/config/ipv6.ts';
-import { parsePortForwards, renderPortForward } from '../../../src/config/port-forward.ts';
+import { parsePortForwards } from '../../../src/config/port-forward.ts';
 import { renderCidr } from '../../../src/net/address.ts';
 import { cidr, cidr6, problemOf, valueFrom } from './outcome.ts';
 
@@ -53,8 +53,16 @@ describe('with IPV6=tunnel', () => {
 
   it('one port of PORT_FWD leads to a container by each family', () => {
     const text = '4666:172.22.0.128:80/tcp, 4666:[fd00:7722::128]:80/tcp, [fd00:7722::9]:5000-5010/udp';
-    const forwards = valueFrom(parsePortForwards(text, isolated, ipv6));
-    assert.equal(forwards.map(renderPortForward).join(', '), text);
+    const targets = valueFrom(parsePortForwards(text, isolated, ipv6)).map((forward) => [
+      forward.outside.first,
+      'target' in forward && forward.target,
+      forward.inside.first,
+    ]);
+    assert.deepEqual(targets, [
+      [4666, '172.22.0.128', 80],
+      [4666, 'fd00:7722::128', 80],
+      [5000, 'fd00:7722::9', 5000],
+    ]);
   });
 
   const faults = {

@@ -54,7 +54,7 @@ it('keeps nothing where nothing is to be kept', () => {
   assert.doesNotMatch(text, /forward-no-cache: no/);
 });
 
-it('never asks a pushed resolver that DNS_LOCAL lets out beside the tunnel', () => {
+it('never asks a pushed resolver that DNS_LOCAL lets out past the tunnel', () => {
   const tun = { ...tunnelLink(2), pushedDns: [ipv4('192.168.1.1'), ipv4('10.8.0.1')] };
   const zones = [{ domain: 'lan.example', address: ipv4('192.168.1.1') }];
   assert.deepEqual(upstreamsOf({ ...config, localResolver: { isCaching: true, zones } }, tun), [

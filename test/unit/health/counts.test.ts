@@ -47,6 +47,7 @@ const passed = {
   received: new Map([['172.22.0.128', count(5)]]),
   opened: new Map([['172.22.0.128', count(2)]]),
   total: { sent: count(8), received: count(5) },
+  past: { sent: count(4), received: count(3) },
 };
 
 describe('the tally of refused packets', () => {
@@ -99,8 +100,9 @@ describe('the tally of what passed', () => {
       (sum, generation) => addToTally(sum, { generation, counts: passed }, addPassed),
       emptyTally(nothingPassed),
     );
-    const { sent, total } = sumOf(tally, addPassed);
+    const { sent, total, past } = sumOf(tally, addPassed);
     assert.deepEqual([sent.get('172.22.0.128'), total.sent], [count(14), count(16)]);
+    assert.deepEqual(past, { sent: count(8), received: count(6) });
   });
 });
 

@@ -86,8 +86,8 @@ describe('the verdict', () => {
     }
   });
 
-  it('says what DNS_LOCAL asks beside a tunnel, proven or not', () => {
-    const dns = { resolver: 'unbound', state: 'unknown', besideTunnel: ['lan.example=192.168.1.1'] } as const;
+  it('says what DNS_LOCAL asks past a tunnel, proven or not', () => {
+    const dns = { resolver: 'unbound', state: 'unknown', pastTunnel: ['lan.example=192.168.1.1'] } as const;
     for (const healthy of [true, false]) {
       const { text } = statusOf({ health: { ...health, healthy, dns } }).verdict;
       assert.match(text, /, but for the names of DNS_LOCAL, .*\(lan\.example=192\.168\.1\.1\)\.$/);
@@ -149,6 +149,39 @@ describe('what is shown', () => {
     assert.ok(lines.includes('underbridge_healthy 0') && lines.includes('underbridge_cause{code="server-silent"} 1'));
   });
 
+  it('for Prometheus has names that do not resolve, and what settings let past the tunnel', () => {
+    const dns = {
+      resolver: 'unbound',
+      state: 'failing',
+      pastTunnel: ['lan.example=192.168.1.1'],
+      cause: { code: 'resolver-silent', text: 'nothing comes back', hint: 'try another' },
+    } as const;
+    const pastTunnel = ['clients to 192.168.1.0/24 tcp/80', 'clients to 192.168.1.0/24 tcp/81'];
+    const trafficPastTunnel = { sentBytes: 11, sentPackets: 12, receivedBytes: 13, receivedPackets: 14 };
+    const seen = statusOf({ health: { ...health, dns, pastTunnel }, trafficPastTunnel });
+    const measured = renderMetrics(seen).split('\n');
+    const of = (name: string) => measured.filter((line) => line.startsWith(name));
+    assert.deepEqual(of('underbridge_dns_'), [
+      'underbridge_dns_state{state="ok"} 0',
+      'underbridge_dns_state{state="failing"} 1',
+      'underbridge_dns_state{state="unknown"} 0',
+      'underbridge_dns_cause{code="resolver-silent"} 1',
+    ]);
+    assert.deepEqual(of('underbridge_past_tunnel_'), [
+      'underbridge_past_tunnel_entries{kind="network"} 2',
+      'underbridge_past_tunnel_entries{kind="domain"} 1',
+      'underbridge_past_tunnel_sent_bytes_total 11',
+      'underbridge_past_tunnel_received_bytes_total 13',
+      'underbridge_past_tunnel_sent_packets_total 12',
+      'underbridge_past_tunnel_received_packets_total 14',
+    ]);
+    assert.match(renderTable(seen, 'plain'), /^past the tunnel: received 13 B, sent 11 B$/m);
+    assert.match(renderPage(seen), /Past the tunnel: 13 B received, 11 B sent\./);
+    const closed = renderMetrics(status);
+    assert.doesNotMatch(closed, /underbridge_dns|past_tunnel_sent/);
+    assert.match(closed, /^underbridge_past_tunnel_entries\{kind="network"\} 0$/m);
+  });
+
   it('on a terminal is no control sequence, and has colours only where they are wanted', () => {
     assert.doesNotMatch(renderTable(status, 'plain'), /\x1b/);
     const coloured = renderTable(status, 'coloured');
@@ -171,6 +204,7 @@ describe('the history', () => {
       received: new Map([['172.22.0.128', count(received)]]),
       opened: new Map(),
       total: { sent: count(sent), received: count(received) },
+      past: { sent: count(99), received: count(99) },
     };
   };
 

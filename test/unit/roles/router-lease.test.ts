@@ -5,7 +5,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { keepLease } from '../../../src/roles/router-lease.ts';
 import { ipv4, port } from '../tunnel/endpoints.ts';
 
-const [tunnel, gateway] = [ipv4('127.0.0.1'), ipv4('127.0.0.77')];
+/** The port is the protocol's; the address is this process's, so that two runs do not meet. */
+const gateway = ipv4(`127.77.${(process.pid >> 8) & 255}.${process.pid & 255}`);
+const tunnel = ipv4('127.0.0.1');
 
 describe('a kept lease', () => {
   it('does not ask over and over a gateway whose clock runs backwards', async (t) => {
@@ -34,8 +36,9 @@ describe('a kept lease', () => {
       gateway,
       onAnswer: () => undefined,
     });
+    while (questions < 2) await sleep(10);
     await sleep(500);
     await keeper.end('leave');
-    assert.ok(questions >= 2 && questions <= 5, `${questions} questions in half a second`);
+    assert.ok(questions <= 5, `${questions} questions, and half a second after the second`);
   });
 });

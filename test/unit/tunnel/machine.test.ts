@@ -81,7 +81,8 @@ type StateName = keyof typeof courses;
 const stateNames = Object.keys(courses) as StateName[];
 
 const dial = 'preparing: apply dial, start-openvpn, arm contact';
-const block = 'blocked: apply lockdown, stop-probe, end-openvpn, forget-flows, arm retry';
+const block = 'blocked: apply lockdown, stop-probe, end-openvpn, arm retry';
+const lose = 'blocked: apply lockdown, stop-probe, end-openvpn, forget-flows, arm retry';
 const release = 'contacting: release-hold, arm contact';
 const always = {
   'lockdown failed': 'SAME: halt',
@@ -90,7 +91,7 @@ const always = {
 };
 const wait = { ...always, start: dial, 'retry timer': dial };
 const give = { ...always, failed: block, 'contact timer': block, suspected: 'SAME: nothing' };
-const carry = { ...always, failed: block, held: block, connected: 'up: stop-probe, apply forward' };
+const carry = { ...always, 'dial failed': lose, failed: lose, held: lose, connected: 'up: stop-probe, apply forward' };
 
 /** State × event → next state and effects, in their order. What is not listed changes nothing and does nothing. */
 const table: Readonly<Record<StateName, Partial<Record<EventName, string>>>> = {
