@@ -1,19 +1,20 @@
 import type { HostFinding, HostPlan, NamespaceStep } from './host-plan.ts';
-import type { RoutedBridge, RoutedClient } from './resource.ts';
+import type { FirstProcess, RoutedBridge, RoutedClient } from './resource.ts';
 import type { ClientNamespace } from './snapshot.ts';
 
 type Namespaces = ReadonlyMap<number, ClientNamespace>;
 
 /** A client whose namespace is looked into. */
-export interface LookedAt {
-  readonly pid: number;
+export interface LookedAt extends FirstProcess {
   readonly mayBeCutOff: boolean;
 }
 
 /** All clients. Where some are cut off, one may be that has no risks any more. */
 export function findLookedAt(bridges: readonly RoutedBridge[]): readonly LookedAt[] {
   return bridges.flatMap(({ clients, unsafe }) =>
-    clients.map(({ pid, risks }) => ({ pid, mayBeCutOff: unsafe === 'cut-off' || risks.length > 0 })),
+    clients.map(({ pid, containerId, risks }) => {
+      return { pid, containerId, mayBeCutOff: unsafe === 'cut-off' || risks.length > 0 };
+    }),
   );
 }
 
@@ -35,11 +36,11 @@ export function planClients(
 
 function stepsFor(
   { isInternal, router, unsafe }: RoutedBridge,
-  { container, pid, risks }: RoutedClient,
+  { container, containerId, pid, risks }: RoutedClient,
   seen: ClientNamespace | undefined,
 ): readonly NamespaceStep[] {
   if (seen === undefined) return [];
-  const subject = { pid, container };
+  const subject = { pid, containerId, container };
   const isToBeCut = unsafe === 'cut-off' && risks.length > 0;
   const lacksRoute = isInternal && router?.family === 'ipv4' && seen.defaultRoutes.length === 0;
   return [
@@ -49,8 +50,17 @@ function stepsFor(
   ];
 }
 
-function findRouter({ network, hasRouter, isInternal, router, origin }: RoutedBridge): readonly HostFinding[] {
+function findRouter({
+  network,
+  hasRouter,
+  hasSilent,
+  isInternal,
+  router,
+  origin,
+}: RoutedBridge): readonly HostFinding[] {
   const findings: HostFinding[] = [];
+  // That may be the router.
+  if (hasSilent) return [];
   if (!hasRouter) {
     findings.push({
       code: 'router-absent',

@@ -1,5 +1,5 @@
 import type { Fault } from '../errors.ts';
-import type { Address, Resource } from './resource.ts';
+import type { Address, FirstProcess, Resource } from './resource.ts';
 import type { HostRules } from './rules.ts';
 
 /** The whole wanted state. What of it is to be done is computed by comparing it with the kernel. */
@@ -39,12 +39,12 @@ export interface MachineStep {
 }
 
 /** Something to do in a container's network namespace. */
-export type NamespaceStep =
-  | { readonly kind: 'add-default-route'; readonly pid: number; readonly container: string; readonly router: Address }
-  | { readonly kind: 'cut-off'; readonly pid: number; readonly container: string }
-  | { readonly kind: 'let-go'; readonly pid: number; readonly container: string }
-  /** `restore`: input of `iptables-restore --noflush`. */
-  | { readonly kind: 'set-rules'; readonly pid: number; readonly container: string; readonly restore: string };
+export type NamespaceStep = FirstProcess & { readonly container: string } & (
+    | { readonly kind: 'add-default-route'; readonly router: Address }
+    | { readonly kind: 'cut-off' | 'let-go' }
+    /** `restore`: input of `iptables-restore --noflush`. */
+    | { readonly kind: 'set-rules'; readonly restore: string }
+  );
 
 export interface HostFinding {
   readonly code:
@@ -53,6 +53,7 @@ export interface HostFinding {
     | 'client-without-route'
     | 'client-not-cut-off'
     | 'router-absent'
+    | 'container-not-inspected'
     | 'forward-not-inside'
     | 'ipv6nat-by-docker'
     | 'ipv6-forwarding-off';

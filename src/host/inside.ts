@@ -110,12 +110,12 @@ export function planInside(
     return { container, pid, seen: inside?.get(pid), own: wanted.get(container.id) ?? [] };
   });
   return {
-    steps: looks.flatMap(({ container: { name }, pid, seen, own }): readonly NamespaceStep[] => {
+    steps: looks.flatMap(({ container: { id, name }, pid, seen, own }): readonly NamespaceStep[] => {
       const restore = seen === undefined ? '' : compareRules(renderInside(own), seen).restore;
-      return restore === '' ? [] : [{ kind: 'set-rules', pid, container: name, restore }];
+      return restore === '' ? [] : [{ kind: 'set-rules', containerId: id, pid, container: name, restore }];
     }),
     findings: looks
-      .filter(({ seen }) => seen === undefined)
+      .filter(({ seen, container }) => seen === undefined && !container.isSilent)
       .map(({ container }) => ({
         code: 'forward-not-inside',
         subject: container.name,

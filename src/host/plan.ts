@@ -1,7 +1,7 @@
 import { families } from './address.ts';
 import { planClients } from './clients.ts';
 import type { HostConfig } from './host-config.ts';
-import type { HostPlan } from './host-plan.ts';
+import type { HostFinding, HostPlan } from './host-plan.ts';
 import { findEntered, planInside, resolveInside } from './inside.ts';
 import { findOverlaps, findUsed } from './overlap.ts';
 import { renderHostRules } from './render.ts';
@@ -24,7 +24,7 @@ export function planHost({
   const { kernel } = snapshot;
   const docker = ordered(snapshot.docker);
   const networks = translateNetworks(config.networks, { docker, links: kernel.links });
-  const bridges = resolveBridges(config, docker);
+  const bridges = resolveBridges(config, { docker, links: kernel.links });
   const bases = resolveBridgeBases(config, { docker, kernel });
   const forwards = resolveForwards(
     { ...config, forwards: [...config.forwards, ...networks.forwards] },
@@ -51,7 +51,7 @@ export function planHost({
     docker: networks.steps,
     machine: config.networks !== undefined && kernel.ipv4Forwarding === false ? [{ kind: 'enable-forwarding' }] : [],
     namespaces: [...clients.namespaces, ...insides.steps],
-    findings: [...clients.findings, ...bases.findings, ...insides.findings],
+    findings: [...clients.findings, ...bases.findings, ...insides.findings, ...findSilent(docker)],
     faults: [
       ...bridges.faults,
       ...bases.faults,
@@ -71,6 +71,18 @@ export function findTranslating(
 ): readonly string[] {
   const { inside } = translateNetworks(networks, { docker, links });
   return findEntered(inside, { docker, saved: saved.ipv4 });
+}
+
+function findSilent({ containers }: DockerSnapshot): readonly HostFinding[] {
+  return containers
+    .filter(({ isSilent }) => isSilent)
+    .map(({ name }) => ({
+      code: 'container-not-inspected',
+      subject: name,
+      problem:
+        'Docker does not tell about it, so what it may get around is not known, and nothing is done in its namespace',
+      hint: `see whether \`docker inspect ${name}\` answers; what hangs may be a \`docker\` command, its storage, or Docker`,
+    }));
 }
 
 /** Docker lists in any order, ports of one container in another one each time; the same rules must come of it. */

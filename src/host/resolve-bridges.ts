@@ -1,8 +1,8 @@
 import type { Fault } from '../errors.ts';
 import { isDevice, isWithin, parseAddress, parseSubnet } from './address.ts';
-import type { HostConfig } from './host-config.ts';
+import type { HostConfig, IsolatedEntry } from './host-config.ts';
 import type { Address, ClientRisk, RoutedBridge, RoutedClient, Subnet } from './resource.ts';
-import type { DockerContainer, DockerNetwork, DockerSnapshot } from './snapshot.ts';
+import type { DockerContainer, DockerNetwork, DockerSnapshot, HostLink } from './snapshot.ts';
 import { findIsolated, type WantedBridge } from './wanted-networks.ts';
 
 interface Resolved<T> {
@@ -11,7 +11,10 @@ interface Resolved<T> {
 }
 
 /** Looks up the networks that are to be airtight, with who lives there. */
-export function resolveBridges(config: HostConfig, docker: DockerSnapshot): Resolved<RoutedBridge> {
+export function resolveBridges(
+  config: HostConfig,
+  { docker, links }: { readonly docker: DockerSnapshot; readonly links: readonly HostLink[] },
+): Resolved<RoutedBridge> {
   const wanted = findIsolated(config, docker.networks);
   // Others cannot be shut, so they are a way out.
   const isolated = new Set(
@@ -19,14 +22,34 @@ export function resolveBridges(config: HostConfig, docker: DockerSnapshot): Reso
   );
   const resources: RoutedBridge[] = [];
   const faults: Fault[] = [];
+  const holders = new Map<string, IsolatedEntry>();
   for (const one of wanted) {
-    const fault = checkWanted(one);
+    const { entry, network } = one;
+    const bridge = network?.driver === 'bridge' ? network.bridge : entry.bridge;
+    const holder = holders.get(bridge ?? '');
+    // Docker takes nothing but a bridge. A user may mistake the name of his uplink for one.
+    const isOther = network === undefined && links.some(({ name, isBridge }) => name === bridge && isBridge === false);
+    const fault = checkWanted(one) ?? checkBridge(entry, { bridge, isOther, holder });
     if (fault !== undefined) faults.push(fault);
-    const bridge = one.network?.driver === 'bridge' ? one.network.bridge : one.entry.bridge;
-    if (bridge === undefined || !isDevice(bridge) || resources.some((other) => other.bridge === bridge)) continue;
+    if (bridge === undefined || !isDevice(bridge) || holder !== undefined || isOther) continue;
+    holders.set(bridge, entry);
     resources.push(resolveBridge({ wanted: one, bridge, docker, isolated, unsafe: config.clients }));
   }
   return { resources, faults };
+}
+
+/** Whether rules for the bridge would shut what was meant. */
+function checkBridge(
+  { place: name, network: value }: IsolatedEntry,
+  { bridge, isOther, holder }: { bridge: string | undefined; isOther: boolean; holder: IsolatedEntry | undefined },
+): Fault | undefined {
+  if (isOther) {
+    const problem = `${bridge} is an interface of this machine and no bridge, so it is not shut`;
+    return { name, value, problem, hint: "name the network's own bridge, or leave `bridge` out" };
+  }
+  if (holder === undefined) return undefined;
+  const problem = `its bridge ${bridge} is shut already (${holder.place}), and what is said there holds`;
+  return { name, value, problem, hint: 'take one of them out' };
 }
 
 function checkWanted({ entry, network }: WantedBridge): Fault | undefined {
@@ -97,6 +120,7 @@ function resolveBridge({
     isInternal: network?.isInternal ?? false,
     ...(router === undefined ? {} : { router }),
     hasRouter: routers.length > 0,
+    hasSilent: attached.some(({ isSilent }) => isSilent),
     clients: attached.filter((one) => !routers.includes(one)).flatMap((one) => resolveClient(one, isOpen)),
     unsafe,
   };
@@ -131,7 +155,7 @@ function resolveClient(
   { name, id, details, endpoints }: DockerContainer,
   isOpen: (network: string) => boolean,
 ): readonly RoutedClient[] {
-  // It ended between the listing and the look at it.
+  // It ended between the listing and the look at it; or Docker does not tell.
   if (details === undefined || details.pid === 0) return [];
   const risks: ClientRisk[] = [
     ...(details.dns.length === 0 ? [{ kind: 'dns' } as const] : []),

@@ -41,18 +41,24 @@ export interface RoutedBridge {
   readonly router?: Address;
   /** A running container claims that address. */
   readonly hasRouter: boolean;
+  /** Docker does not tell about some container there. */
+  readonly hasSilent: boolean;
   readonly clients: readonly RoutedClient[];
   /** What becomes of a client that can get around the router. */
   readonly unsafe: 'report' | 'cut-off';
 }
 
 /** A container that runs on a routed bridge and is not its router. */
-export interface RoutedClient {
+export interface RoutedClient extends FirstProcess {
   readonly container: string;
-  readonly containerId: string;
-  /** Of its first process, as the engine's machine counts. */
-  readonly pid: number;
   readonly risks: readonly ClientRisk[];
+}
+
+/** A container's first process: its way into the container's namespaces. */
+export interface FirstProcess {
+  readonly containerId: string;
+  /** As the engine's machine counts. */
+  readonly pid: number;
 }
 
 export type ClientRisk =
@@ -98,10 +104,8 @@ export interface ForwardSource {
 }
 
 /** The rule stands in a container's namespace, with masquerade (network-go's dnat with `selector`). */
-export interface InsideNamespace {
+export interface InsideNamespace extends FirstProcess {
   readonly container: string;
-  readonly containerId: string;
-  readonly pid: number;
 }
 
 /** Lets one side open connections to the other, replies included (network-go `from`). */

@@ -44,6 +44,8 @@ export interface DockerContainer {
   readonly ports: readonly PublishedPort[];
   /** Absent: nobody had to know, so the container was not inspected. */
   readonly details?: ContainerDetails;
+  /** Docker was asked for them and did not answer. */
+  readonly isSilent?: boolean;
 }
 
 export interface DockerEndpoint {
@@ -93,6 +95,8 @@ export interface HostLink {
   readonly name: string;
   /** With prefix length. */
   readonly addresses: readonly string[];
+  /** Absent: nobody looked. */
+  readonly isBridge?: boolean;
   /** The bridge that it is a port of, if that sends packets back to where they came from. */
   readonly reflectedBy?: string;
 }

@@ -57,11 +57,15 @@ export function socketAddress({ family, text }: Address, port: number): string {
   return family === 'ipv4' ? `${text}:${port}` : `[${text}]:${port}`;
 }
 
+const mostBytes = 250;
+
 /**
  * Quotes as `iptables-save` does. xt_comment holds 255 bytes; what could end the quotes is replaced, since names come
  * from whoever starts containers.
  */
 function quote(comment: string): string {
-  const plain = comment.replace(/[^ -~]|["'\\`$]/g, '_').slice(0, 250);
+  const safe = comment.replace(/[^ -~]|["'\\`$]/g, '_');
+  // A container may have a name of any length; its id is at the end.
+  const plain = safe.length > mostBytes ? `${safe.slice(0, mostBytes - 50)}${safe.slice(-50)}` : safe;
   return /^[\w-]+$/.test(plain) ? plain : `"${plain}"`;
 }

@@ -5,7 +5,7 @@ import { describeDockerStep } from '../host/host-plan.ts';
 import type { HostSettings } from '../host/host-settings.ts';
 import type { Family } from '../host/resource.ts';
 import { type DockerApi, openDocker } from '../system/docker-api.ts';
-import { observeHostDocker } from '../system/host-docker.ts';
+import { inspectContainers, observeHostDocker } from '../system/host-docker.ts';
 import { dockerAddress } from '../system/host-docker-api.ts';
 import { cleanNamespace } from '../system/host-namespaces.ts';
 import { applyRules, observeRules } from '../system/host-rules.ts';
@@ -55,7 +55,7 @@ export async function printPlan({ settings, config }: Task): Promise<number> {
 
 /**
  * Removes every chain and jump of ours, of both programs of iptables; and, where Docker answers, what was added in
- * containers' namespaces. @throws UnderbridgeError
+ * containers' namespaces. Says whose could not be entered. @throws UnderbridgeError
  */
 export async function cleanUp({ settings }: Pick<Task, 'settings'>): Promise<number> {
   const changes = compareAll([], await observeRules('nft'));
@@ -64,17 +64,39 @@ export async function cleanUp({ settings }: Pick<Task, 'settings'>): Promise<num
     print(change.lines);
   }
   try {
-    await withDocker(settings, async (docker) => {
-      for (const { id } of (await observeHostDocker(docker)).containers) {
-        const seen = await docker.get<{ readonly State: { readonly Pid: number } }>(`/containers/${id}/json`);
-        if (seen !== undefined) await cleanNamespace(seen.State.Pid);
-      }
-    });
+    const hidden = await withDocker(settings, cleanContainers);
+    if (hidden.length > 0) process.stderr.write(`${escapeInvisible(describeHidden(hidden))}\n`);
   } catch (error) {
     if (!(error instanceof UnderbridgeError)) throw error;
     process.stderr.write(`underbridge: containers' namespaces were not looked at: ${error.message}\n`);
   }
   return 0;
+}
+
+/** @returns names of the containers whose namespaces could not be entered */
+async function cleanContainers(docker: DockerApi): Promise<readonly string[]> {
+  const listed = await observeHostDocker(docker);
+  const ids = listed.containers.map(({ id }) => id);
+  const { containers } = await inspectContainers(docker, listed, { ids });
+  const hidden: string[] = [];
+  for (const { id, name, networkMode, details, isSilent } of containers) {
+    try {
+      const isClean = details === undefined ? !isSilent : await cleanNamespace({ containerId: id, pid: details.pid });
+      // These have the machine's own, or that of another one.
+      if (!isClean && !/^(host|container:.*)$/.test(networkMode)) hidden.push(name);
+    } catch (error) {
+      if (!(error instanceof UnderbridgeError)) throw error;
+      process.stderr.write(`${escapeInvisible(`underbridge: ${name} was not cleaned: ${error.message}`)}\n`);
+    }
+  }
+  return hidden;
+}
+
+function describeHidden(names: readonly string[]): string {
+  const [first, more] = [names.slice(0, 5).join(', '), names.length - 5];
+  const whose = more > 0 ? `${first} and ${more} more` : first;
+  const where = '`pid: host`, SYS_ADMIN and SYS_PTRACE';
+  return `underbridge: what may have been added in the namespaces of ${whose} stays until they end: they cannot be entered without ${where}`;
 }
 
 /** Prints what the running host role says of itself. */

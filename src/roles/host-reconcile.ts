@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { UnderbridgeError } from '../errors.ts';
 import { families } from '../host/address.ts';
 import { findLookedAt } from '../host/clients.ts';
@@ -7,7 +8,7 @@ import { describeDockerStep, type HostPlan } from '../host/host-plan.ts';
 import { findTranslating, planHost } from '../host/plan.ts';
 import { resolveBridges } from '../host/resolve-bridges.ts';
 import type { Family } from '../host/resource.ts';
-import type { Backend, HostLink } from '../host/snapshot.ts';
+import type { Backend, HostKernel, HostLink, HostSnapshot } from '../host/snapshot.ts';
 import { findInspected } from '../host/wanted-networks.ts';
 import type { DockerApi } from '../system/docker-api.ts';
 import { forgetConnections } from '../system/host-connections.ts';
@@ -28,7 +29,12 @@ export interface HostDifference {
   readonly firewall: Backend;
   readonly links: readonly HostLink[];
   readonly changes: readonly FamilyChange[];
+  /** False: it is about rules alone, and what it says of containers is not known yet. */
+  readonly isWhole: boolean;
 }
+
+/** Within this an engine tells about all containers that have to be looked at, if nothing hangs. */
+const quickMs = 250;
 
 export interface FamilyChange {
   readonly backend: Backend;
@@ -36,8 +42,17 @@ export interface FamilyChange {
   readonly change: RuleChange;
 }
 
-/** Looks at Docker and the kernel, and computes what differs. @throws UnderbridgeError */
-export async function findDifference(docker: DockerApi, config: HostConfig): Promise<HostDifference> {
+/**
+ * Looks at Docker and the kernel, and computes what differs.
+ * @param silent ids of containers that Docker did not tell about last time, and does not now. Given, the rules come first:
+ * if Docker is slow to tell, what differs in them, for which it need not tell, comes alone (`isWhole` is false then)
+ * @throws UnderbridgeError
+ */
+export async function findDifference(
+  docker: DockerApi,
+  config: HostConfig,
+  silent?: Set<string>,
+): Promise<HostDifference> {
   const [listed, observed, links] = await Promise.all([
     observeHostDocker(docker),
     observeRules(config.firewall),
@@ -49,22 +64,41 @@ export async function findDifference(docker: DockerApi, config: HostConfig): Pro
     throw new UnderbridgeError({ code: 'UB_CONFIG', message: problem, hint });
   }
   const saved = observed.saved[observed.backend];
-  const translating = findTranslating(config, { docker: listed, kernel: { saved, links } });
-  const seen = await inspectContainers(docker, listed, [
-    ...new Set([...findInspected(config, listed), ...translating]),
-  ]);
-  const pids = seen.containers.flatMap(({ id, details }) => (translating.includes(id) ? (details?.pid ?? []) : []));
   const ipv6Forwarding = observeIpv6Forwarding();
-  const kernel = {
+  const kernel: HostKernel = {
     saved,
     links,
-    inside: await observeInside(pids, observed.backend),
+    namespaces: new Map(),
     ...(config.networks === undefined ? {} : { ipv4Forwarding: isForwardingIpv4() }),
     ...(ipv6Forwarding === undefined ? {} : { ipv6Forwarding }),
-    namespaces: await observeNamespaces(findLookedAt(resolveBridges(config, seen).resources)),
   };
-  const plan = planHost({ config, snapshot: { docker: seen, kernel } });
-  return { plan, firewall: observed.backend, links, changes: compareAll(plan.rules, observed) };
+  const planFor = (snapshot: HostSnapshot): HostDifference => {
+    const plan = planHost({ config, snapshot });
+    return { plan, firewall: observed.backend, links, changes: compareAll(plan.rules, observed), isWhole: true };
+  };
+  const translating = findTranslating(config, { docker: listed, kernel });
+  const ids = [...new Set([...findInspected(config, listed), ...translating])];
+  const asking = inspectContainers(docker, listed, { ids, silent });
+  if (silent !== undefined && (await Promise.race([asking, sleep(quickMs)])) === undefined) {
+    const early = planFor({ docker: listed, kernel });
+    const plan = { ...early.plan, docker: [], machine: [], namespaces: [] };
+    if (early.changes.length > 0) {
+      // The next look asks again.
+      asking.catch(() => undefined);
+      return { ...early, plan, isWhole: false };
+    }
+  }
+  const seen = await asking;
+  silent?.clear();
+  for (const { id, isSilent } of seen.containers) if (isSilent) silent?.add(id);
+  const entered = seen.containers.flatMap(({ id, details }) =>
+    details !== undefined && translating.includes(id) ? [{ containerId: id, pid: details.pid }] : [],
+  );
+  const [inside, namespaces] = await Promise.all([
+    observeInside(entered, observed.backend),
+    observeNamespaces(findLookedAt(resolveBridges(config, { docker: seen, links }).resources)),
+  ]);
+  return planFor({ docker: seen, kernel: { ...kernel, inside, namespaces } });
 }
 
 /** The chosen program's rules, and what we may have left with the other one. */

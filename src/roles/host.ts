@@ -71,12 +71,17 @@ export async function startHost({
 async function reconcile(role: Followed, kernel: KernelWatch | undefined, signal: AbortSignal): Promise<void> {
   const { settings, state, due } = role;
   const look = makeLook(role);
+  let readAtMs = performance.now();
   while (!signal.aborted) {
     const reason = await due.wait(settings.watchPeriodMs, signal);
     if (signal.aborted) return;
     if (reason !== 'connected') await pause(debounceMs, signal);
     due.clear();
-    if (reason === 'timer') rereadFile(role);
+    // Where their folder cannot be watched, and events never pause for the timer.
+    if (reason === 'timer' || performance.now() - readAtMs >= settings.watchPeriodMs) {
+      rereadFile(role);
+      readAtMs = performance.now();
+    }
     const program = reason === 'firewall' ? kernel?.firewallChanger() : undefined;
     kernel?.forget('firewall');
     const { docker } = state;

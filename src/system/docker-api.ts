@@ -36,12 +36,15 @@ const mountHint =
 /** For one answer. An engine that removes containers may keep a listing waiting. */
 const timeoutMs = 10_000;
 
+/** Some may wait for what hangs, while others go on. */
+export const mostSockets = 16;
+
 /** One version of an engine's API. Nothing is kept but idle connections. */
 export interface DockerApi {
   /** Of the engine. */
   readonly version: string;
-  /** Undefined: there is no such thing. @throws UnderbridgeError UB_DOCKER */
-  readonly get: <T>(path: string) => Promise<T | undefined>;
+  /** Undefined: there is no such thing. `signal`: as in a request. @throws UnderbridgeError UB_DOCKER */
+  readonly get: <T>(path: string, signal?: AbortSignal) => Promise<T | undefined>;
   /** @throws UnderbridgeError UB_DOCKER */
   readonly list: <T>(path: string) => Promise<readonly T[]>;
   /** Any request, whatever the answer's status. @throws UnderbridgeError UB_DOCKER when nobody answers */
@@ -74,7 +77,7 @@ export function unusableDocker(shown: string, problem: string, cause?: unknown):
  */
 export async function openDocker(address: DockerAddress, hint = mountHint): Promise<DockerApi> {
   const tls = address.kind === 'tcp' ? address.tls : undefined;
-  const agent = tls ?? new Agent({ keepAlive: true, maxSockets: 4 });
+  const agent = tls ?? new Agent({ keepAlive: true, maxSockets: mostSockets });
   const shown = address.kind === 'socket' ? address.path : `${address.host}:${address.port}`;
   const place =
     address.kind === 'socket'
@@ -88,8 +91,7 @@ export async function openDocker(address: DockerAddress, hint = mountHint): Prom
       sent.on('error', (cause: NodeJS.ErrnoException) => reject(unreachable({ shown, cause, hint })));
       sent.end(body);
     });
-  const get = async <T>(path: string): Promise<T | undefined> => {
-    const signal = AbortSignal.timeout(timeoutMs);
+  const get = async <T>(path: string, signal = AbortSignal.timeout(timeoutMs)): Promise<T | undefined> => {
     const response = await send({ method: 'GET', path, signal });
     const text = await readText(response, shown).catch((error) => {
       if (!signal.aborted) throw error;
@@ -114,7 +116,7 @@ export async function openDocker(address: DockerAddress, hint = mountHint): Prom
   const api = `/v${ApiVersion}`;
   return {
     version: Version,
-    get: (path) => get(`${api}${path}`),
+    get: (path, signal) => get(`${api}${path}`, signal),
     list: async (path) => {
       const answer = await get<unknown>(`${api}${path}`);
       if (!Array.isArray(answer)) throw unusableDocker(shown, `it answered no list to ${api}${path}`);

@@ -17,7 +17,7 @@ const maxBufferBytes = 64 * 1024 * 1024;
 
 /**
  * Runs a program by its argument vector, never through a shell, and gives its standard output.
- * @throws UnderbridgeError UB_EXEC with the first line of standard error.
+ * @throws UnderbridgeError UB_EXEC with the first line of standard error that says something.
  */
 export async function run({ file, args, input, accept = [], timeoutMs = usualTimeoutMs }: Command): Promise<string> {
   try {
@@ -66,8 +66,10 @@ function failure({ file, args }: Pick<Command, 'file' | 'args'>, error: ExecaErr
 }
 
 function firstLine(text: string): string | undefined {
-  return text
+  const lines = text
     .split('\n')
     .map((line) => line.trim())
-    .find((line) => line !== '');
+    .filter((line) => line !== '');
+  // `iptables-restore v1.8.9 (nf_tables):` has its reason on the next one.
+  return lines.find((line) => !line.endsWith(':')) ?? lines[0];
 }

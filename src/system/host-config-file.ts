@@ -1,10 +1,13 @@
-import { type FSWatcher, readFileSync, watch } from 'node:fs';
+import { type FSWatcher, readFileSync, statSync, watch } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { faulty, ok, type Parsed } from '../errors.ts';
 import { emptyConfig, type HostConfig } from '../host/host-config.ts';
 import { parseHostFile } from '../host/host-file.ts';
 import type { HostSettings } from '../host/host-settings.ts';
 import { parseNetworksFile } from '../host/networks-file.ts';
+
+/** What takes 40 MiB to read as YAML. */
+const mostBytes = 256 * 1024;
 
 /** Which files have been there: going away does not make one the same as one that never was. */
 export interface SeenFiles {
@@ -45,6 +48,15 @@ function readConfigFile<T>(
   { parse, isRequired }: { readonly parse: (text: string, file: string) => Parsed<T>; readonly isRequired: boolean },
 ): Parsed<T | undefined> {
   try {
+    const about = statSync(path);
+    if (!about.isFile()) {
+      const hint = 'put the file there; Docker makes a folder where the file of a mount is missing';
+      return faulty({ name: path, problem: 'is no file', hint });
+    }
+    if (about.size > mostBytes) {
+      const hint = `keep it below ${mostBytes / 1024} KiB, which hold some thousand entries`;
+      return faulty({ name: path, problem: `is too large (${about.size} bytes)`, hint });
+    }
     return parse(readFileSync(path, 'utf8'), basename(path));
   } catch (error) {
     if (!(error instanceof Error && 'code' in error)) throw error;

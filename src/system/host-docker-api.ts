@@ -3,7 +3,14 @@ import { Agent } from 'node:https';
 import { isIP } from 'node:net';
 import { UnderbridgeError } from '../errors.ts';
 import type { HostSettings } from '../host/host-settings.ts';
-import { type DockerAddress, type DockerApi, defaultDocker, readText, unusableDocker } from './docker-api.ts';
+import {
+  type DockerAddress,
+  type DockerApi,
+  defaultDocker,
+  mostSockets,
+  readText,
+  unusableDocker,
+} from './docker-api.ts';
 
 /** Reads DOCKER_HOST; empty is the usual socket. @throws UnderbridgeError UB_CONFIG */
 export function parseDockerHost(text: string): DockerAddress {
@@ -29,7 +36,7 @@ export function dockerAddress({
   const read = (name: string) => readCertificate(`${dockerCertificates}/${name}`);
   const tls = new Agent({
     keepAlive: true,
-    maxSockets: 4,
+    maxSockets: mostSockets,
     ca: read('ca.pem'),
     cert: read('cert.pem'),
     key: read('key.pem'),

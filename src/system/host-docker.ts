@@ -1,3 +1,4 @@
+import { UnderbridgeError } from '../errors.ts';
 import type { DockerStep } from '../host/host-plan.ts';
 import type { Protocol } from '../host/resource.ts';
 import type {
@@ -45,13 +46,22 @@ interface ApiContainer {
   readonly HostConfig: { readonly Dns?: readonly string[] | null };
   readonly NetworkSettings: {
     readonly Networks: Readonly<
-      Record<string, { readonly Aliases?: readonly string[] | null; readonly Links?: readonly string[] | null }>
+      // Given back as they are.
+      Record<
+        string,
+        Readonly<Partial<Record<'Aliases' | 'Links' | 'DriverOpts' | 'GwPriority' | 'IPAMConfig', unknown>>>
+      >
     > | null;
   };
 }
 
 /** What the image's ENTRYPOINT ends in; other images of ours have it too, whatever their name. */
 const routerEntrypoint = '/usr/lib/underbridge/entrypoint';
+
+/** Docker locks a container while something is done with it, and so cannot tell about it while that hangs. */
+const inspectMs = { first: 2_000, again: 200 } as const;
+const inspectAllMs = 10_000;
+const inspectedAtOnce = 4;
 
 /** Events after which something may have to change. Health checks, which come all the time, are not among them. */
 export const relevantEvents = {
@@ -72,23 +82,35 @@ export async function observeHostDocker(docker: DockerApi): Promise<DockerSnapsh
   };
 }
 
-/** Adds what only an inspect tells, for the containers that are named. Those that have gone stay without. */
+/**
+ * Adds what only an inspect tells, for the containers that are named. Those that have gone stay without.
+ * @param silent ids of those that Docker did not tell about last time: they get less time
+ * @throws UnderbridgeError UB_DOCKER when Docker has gone
+ */
 export async function inspectContainers(
   docker: DockerApi,
   snapshot: DockerSnapshot,
-  ids: readonly string[],
+  { ids, silent }: { readonly ids: readonly string[]; readonly silent?: ReadonlySet<string> | undefined },
 ): Promise<DockerSnapshot> {
-  const found = await Promise.all(
-    ids.map(async (id) => [id, await docker.get<ApiContainer>(`/containers/${id}/json`)] as const),
-  );
-  const details = new Map(found.flatMap(([id, one]) => (one === undefined ? [] : [[id, parseDetails(one)] as const])));
-  return {
-    ...snapshot,
-    containers: snapshot.containers.map((one) => {
-      const known = details.get(one.id);
-      return known === undefined ? one : { ...one, details: known };
-    }),
+  const pending = [...ids];
+  const found = new Map<string, Partial<DockerContainer>>();
+  const whole = AbortSignal.timeout(inspectAllMs);
+  const work = async () => {
+    for (let id = pending.shift(); id !== undefined; id = pending.shift()) {
+      const mostMs = silent?.has(id) ? inspectMs.again : inspectMs.first;
+      const signal = AbortSignal.any([whole, AbortSignal.timeout(mostMs)]);
+      try {
+        const one = await docker.get<ApiContainer>(`/containers/${id}/json`, signal);
+        if (one !== undefined) found.set(id, { details: parseDetails(one) });
+      } catch (error) {
+        // With a cause, it is no answer but the end of the connection.
+        if (!(error instanceof UnderbridgeError) || (error.cause !== undefined && !signal.aborted)) throw error;
+        found.set(id, { isSilent: true });
+      }
+    }
   };
+  await Promise.all(Array.from({ length: inspectedAtOnce }, work));
+  return { ...snapshot, containers: snapshot.containers.map((one) => ({ ...one, ...found.get(one.id) })) };
 }
 
 /** Has the engine do something. @throws UnderbridgeError UB_DOCKER */
@@ -102,21 +124,37 @@ export async function applyDockerStep(docker: DockerApi, step: DockerStep): Prom
     });
   }
   const { family, text } = step.address;
-  const own = family === 'ipv4' ? { IPv4Address: text } : { IPv6Address: text };
-  const path = `/networks/${encodeURIComponent(step.network)}`;
-  const endpoint = step.kind === 'move' ? await leave(docker, step) : {};
-  return post(docker, `${path}/connect`, {
-    Container: step.containerId,
-    EndpointConfig: { ...endpoint, IPAMConfig: own },
-  });
+  const wanted = { IPAMConfig: family === 'ipv4' ? { IPv4Address: text } : { IPv6Address: text } };
+  return step.kind === 'connect' ? connect(docker, step, wanted) : move(docker, step, wanted);
 }
 
-/** Takes a container off a network. @returns the names that it has there, which it would lose */
-async function leave(docker: DockerApi, { network, containerId }: Exclude<DockerStep, { kind: 'create-network' }>) {
+type Attaching = Exclude<DockerStep, { kind: 'create-network' }>;
+
+/** Docker knows no other way than to take it off. A container that it then refuses to take gets back what it had. */
+async function move(docker: DockerApi, step: Attaching, wanted: object): Promise<void> {
+  const { network, containerId } = step;
   const seen = await docker.get<ApiContainer>(`/containers/${containerId}/json`);
-  const { Aliases = null, Links = null } = seen?.NetworkSettings.Networks?.[network] ?? {};
+  const { Aliases, Links, DriverOpts, GwPriority, IPAMConfig } = seen?.NetworkSettings.Networks?.[network] ?? {};
+  const former = { Aliases, Links, DriverOpts, GwPriority, IPAMConfig };
   await post(docker, `/networks/${encodeURIComponent(network)}/disconnect`, { Container: containerId });
-  return { Aliases, Links };
+  try {
+    await connect(docker, step, { ...former, ...wanted });
+  } catch (error) {
+    if (!(error instanceof UnderbridgeError)) throw error;
+    const also = await connect(docker, step, former).catch((reason) => reason);
+    if (!(also instanceof UnderbridgeError)) throw error;
+    const { message, code } = error;
+    throw new UnderbridgeError({
+      code,
+      message: `${message}; ${step.container} is off ${network}, since it could not be given back what it had: ${also.message}`,
+      hint: `it had ${JSON.stringify(former)} there; the next look connects it without that`,
+    });
+  }
+}
+
+async function connect(docker: DockerApi, { network, containerId }: Attaching, endpoint: object): Promise<void> {
+  const path = `/networks/${encodeURIComponent(network)}/connect`;
+  return post(docker, path, { Container: containerId, EndpointConfig: endpoint });
 }
 
 function parseNetwork({ Id, Name, Driver, Internal, Options, Labels, IPAM }: ApiNetwork): DockerNetwork {

@@ -9,12 +9,13 @@ export async function observeLinks(): Promise<readonly HostLink[]> {
   const links: readonly {
     readonly ifname: string;
     readonly master?: string;
-    readonly linkinfo?: { readonly info_slave_data?: { readonly hairpin?: boolean } };
+    readonly linkinfo?: { readonly info_kind?: string; readonly info_slave_data?: { readonly hairpin?: boolean } };
     readonly addr_info: readonly { readonly local?: string; readonly prefixlen: number }[];
   }[] = JSON.parse(await run({ file: 'ip', args: ['-j', '-d', 'addr', 'show'] }));
   return links.map(({ ifname, master, linkinfo, addr_info }) => ({
     name: ifname,
     addresses: addr_info.flatMap(({ local, prefixlen }) => (local === undefined ? [] : [`${local}/${prefixlen}`])),
+    isBridge: linkinfo?.info_kind === 'bridge',
     ...(master !== undefined && linkinfo?.info_slave_data?.hairpin ? { reflectedBy: master } : {}),
   }));
 }

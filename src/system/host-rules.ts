@@ -37,10 +37,22 @@ export async function observeRules(wanted: Backend | undefined): Promise<Observe
   });
 }
 
-/** Makes a change; each table is one transaction. @throws UnderbridgeError UB_EXEC */
+/**
+ * Makes a change; each table is one transaction and one process. One that fails, say since this kernel does not have it,
+ * keeps none of the others. @throws UnderbridgeError UB_EXEC, the first of them
+ */
 export async function applyRules(backend: Backend, family: Family, { restore }: RuleChange): Promise<void> {
-  if (restore === '') return;
-  await run({ file: tool(backend, family, 'restore'), args: ['--wait', '5', '--noflush'], input: restore });
+  const failures: UnderbridgeError[] = [];
+  for (const input of restore.split(/^(?=\*)/m).filter((table) => table !== '')) {
+    try {
+      await run({ file: tool(backend, family, 'restore'), args: ['--wait', '5', '--noflush'], input });
+    } catch (error) {
+      if (!(error instanceof UnderbridgeError)) throw error;
+      failures.push(error);
+    }
+  }
+  const [first] = failures;
+  if (first !== undefined) throw first;
 }
 
 function tool(backend: Backend, family: Family, verb: 'save' | 'restore'): string {

@@ -16,6 +16,7 @@ await runApart(import.meta.filename);
 const { tailscale0 } = lines;
 const here = { machine: 'fd77::1', outside: 'fd77::2' };
 const ipv6nat = 'ipv6nat: true\n';
+const answering = join(import.meta.dirname, 'host/answer.pl');
 const bundle = join(import.meta.dirname, '../../dist/boot.cjs');
 
 /** An engine's machine with IPv6 to somebody outside, and a network with unique local addresses. */
@@ -215,7 +216,8 @@ forwards:
     const reads = ['ip', 'ip6tables-nft-save', 'iptables-nft-save'];
     const first = await started('--once');
     assert.ok(first.all.split('\n').length > 400, first.all);
-    const writes = ['ip6tables-nft-restore', 'iptables-nft-restore'];
+    // Of filter and nat.
+    const writes = ['ip6tables-nft-restore', 'iptables-nft-restore'].flatMap((program) => [program, program]);
     assert.deepEqual(first.programs, ['conntrack', 'conntrack', ...reads, ...writes].sort());
     assert.deepEqual((await started('--once')).programs, reads);
     await engine.docker('rm', '--force', 'many');
@@ -227,11 +229,13 @@ describe('IPv6 translation on Docker 28.5', () => {
   let engine: Engine;
   let world: HostWorld;
   before(async () => {
+    await execa('mount', ['-t', 'tmpfs', 'tmpfs', '/etc/docker']);
     ({ engine, world } = await openStage('28.5'));
   });
   after(async () => {
     await world?.close();
     await engine?.stop();
+    await execa('umount', ['/etc/docker']);
   });
 
   it('is left to Docker, and said so', async () => {
@@ -241,6 +245,37 @@ describe('IPv6 translation on Docker 28.5', () => {
     assert.deepEqual(await savedRules(world), []);
     await untilAnswer(`web ${here.outside}`, world.outside.lan0, here.machine, 8080);
     assert.equal((await world.status()).healthy, true);
+  });
+
+  it('is done here where Docker was told not to (`"ip6tables": false`)', async () => {
+    const { outside, machine } = world;
+    await outside.lan0.run('ip', 'route', 'add', 'default', 'via', here.machine);
+    outside.lan0.start({}, 'perl', answering, 'world', 'tcp:7777');
+    await engine.stop();
+    for (const table of ['filter', 'nat', 'raw']) {
+      for (const what of ['-F', '-X']) await machine.run('ip6tables', '-t', table, what);
+    }
+    writeFileSync('/etc/docker/daemon.json', '{ "ip6tables": false }');
+    engine = await engines['28.5']();
+    const local = ['--opt', 'com.docker.network.bridge.host_binding_ipv4=127.0.0.1'];
+    await engine.docker('network', 'create', '--ipv6', '--subnet', 'fd00:5eed:2::/64', ...local, 'local');
+    const serve = (name: string, network: string, ...args: readonly string[]) =>
+      world.serve(name, ['tcp:80', 'tcp:81'], '--network', network, ...args);
+    await serve('second', 'six', '--ip6', 'fd00:5eed:1::20', '--publish', '8090:80', '--publish', '[::1]:8091:80');
+    await serve('bound', 'local', '--ip6', 'fd00:5eed:2::20', '--publish', '8095:80');
+    const ask = (address: string, port: number) => answerOf(outside.lan0, address, port);
+    await untilAnswer(`second ${here.outside}`, outside.lan0, here.machine, 8090);
+    await until('it is known', async () => (await world.status()).resources['bridge-base'] === 2);
+    for (const port of [8091, 8095]) assert.equal(await ask(here.machine, port), 'nobody');
+    for (const address of ['fd00:5eed:1::20', 'fd00:5eed:2::20']) assert.equal(await ask(address, 81), 'nobody');
+    const [second, bound] = [await world.enter('second'), await world.enter('bound')];
+    assert.equal(await answerOf(second, here.outside, 7777), `world ${here.machine}`);
+    assert.equal(await answerOf(bound, 'fd00:5eed:1::20', 80), 'nobody');
+    assert.match(await answerOf(bound, here.machine, 8090), /^second /);
+    assert.match(await answerOf(machine, '::1', 8091), /^second /);
+    assert.doesNotMatch(`${(await world.status()).findings.map(({ code }) => code)}`, /ipv6/);
+    await world.settled();
+    assert.equal((await world.host('plan')).output, '# nothing to change');
   });
 });
 

@@ -77,6 +77,7 @@ describe('IPv6 translation on Docker 20.10', () => {
         await create('six', 'fd00:5eed:1::/64');
         await create('other', 'fd00:5eed:2::/64', ...option('enable_ip_masquerade', 'false'));
         await create('bound', 'fd00:5eed:3::/64', ...option('host_binding_ipv6', here.second));
+        await create('local', 'fd00:5eed:6::/64', ...option('host_binding_ipv4', '127.0.0.1'));
         await create('apart', 'fd00:5eed:4::/64', ...option('enable_icc', 'false'));
         await create('inner', 'fd00:5eed:5::/64', '--internal');
         await create(
@@ -95,6 +96,7 @@ describe('IPv6 translation on Docker 20.10', () => {
         await serve('near', 'six');
         await serve('far', 'other', '--ip6', 'fd00:5eed:2::10');
         await serve('second', 'bound', '--publish', '8090:80');
+        await serve('third', 'local', '--publish', '8091:80');
         for (const name of ['left', 'right']) await serve(name, 'apart');
         await engine.docker('network', 'connect', '--ip6', 'fd00:5eed:5::10', 'inner', 'left');
         await serve('closed', 'inner', '--ip6', 'fd00:5eed:5::11');
@@ -104,7 +106,19 @@ describe('IPv6 translation on Docker 20.10', () => {
         role.kill('SIGTERM');
         await role.exited;
         await world.host('cleanup');
-        await engine.docker('rm', '--force', 'web', 'near', 'far', 'second', 'left', 'right', 'closed', 'swarmed');
+        await engine.docker(
+          'rm',
+          '--force',
+          'web',
+          'near',
+          'far',
+          'second',
+          'third',
+          'left',
+          'right',
+          'closed',
+          'swarmed',
+        );
         await engine.docker('network', 'prune', '--force');
       });
 
@@ -125,8 +139,8 @@ describe('IPv6 translation on Docker 20.10', () => {
         assert.equal(await answerOf(outside(), here.machine, 8083), 'nobody');
         assert.equal(await answerOf(outside(), here.second, 8090), `second ${here.outside}`);
         assert.notEqual(await answerOf(outside(), here.machine, 8090), `second ${here.outside}`);
-        // Loopback, of either family, is the machine's own.
-        for (const port of [8081, 8082]) assert.equal(await answerOf(outside(), here.machine, port), 'nobody');
+        // Loopback, of either family, is the machine's own, also as the default of a network.
+        for (const port of [8081, 8082, 8091]) assert.equal(await answerOf(outside(), here.machine, port), 'nobody');
       });
 
       it("sends containers out with the machine's address, unless masquerade is off", async () => {

@@ -5,11 +5,17 @@ import { after, before, describe, it } from 'node:test';
 import { compareRules } from '../../src/host/diff.ts';
 import { renderForwardFile } from '../../src/host/forward-file.ts';
 import { parseSave } from '../../src/ruleset/iptables-restore.ts';
-import { applyNamespaceStep, cleanNamespace, observeInside } from '../../src/system/host-namespaces.ts';
+import {
+  applyNamespaceStep,
+  cleanNamespace,
+  observeInside,
+  observeNamespaces,
+} from '../../src/system/host-namespaces.ts';
 import { seedBase } from '../image/host/seed-base.ts';
 import { answerOf, untilAnswer } from '../image/host/world.ts';
 import { container, network, port } from '../unit/host/machine.ts';
 import { planPolicies, proxy, web1 } from '../unit/host/networks-machine.ts';
+import { joinGroup, leaveGroup } from './lab/control-group.ts';
 import { join, type LabProcess, makeNamespace, type Namespace, removeNamespace } from './lab/namespace.ts';
 
 const answering = `${import.meta.dirname}/../image/host/answer.pl`;
@@ -28,10 +34,13 @@ for (const backend of ['nft', 'legacy'] as const) {
       await join(wire(web, '10.51.0.21/24', 'eth0'), wire(between, '10.51.0.10/24', 'eth1'));
       await between.run('sysctl', '-qw', 'net.ipv4.ip_forward=1');
       first = between.start({}, 'sleep', '100');
+      joinGroup(proxy.id, first.pid);
       web.start({}, 'perl', answering, 'web', 'tcp:81');
     });
     after(async () => {
       for (const ns of Object.values(spaces ?? {})) await removeNamespace(ns);
+      await first.exited;
+      leaveGroup(proxy.id);
     });
 
     /** The wanted steps for a proxy whose first process is that one. */
@@ -40,7 +49,7 @@ for (const backend of ['nft', 'legacy'] as const) {
       const details = { pid, dns: [], isRouter: false };
       return planPolicies(policies, {
         docker: { containers: [{ ...proxy, details }, web1] },
-        kernel: { inside: await observeInside([pid], backend) },
+        kernel: { inside: await observeInside([{ containerId: proxy.id, pid }], backend) },
       }).namespaces;
     };
 
@@ -53,9 +62,26 @@ for (const backend of ['nft', 'legacy'] as const) {
       // There is no route back to the client: only with masquerade does the answer come.
       await untilAnswer('web 10.51.0.10', spaces.client, '10.50.0.10', 81);
       assert.deepEqual(await steps([policy]), []);
-      await cleanNamespace(first.pid);
+      assert.equal(await cleanNamespace({ containerId: proxy.id, pid: first.pid }), true);
       assert.doesNotMatch(await spaces.proxy.run(`iptables-${backend}-save`), /UNDERBRIDGE/);
       assert.equal(await ask(), 'nobody');
+    });
+
+    it('does nothing in the namespace of a container that has the process number of another one now', async () => {
+      const [step = assert.fail()] = await steps([policy]);
+      const taken = { containerId: web1.id, pid: first.pid };
+      assert.equal((await observeInside([taken], backend)).size, 0);
+      assert.equal((await observeNamespaces([{ ...taken, mayBeCutOff: false }])).size, 0);
+      const before = await spaces.proxy.run(`iptables-${backend}-save`);
+      for (const one of [step, { ...step, kind: 'cut-off' } as const]) {
+        await assert.rejects(
+          applyNamespaceStep({ ...one, ...taken }, backend),
+          /is not the first one of the container/,
+        );
+      }
+      assert.equal(await cleanNamespace(taken), false);
+      assert.equal(await spaces.proxy.run(`iptables-${backend}-save`), before);
+      assert.doesNotMatch(await spaces.proxy.run('nft', 'list', 'tables'), /underbridge_cut/);
     });
 
     it('spells what passes the table raw, and what everybody may, as it is listed', async () => {

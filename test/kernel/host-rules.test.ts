@@ -88,3 +88,18 @@ for (const { backend, times } of [
     });
   });
 }
+
+it('shuts by one table where another one cannot be changed', async (t) => {
+  const ns = await makeNamespace('ub-host-busy');
+  t.after(() => removeNamespace(ns));
+  // iptables does not list what a map of nft leads to, so a chain of ours that nobody wants cannot go.
+  const stale = 'UNDERBRIDGE-STALE';
+  const chains = `add table ip mangle; add chain ip mangle ${stale}; add chain ip mangle other;`;
+  await ns.run('nft', `${chains} add rule ip mangle other ip saddr vmap { 10.0.0.1 : jump ${stale} }`);
+  const { exitCode, output } = await ns.attempt(process.execPath, churn, 'nft', '1');
+  assert.equal(exitCode, 1);
+  assert.match(output, new RegExp(`UnderbridgeError: iptables-nft-restore .*: line \\d+: CHAIN_DEL failed .*${stale}`));
+  const saved = (table: string) => ns.run('iptables-save', '--table', table);
+  assert.doesNotMatch(await saved('mangle'), /underbr/);
+  assert.match(await saved('filter'), /-A UNDERBRIDGE-INPUT -i underbr .*-j DROP/);
+});

@@ -5,7 +5,7 @@ import type { HostPlan } from '../../../src/host/host-plan.ts';
 import { findTranslating } from '../../../src/host/plan.ts';
 import { parseSave, type SavedTable } from '../../../src/ruleset/iptables-restore.ts';
 import { dockerRules, type Given, restored, rulesOf } from './machine.ts';
-import { back, front, planPolicies, proxy, read, running, small, web1, web2 } from './networks-machine.ts';
+import { back, front, planFile, planPolicies, proxy, read, running, small, web1, web2 } from './networks-machine.ts';
 
 type Saved = ReadonlyMap<string, SavedTable>;
 
@@ -49,6 +49,23 @@ describe('a dnat with `selector`', () => {
     assert.deepEqual(rulesOf(made, ['nat', 'LOCAL']), []);
     assert.deepEqual(rulesOf(made, ['nat', 'INSIDE']), [`-m comment --comment "inside proxy ${id(proxy)}" -j RETURN`]);
     assert.deepEqual(made.faults, []);
+  });
+
+  it('is remembered by the id of the container, however long its name is', () => {
+    const long = { ...proxy, name: 'p'.repeat(300) };
+    const ips = { ...small.ips, '10.50.0.10': { container_name: long.name, selector: 'edge' } };
+    const made = planFile(
+      { ...small, ips, policies: [policy] },
+      {
+        docker: { networks: [front, back], containers: [long, web1, web2] },
+        kernel: { inside: new Map([[71, fresh]]), saved: { ipv4: parseSave(dockerRules) } },
+      },
+    );
+    const [rule = ''] = rulesOf(made, ['nat', 'INSIDE']);
+    const comment = /--comment "(.*)" -j RETURN$/.exec(rule)?.[1] ?? '';
+    // xt_comment holds no more.
+    assert.ok(comment.startsWith('inside ppp') && comment.length <= 255, rule);
+    assert.ok(comment.endsWith(` ${id(long)}`), rule);
   });
 
   it('is written once, and again in the new namespace of a container that restarted', () => {

@@ -45,6 +45,39 @@ describe('an isolated network', () => {
     );
   });
 
+  it('says of whom Docker does not tell, who may be the router, and keeps its drops', () => {
+    const { details: _, ...unknown } = router;
+    const containers = [{ ...unknown, isSilent: true }];
+    const made = plan({ config: { isolated }, docker: { networks: [underbridge], containers } });
+    assert.equal(rulesOf(made, ['mangle', 'FORWARD']).length, 2);
+    assert.deepEqual(
+      made.findings.map(({ code, subject }) => `${code} ${subject}`),
+      ['container-not-inspected router'],
+    );
+  });
+
+  it('is listed once, and is a bridge: another entry for it, or an interface by mistake, is told of', () => {
+    const isolated = [
+      { place: 'host.yaml:1', network: 'underbridge', router: '172.22.0.1' },
+      { place: 'host.yaml:2', network: underbridge.id, router: '172.22.0.9' },
+      { place: 'host.yaml:3', network: 'yet to come', bridge: 'eth0' },
+      { place: 'host.yaml:4', network: 'yet to come', bridge: 'comebr' },
+    ];
+    const links = [
+      { name: 'eth0', addresses: ['192.0.2.5/24'], isBridge: false },
+      { name: 'underbr', addresses: [], isBridge: true },
+    ];
+    const made = plan({ config: { isolated }, docker: { networks: [underbridge] }, kernel: { links } });
+    assert.deepEqual(
+      made.resources.map((one) => one.kind === 'routed-bridge' && `${one.bridge} ${one.router?.text}`),
+      ['underbr 172.22.0.1', 'comebr undefined'],
+    );
+    assert.deepEqual(
+      made.faults.map(({ name, problem }) => `${name} ${problem.split(' ').slice(0, 4).join(' ')}`),
+      ['host.yaml:2 its bridge underbr is', 'host.yaml:3 eth0 is an interface'],
+    );
+  });
+
   it('is found by its label, once', () => {
     const networks = [{ ...underbridge, labels: { 'underbridge.isolated': 'true' } }];
     const made = plan({ config: { isolated }, docker: { networks } });
@@ -131,8 +164,8 @@ describe('an isolated network', () => {
       findLookedAt(
         withClient(client(), { config: { clients } }).resources.filter((one) => one.kind === 'routed-bridge'),
       );
-    assert.deepEqual(look('cut-off'), [{ pid: 77, mayBeCutOff: true }]);
-    assert.deepEqual(look('report'), [{ pid: 77, mayBeCutOff: false }]);
+    assert.deepEqual(look('cut-off'), [{ pid: 77, containerId: client().id, mayBeCutOff: true }]);
+    assert.deepEqual(look('report'), [{ pid: 77, containerId: client().id, mayBeCutOff: false }]);
   });
 
   it('has them cut off by setting, once, and let go when they may', () => {
@@ -153,9 +186,11 @@ describe('an isolated network', () => {
         docker: { networks: [{ ...underbridge, isInternal }] },
         kernel: { namespaces: new Map([[77, { defaultRoutes, isCutOff: false }]]) },
       }).namespaces;
-    assert.deepEqual(steps(true, []), [
-      { kind: 'add-default-route', pid: 77, container: 'client', router: { family: 'ipv4', text: '172.22.0.1' } },
-    ]);
+    const [router, subject] = [
+      { family: 'ipv4', text: '172.22.0.1' },
+      { container: 'client', containerId: client().id },
+    ];
+    assert.deepEqual(steps(true, []), [{ kind: 'add-default-route', pid: 77, ...subject, router }]);
     assert.deepEqual(steps(true, ['172.22.0.1']), []);
     assert.deepEqual(steps(false, []), []);
   });
