@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
+import type { IpFamily } from '../../src/net/address.ts';
 import type { LabProcess, Namespace } from '../kernel/lab/namespace.ts';
 import type { Catcher } from './catcher.ts';
 import type { Backend } from './firewall.ts';
@@ -43,7 +44,7 @@ export interface Ground {
     readonly restoreIpv6?: (() => Promise<void>) | undefined;
   };
   /** Somebody outside who sends to the forwarded port all the while; resolves when the client has answered. */
-  readonly startCaller: () => Promise<LabProcess>;
+  readonly startCaller: (over: IpFamily) => Promise<LabProcess>;
   /** Where the router is a container. Both return before it works. */
   readonly container?: { readonly restart: () => Promise<void>; readonly kill: () => Promise<void> };
   /** For a failure: the end of the router's log. */

@@ -5,8 +5,9 @@ import { duration, heading, say, writeRow } from '../../compose/proof/screen.ts'
 import { type EngineName, engines, openEngine, runApart } from '../image/apart.ts';
 import type { Engine } from '../lab/engine.ts';
 import { backends } from '../leaks/firewall.ts';
+import { ipv6Rows } from '../leaks/ipv6-rows.ts';
 import { type Result, runRow, sum } from '../leaks/matrix.ts';
-import { ipv6Rows, type Row, rows } from '../leaks/rows.ts';
+import { type Row, rows } from '../leaks/rows.ts';
 import { layGround, type RouterKind } from './ground.ts';
 import { count, leakedIn, type Run, renderSummary, title } from './summary.ts';
 

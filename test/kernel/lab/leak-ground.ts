@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { openCatcher } from '../../leaks/catcher.ts';
 import type { Backend } from '../../leaks/firewall.ts';
 import { findLink, type Ground, makeNaive, until } from '../../leaks/ground.ts';
-import type { Scene } from '../../leaks/packets.ts';
+import { type Scene, ula } from '../../leaks/packets.ts';
 import { askTcp } from './client.ts';
 import { pidsIn } from './namespace.ts';
 import { addresses, hardwareAddress, ports, type RunningRouter, type World } from './world.ts';
@@ -106,12 +106,14 @@ export async function layGround(world: World, options: GroundOptions = {}): Prom
       connect: async (address) => {
         await router.run('ip', 'addr', 'add', `${address}/24`, 'dev', 'eth1');
         await router.run('ip', 'link', 'set', 'eth1', 'up');
+        await options.restoreUplink?.();
       },
     },
-    startCaller: async () => {
+    startCaller: async (over) => {
       const { address, port, forwardedPort } = scene.caller;
       const program = join(import.meta.dirname, '../../leaks/caller.ts');
-      const caller = server.start({}, 'node', program, address, `${port}`, scene.tunnel, `${forwardedPort}`);
+      const [own, router] = over === 'ipv4' ? [address, scene.tunnel] : [ula.caller, ula.tunnel];
+      const caller = server.start({}, 'node', program, own, `${port}`, router, `${forwardedPort}`);
       await caller.says('answered');
       return caller;
     },
