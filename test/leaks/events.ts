@@ -64,7 +64,7 @@ export async function moveUplink(ground: Ground): Promise<void> {
 export async function untilGivenUp(ground: Ground, begin: () => Promise<unknown>): Promise<void> {
   const router = await ground.router();
   await begin();
-  const routes = () => router.run('ip', '-6', 'route', 'show', 'table', '7101');
+  const routes = () => router.run('ip', 'route', 'show', 'table', '7101');
   await until(async () => !(await routes()).includes('tun'), 20_000, ground.log);
   await sleep(500);
 }
@@ -91,6 +91,23 @@ export async function loseForwardedFlow(ground: Ground, over: IpFamily): Promise
   await deleteTunnel(ground);
   await sleep(500);
   caller.kill('SIGKILL');
+}
+
+/** A kernel that looks at no source, and does what source routes and redirects say; the tunnel goes meanwhile. */
+export async function loosenKernel(ground: Ground): Promise<void> {
+  const router = await ground.router();
+  const { lan, uplink } = await devicesOf(router);
+  const loose = {
+    ipv4: ['rp_filter=0', 'accept_source_route=1', 'accept_redirects=1', 'secure_redirects=0', 'proxy_arp=1'],
+    // Those that are no packet's way: a segment of a route, and neighbours' questions for somebody else.
+    ipv6: ['accept_source_route=1', 'accept_redirects=1', 'seg6_enabled=1', 'proxy_ndp=1'],
+  };
+  for (const [family, settings] of Object.entries(loose)) {
+    for (const device of ['all', lan, uplink, 'tun0'])
+      for (const setting of settings) await router.run('sysctl', '-qw', `net.${family}.conf.${device}.${setting}`);
+  }
+  await killOpenvpn(ground);
+  await bootAgain(ground);
 }
 
 /** The worst that can be: the router believes whoever says that he is its IPv6 router, and forwards. */

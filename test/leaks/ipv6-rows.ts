@@ -3,6 +3,7 @@ import {
   cutUplink,
   deleteTunnel,
   killOpenvpn,
+  loosenKernel,
   loseForwardedFlow,
   moveUplink,
   push,
@@ -13,7 +14,7 @@ import {
 import { reloadRules } from './firewall.ts';
 import type { Ground } from './ground.ts';
 import { ula } from './packets.ts';
-import { bootAnew, eachAlone, nothing, once, overIpv6, type Row, repeat } from './rows.ts';
+import { bootAnew, eachAlone, loosened, nothing, once, overIpv6, type Row, repeat } from './rows.ts';
 import type { TrafficName } from './traffic.ts';
 
 const carriedIpv6 = [
@@ -22,6 +23,7 @@ const carriedIpv6 = [
   'ipv6, odd',
   'ipv6, spoofed source',
   'ipv6 answers of a forward',
+  'ipv6, extension headers',
 ] as const satisfies readonly TrafficName[];
 
 /** The same things happen to clients' IPv6 where it is carried. `IPV6: tunnel`; the provider has IPv6, too. */
@@ -74,6 +76,12 @@ export const ipv6Rows: readonly Row[] = [
         'block-ipv6',
       ]),
   },
+  { event: loosened, make: loosenKernel },
   { event: 'daemon killed', make: (ground: Ground) => ground.killDaemon() },
   ...eachAlone,
 ].map((row) => ({ kinds: carriedIpv6, times: once, ...row, group: 'carried ipv6' }));
+
+/** By iptables none of it is carried, whatever happens: the router's rules drop it, and its routes have no way for it. */
+export const droppedIpv6Rows: readonly Row[] = ipv6Rows
+  .filter(({ kinds }) => kinds === carriedIpv6)
+  .map((row) => ({ ...row, group: 'dropped ipv6' }));

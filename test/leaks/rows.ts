@@ -8,6 +8,7 @@ import {
   killOpenvpn,
   type Lock,
   locks,
+  loosenKernel,
   loseForwardedFlow,
   moveUplink,
   push,
@@ -44,6 +45,8 @@ const ordinary = ['udp', 'tcp', 'ping', 'to the VPN server', 'dns'] as const sat
 const loss = [...ordinary, 'answers of a forward', 'tcp flags', 'spoofed source'] as const;
 export const overIpv6 = ['ipv6', 'ipv6 on the link'] as const;
 export const once = { fast: 1, whole: 1 } as const;
+
+export const loosened = 'no source checked, source routes and redirects heeded, and OpenVPN killed';
 
 const outages: readonly Row[] = [
   { event: 'OpenVPN killed', make: killOpenvpn },
@@ -252,6 +255,13 @@ export const rows: readonly Row[] = [
       await killOpenvpn(ground);
     },
   })),
+  {
+    group: 'rp_filter',
+    event: loosened,
+    kinds: [...loss, 'source routes', 'icmp errors', 'martians', 'on the link', 'to the uplink'],
+    times: { whole: 1 },
+    make: loosenKernel,
+  },
   {
     group: 'container',
     event: 'container restarted, same hardware address',
