@@ -60,6 +60,14 @@ export async function moveUplink(ground: Ground): Promise<void> {
   await ground.uplink.connect(ground.scene.routerUplink);
 }
 
+/** The router looks at what it has been given several times before the rest comes. */
+export async function swapNetworks(ground: Ground): Promise<void> {
+  await ground.swapNetworks(() => sleep(2_500));
+  await ground.untilCarried();
+  // Where the later rows look for them.
+  await bootAgain(ground);
+}
+
 /** Something that the router has to notice by itself; it goes on until clients have lost the tunnel. */
 export async function untilGivenUp(ground: Ground, begin: () => Promise<unknown>): Promise<void> {
   const router = await ground.router();

@@ -43,6 +43,11 @@ export interface Ground {
     /** A device that goes down loses its IPv6 addresses. */
     readonly restoreIpv6?: (() => Promise<void>) | undefined;
   };
+  /**
+   * Docker takes both networks of the router away and gives them back in the other order, so that each device has the
+   * other one's name: first the uplink, then, when `between` is done, the isolated network.
+   */
+  readonly swapNetworks: (between: () => Promise<void>) => Promise<void>;
   /** Somebody outside who sends to the forwarded port all the while; resolves when the client has answered. */
   readonly startCaller: (over: IpFamily) => Promise<LabProcess>;
   /** Where the router is a container. Both return before it works. */

@@ -15,6 +15,7 @@ import {
   reconnect,
   removeLock,
   signal,
+  swapNetworks,
 } from './events.ts';
 import { reloadRules } from './firewall.ts';
 import { devicesOf, type Ground, until } from './ground.ts';
@@ -205,6 +206,13 @@ export const rows: readonly Row[] = [
     kinds: loss,
     times: once,
     make: moveUplink,
+  },
+  {
+    group: 'outages',
+    event: "both networks taken away, and given back with each other's names",
+    kinds: loss,
+    times: once,
+    make: swapNetworks,
   },
   ...alone,
   ...putBack,

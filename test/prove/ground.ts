@@ -133,6 +133,13 @@ export async function layGround(
         uplinkIsConnected = true;
       },
     },
+    swapNetworks: async (between) => {
+      for (const network of [networks.isolated, networks.uplink])
+        await engine.docker('network', 'disconnect', network, routerName);
+      await engine.docker('network', 'connect', '--ip', routerUplink, networks.uplink, routerName);
+      await between();
+      await engine.docker('network', 'connect', networks.isolated, routerName);
+    },
     startCaller: async (over) => {
       const { address, port, forwardedPort } = scene.caller;
       const program = join(import.meta.dirname, '../leaks/caller.ts');

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
-import { join } from 'node:path';
+import { join as joinPath } from 'node:path';
 import { openCatcher } from '../../leaks/catcher.ts';
 import type { Backend } from '../../leaks/firewall.ts';
 import { findLink, type Ground, makeNaive, until } from '../../leaks/ground.ts';
 import { type Scene, ula } from '../../leaks/packets.ts';
 import { askTcp } from './client.ts';
-import { pidsIn } from './namespace.ts';
+import { join, type Namespace, pidsIn } from './namespace.ts';
 import { addresses, hardwareAddress, ports, type RunningRouter, type World } from './world.ts';
 
 /** What a ground is to have besides. */
@@ -109,9 +109,25 @@ export async function layGround(world: World, options: GroundOptions = {}): Prom
         await options.restoreUplink?.();
       },
     },
+    swapNetworks: async (between) => {
+      const plug = async (
+        ns: Namespace,
+        at: readonly [device: string, bridge: string],
+        address: string,
+        end: string,
+      ) => {
+        await join({ ns: router, device: end, address: `${address}/24` }, { ns, device: at[0] });
+        await ns.run('ip', 'link', 'set', at[0], 'master', at[1]);
+      };
+      await world.lan.run('ip', 'link', 'del', 'to-router');
+      await isp.run('ip', 'link', 'del', 'router');
+      await plug(isp, ['router', 'to-router'], addresses.routerUplink, 'eth0');
+      await between();
+      await plug(world.lan, ['to-router', 'bridge'], addresses.routerLan, 'eth1');
+    },
     startCaller: async (over) => {
       const { address, port, forwardedPort } = scene.caller;
-      const program = join(import.meta.dirname, '../../leaks/caller.ts');
+      const program = joinPath(import.meta.dirname, '../../leaks/caller.ts');
       const [own, router] = over === 'ipv4' ? [address, scene.tunnel] : [ula.caller, ula.tunnel];
       const caller = server.start({}, 'node', program, own, `${port}`, router, `${forwardedPort}`);
       await caller.says('answered');
