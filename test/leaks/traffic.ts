@@ -30,6 +30,9 @@ const dnsQuestion = Buffer.from('123401000001000000000000047465737407696e76616c6
 /** In the local network; LAN_ALLOW names TCP 8096 and UDP 8097 there, LAN_ALLOW_IN the client's TCP 8080. */
 export const lanHost = '192.168.77.5';
 
+/** A neighbour that is not there: what hears of it loses the way to nobody else. */
+const nobody = '172.22.0.250';
+
 const ipv4Traffic = [
   {
     name: 'udp',
@@ -287,7 +290,7 @@ const ipv4Traffic = [
     passes: 'a bridge',
     packets: (scene, round) => [
       ...[scene.isp, scene.routerUplink, scene.server, scene.tunnel, scene.web].map((target) =>
-        arpQuestion(scene.client, target),
+        arpQuestion(nobody, target),
       ),
       ...['255.255.255.255', '172.22.0.255', scene.gateway, scene.isp, scene.web, scene.server].flatMap(
         (destination) => [
