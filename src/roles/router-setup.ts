@@ -219,7 +219,9 @@ export async function refreshFacts({
     if (fault === undefined || fault.problem === facts.networkFault?.problem) return facts;
     const { name, ...rest } = fault;
     log.warn('the networks of this container do not fit', { setting: name, ...rest });
-    return { ...facts, lan: findLan({ facts, config, network, lanIndex }), networkFault: fault };
+    const lan = findLan({ facts, config, network, lanIndex });
+    const uplink = lan.name === facts.uplink.name ? { ...facts.uplink, name: noUplink } : facts.uplink;
+    return { ...facts, lan, uplink, networkFault: fault };
   }
   const { lan, uplink, gateways } = interfaces.value;
   const { firewall } = facts;
@@ -237,8 +239,9 @@ export async function refreshFacts({
   return { ...known, lan, uplink: uplinkFacts({ uplink, gateway, firewall }) };
 }
 
-/** A name that no device has. */
-const nowhere = 'ub-nowhere' as IfName;
+/** Names that no device has. */
+const noLan = 'ub-no-lan' as IfName;
+const noUplink = 'ub-no-uplink' as IfName;
 
 /**
  * The isolated network's device while something else does not fit. Docker gives names anew: one by the known name that has
@@ -259,7 +262,7 @@ function findLan({
   if (found !== undefined && others.length === 0) return { name: found.ifname as IfName };
   const known = links.find(({ ifname }) => ifname === lan.name);
   const isOther = known !== undefined && (known.ifindex !== lanIndex || addressesOf(known).length > 0);
-  return found === undefined && isOther ? { name: nowhere } : lan;
+  return found === undefined && isOther ? { name: noLan } : lan;
 }
 
 /** What the uplink has. The rules of iptables know no IPv6 there. */

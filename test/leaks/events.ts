@@ -60,12 +60,12 @@ export async function moveUplink(ground: Ground): Promise<void> {
   await ground.uplink.connect(ground.scene.routerUplink);
 }
 
-/** The router looks at what it has been given several times before the rest comes. */
+/** The devices get each other's names, and their own again; the router looks at the first several times meanwhile. */
 export async function swapNetworks(ground: Ground): Promise<void> {
-  await ground.swapNetworks(() => sleep(2_500));
-  await ground.untilCarried();
-  // Where the later rows look for them.
-  await bootAgain(ground);
+  for (const first of ['uplink', 'isolated'] as const) {
+    await ground.renewNetworks(first, () => sleep(2_500));
+    await ground.untilCarried();
+  }
 }
 
 /** Something that the router has to notice by itself; it goes on until clients have lost the tunnel. */

@@ -133,12 +133,15 @@ export async function layGround(
         uplinkIsConnected = true;
       },
     },
-    swapNetworks: async (between) => {
-      for (const network of [networks.isolated, networks.uplink])
-        await engine.docker('network', 'disconnect', network, routerName);
-      await engine.docker('network', 'connect', '--ip', routerUplink, networks.uplink, routerName);
+    renewNetworks: async (first, between) => {
+      const connect = {
+        uplink: () => engine.docker('network', 'connect', '--ip', routerUplink, networks.uplink, routerName),
+        isolated: () => engine.docker('network', 'connect', networks.isolated, routerName),
+      };
+      for (const network of Object.values(networks)) await engine.docker('network', 'disconnect', network, routerName);
+      await connect[first]();
       await between();
-      await engine.docker('network', 'connect', networks.isolated, routerName);
+      await connect[first === 'uplink' ? 'isolated' : 'uplink']();
     },
     startCaller: async (over) => {
       const { address, port, forwardedPort } = scene.caller;

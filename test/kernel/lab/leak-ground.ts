@@ -5,7 +5,7 @@ import type { Backend } from '../../leaks/firewall.ts';
 import { findLink, type Ground, makeNaive, until } from '../../leaks/ground.ts';
 import { type Scene, ula } from '../../leaks/packets.ts';
 import { askTcp } from './client.ts';
-import { join, type Namespace, pidsIn } from './namespace.ts';
+import { join, pidsIn } from './namespace.ts';
 import { addresses, hardwareAddress, ports, type RunningRouter, type World } from './world.ts';
 
 /** What a ground is to have besides. */
@@ -109,21 +109,20 @@ export async function layGround(world: World, options: GroundOptions = {}): Prom
         await options.restoreUplink?.();
       },
     },
-    swapNetworks: async (between) => {
-      const plug = async (
-        ns: Namespace,
-        at: readonly [device: string, bridge: string],
-        address: string,
-        end: string,
-      ) => {
-        await join({ ns: router, device: end, address: `${address}/24` }, { ns, device: at[0] });
-        await ns.run('ip', 'link', 'set', at[0], 'master', at[1]);
+    renewNetworks: async (first, between) => {
+      const ends = {
+        uplink: { ns: isp, device: 'router', bridge: 'to-router', address: addresses.routerUplink },
+        isolated: { ns: world.lan, device: 'to-router', bridge: 'bridge', address: addresses.routerLan },
       };
-      await world.lan.run('ip', 'link', 'del', 'to-router');
-      await isp.run('ip', 'link', 'del', 'router');
-      await plug(isp, ['router', 'to-router'], addresses.routerUplink, 'eth0');
+      const plug = async (network: keyof typeof ends, own: string) => {
+        const { ns, device, bridge, address } = ends[network];
+        await join({ ns: router, device: own, address: `${address}/24` }, { ns, device });
+        await ns.run('ip', 'link', 'set', device, 'master', bridge);
+      };
+      for (const { ns, device } of Object.values(ends)) await ns.run('ip', 'link', 'del', device);
+      await plug(first, 'eth0');
       await between();
-      await plug(world.lan, ['to-router', 'bridge'], addresses.routerLan, 'eth1');
+      await plug(first === 'uplink' ? 'isolated' : 'uplink', 'eth1');
     },
     startCaller: async (over) => {
       const { address, port, forwardedPort } = scene.caller;
