@@ -35,7 +35,8 @@ export async function layGround(
   { backend, carriesIpv6 }: RouterKind,
 ): Promise<{ readonly ground: Ground; readonly world: World }> {
   const options = { isolated: networks, firewall: backend };
-  const world = carriesIpv6 ? openIpv6World(engine, options) : openWorld(engine, options);
+  const ipv6World = carriesIpv6 ? openIpv6World(engine, options) : undefined;
+  const world = ipv6World ?? openWorld(engine, options);
   await world.startScene(sceneServices.filter((service) => service !== 'probe'));
   // Docker 28 on its own has the machine drop what of IPv6 crosses a bridge: then it would be the machine that holds.
   await ownNamespace().attempt('sysctl', '-qw', 'net.bridge.bridge-nf-call-ip6tables=0');
@@ -108,6 +109,7 @@ export async function layGround(
         await world.docker('provider', 'start');
         await world.awaitHealth('provider');
         serverRuns = true;
+        await ipv6World?.restoreProvider();
         // OpenVPN reads the file of a customer whenever he connects.
         const lines = push.map((option) => `push "${option}"\n`).join('');
         const { code, stderr } = await world.exec(
