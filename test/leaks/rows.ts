@@ -211,7 +211,7 @@ export const rows: readonly Row[] = [
     group: 'outages',
     event: "both networks taken away, and given back with each other's names",
     kinds: loss,
-    times: once,
+    times: { whole: 1 },
     make: swapNetworks,
   },
   ...alone,
