@@ -7,6 +7,10 @@ import {
   type IfName,
   type Ip,
   type Ipv4,
+  type Ipv4Cidr,
+  type Ipv6Cidr,
+  parseIfName,
+  parseIpv4,
   parseIpv4Cidr,
   renderCidr,
 } from '../net/address.ts';
@@ -258,8 +262,10 @@ function findLan({
       const cidr = parseIpv4Cidr(text);
       return cidr === undefined || cidr.address === gateway.address ? [] : cidr.address;
     });
-  const [found, ...others] = links.filter((link) => addressesOf(link).some((address) => contains(gateway, address)));
-  if (found !== undefined && others.length === 0) return { name: found.ifname as IfName };
+  const [found, ...others] = links.flatMap((link) =>
+    addressesOf(link).some((address) => contains(gateway, address)) ? (parseIfName(link.ifname) ?? []) : [],
+  );
+  if (found !== undefined && others.length === 0) return { name: found };
   const known = links.find(({ ifname }) => ifname === lan.name);
   const isOther = known !== undefined && (known.ifindex !== lanIndex || addressesOf(known).length > 0);
   return found === undefined && isOther ? { name: noLan } : lan;
