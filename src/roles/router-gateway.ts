@@ -86,7 +86,9 @@ function findAddressDrift({
 }: Pick<Claim, 'config' | 'facts'> & { readonly network: ObservedNetwork }) {
   const cidrs = [gateway, ...(ipv6 === undefined ? [] : [ipv6.gateway])];
   return {
-    lost: hasDevice(network, lan.name) ? cidrs.filter((cidr) => !holdersOf(network, cidr.address).includes(lan.name)) : [],
+    lost: hasDevice(network, lan.name)
+      ? cidrs.filter((cidr) => !holdersOf(network, cidr.address).includes(lan.name))
+      : [],
     astray: cidrs.flatMap((cidr) =>
       holdersOf(network, cidr.address).flatMap((device) => (device === lan.name ? [] : { cidr, device })),
     ),

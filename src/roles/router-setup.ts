@@ -2,18 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Environment, type EnvironmentReading, parseRouterConfig, type ReadableConfig } from '../config/env.ts';
 import type { RouterConfig } from '../config/router-config.ts';
 import { type Fault, faulty, ok, type Parsed } from '../errors.ts';
-import {
-  contains,
-  type IfName,
-  type Ip,
-  type Ipv4,
-  type Ipv4Cidr,
-  type Ipv6Cidr,
-  parseIfName,
-  parseIpv4,
-  parseIpv4Cidr,
-  renderCidr,
-} from '../net/address.ts';
+import { contains, type IfName, type Ip, type Ipv4, parseIfName, parseIpv4Cidr, renderCidr } from '../net/address.ts';
 import type { Profile } from '../openvpn/profile.ts';
 import type { Firewall, RouterFacts } from '../plan/facts.ts';
 import { findInterfaces, type RouterInterfaces, type SeenDefault } from '../plan/interfaces.ts';
