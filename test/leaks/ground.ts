@@ -47,7 +47,7 @@ export interface Ground {
    * Docker takes both networks of the router away and gives them back, the second one when `between` is done. It names
    * devices in that order: eth0, eth1.
    */
-  readonly renewNetworks: (first: 'uplink' | 'isolated', between: () => Promise<void>) => Promise<void>;
+  readonly renewNetworks?: (first: 'uplink' | 'isolated', between: () => Promise<void>) => Promise<void>;
   /** Somebody outside who sends to the forwarded port all the while; resolves when the client has answered. */
   readonly startCaller: (over: IpFamily) => Promise<LabProcess>;
   /** Where the router is a container. Both return before it works. */

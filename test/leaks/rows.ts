@@ -32,8 +32,8 @@ export interface Row {
   readonly without?: Lock;
   /** … or by the row itself, and the daemon puts it back. */
   readonly isPutBack?: true;
-  /** `image`: only a container engine can do it. */
-  readonly only?: 'image';
+  /** `image`: only a container engine can do it. `namespaces`: engines refuse to. */
+  readonly only?: 'image' | 'namespaces';
   /** The client also sends to the hardware address that Docker gives the router's device before the router runs. */
   readonly knows?: 'what Docker gives';
   /** Where it is written that some packets do leave. */
@@ -210,6 +210,7 @@ export const rows: readonly Row[] = [
   {
     group: 'outages',
     event: "both networks taken away, and given back with each other's names",
+    only: 'namespaces',
     kinds: loss,
     times: { whole: 1 },
     make: swapNetworks,

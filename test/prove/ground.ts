@@ -135,16 +135,6 @@ export async function layGround(
         uplinkIsConnected = true;
       },
     },
-    renewNetworks: async (first, between) => {
-      const connect = {
-        uplink: () => engine.docker('network', 'connect', '--ip', routerUplink, networks.uplink, routerName),
-        isolated: () => engine.docker('network', 'connect', networks.isolated, routerName),
-      };
-      for (const network of Object.values(networks)) await engine.docker('network', 'disconnect', network, routerName);
-      await connect[first]();
-      await between();
-      await connect[first === 'uplink' ? 'isolated' : 'uplink']();
-    },
     startCaller: async (over) => {
       const { address, port, forwardedPort } = scene.caller;
       const program = join(import.meta.dirname, '../leaks/caller.ts');

@@ -40,7 +40,8 @@ const { values } = parseArgs({
 const onEngines = (Object.keys(engines) as EngineName[]).filter((name) => values.engine?.startsWith(name) ?? true);
 const isWhole = values.all && values.backend === undefined;
 const byBackends = backends.filter((name) => isWhole || name === (values.backend ?? 'nft'));
-const isChosen = ({ times, without, group, event }: Row) =>
+const isChosen = ({ times, without, group, event, only }: Row) =>
+  only !== 'namespaces' &&
   (!values.fast || times.fast !== undefined) &&
   (values.without === undefined || without === values.without) &&
   values.row.some((words) => `${group}: ${event}`.includes(words));
