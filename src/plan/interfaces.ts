@@ -70,8 +70,13 @@ export function findInterfaces({
   readonly defaults: readonly SeenDefault[];
 }): Parsed<RouterInterfaces> {
   const candidates = interfaces.flatMap(parseCandidate);
-  const isLan = ({ cidrs }: Candidate) => cidrs.some(({ address }) => contains(gateway, address));
-  const [lan, ...otherLans] = candidates.filter(isLan);
+  const isInside = ({ cidrs }: Candidate) => cidrs.some(({ address }) => contains(gateway, address));
+  // The gateway address is one that the router claimed itself: by it alone a device is the isolated network's only where no other is.
+  const isOwn = (candidate: Candidate) =>
+    isInside({ ...candidate, cidrs: candidate.cidrs.filter(({ address }) => address !== gateway.address) });
+  const inside = candidates.filter(isInside);
+  const own = inside.filter(isOwn);
+  const [lan, ...otherLans] = own.length > 0 ? own : inside;
   const seen =
     candidates
       .map(({ name, cidrs, ipv6Cidrs }) => `${name} ${[...cidrs, ...ipv6Cidrs].map(renderCidr).join(' ')}`)

@@ -3,7 +3,7 @@ import { UnderbridgeError } from '../errors.ts';
 import { renderCidr } from '../net/address.ts';
 import { tunNamesOf } from '../plan/context.ts';
 import { applyForwarding, type DeviceForwarding, findForwardingDrift } from '../system/forwarding.ts';
-import type { ObservedNetwork } from '../system/iproute.ts';
+import { changeNetwork, type ObservedNetwork } from '../system/iproute.ts';
 import { forwardIpv6, forwardsIpv6 } from '../system/ipv6.ts';
 import type { Log } from '../system/log.ts';
 import {
@@ -14,7 +14,7 @@ import {
   solicit,
   takeRival,
 } from '../system/neighbour.ts';
-import { hasDevice, holdsAddress, type RouterSetup } from './router-setup.ts';
+import { hasDevice, holdersOf, type RouterSetup } from './router-setup.ts';
 
 /** Time for an answer: on a bridge of one machine it comes within a millisecond. */
 const askMs = 20;
@@ -68,15 +68,31 @@ export function findGatewayDrift({
   facts,
   network,
 }: Pick<Claim, 'config' | 'facts'> & { readonly network: ObservedNetwork }): readonly string[] {
-  const { gateway, ipv6 } = config;
-  const lost = hasDevice(network, facts.lan.name)
-    ? [gateway, ...(ipv6 === undefined ? [] : [ipv6.gateway])].filter((cidr) => !holdsAddress(network, cidr.address))
-    : [];
+  const { ipv6 } = config;
+  const { lost, astray } = findAddressDrift({ config, facts, network });
   return [
     ...lost.map((cidr) => `${renderCidr(cidr)} is not on ${facts.lan.name}`),
+    ...astray.map(({ cidr, device }) => `${renderCidr(cidr)} is on ${device}`),
     ...(ipv6 !== undefined && !forwardsIpv6() ? ['IPv6 is not forwarded'] : []),
     ...findForwardingDrift(wantedForwarding({ config, facts })),
   ];
+}
+
+/** Gateway addresses that the isolated network's device lacks, and those that another one has. */
+function findAddressDrift({
+  config: { gateway, ipv6 },
+  facts: { lan },
+  network,
+}: Pick<Claim, 'config' | 'facts'> & { readonly network: ObservedNetwork }) {
+  const cidrs = [gateway, ...(ipv6 === undefined ? [] : [ipv6.gateway])];
+  return {
+    lost: hasDevice(network, lan.name)
+      ? cidrs.filter((cidr) => !holdersOf(network, cidr.address).includes(lan.name))
+      : [],
+    astray: cidrs.flatMap((cidr) =>
+      holdersOf(network, cidr.address).flatMap((device) => (device === lan.name ? [] : { cidr, device })),
+    ),
+  };
 }
 
 /** Puts right what {@link findGatewayDrift} finds. While Docker has taken the isolated network away, nobody is served. */
@@ -85,10 +101,10 @@ export async function restoreGateway({
   ...claim
 }: Claim & { readonly network: ObservedNetwork }): Promise<void> {
   const { config, facts } = claim;
-  const isLost = [config.gateway, ...(config.ipv6 === undefined ? [] : [config.ipv6.gateway])].some(
-    (cidr) => !holdsAddress(network, cidr.address),
-  );
-  if (hasDevice(network, facts.lan.name) && isLost) return claimGateway(claim);
+  const { lost, astray } = findAddressDrift({ config, facts, network });
+  if (astray.length > 0)
+    await changeNetwork(astray.map(({ cidr, device }) => `addr del ${renderCidr(cidr)} dev ${device}`));
+  if (lost.length > 0) return claimGateway(claim);
   if (config.ipv6 !== undefined) forwardIpv6();
   applyForwarding(wantedForwarding({ config, facts }));
 }

@@ -101,10 +101,16 @@ export function openRouterKernel({
   let fullLookAtMs = 0;
   /** The device that the egress hook hangs on: one that comes back under the same name is another one, without rules. */
   let uplinkIndex: number | undefined;
+  let lanIndex = indexOf(network, facts.lan.name);
 
   const enqueue = (work: () => Promise<void>) => {
     queue = queue.then(work);
     queue.catch(onBroken);
+  };
+
+  const refresh = async () => {
+    facts = await refreshFacts({ facts, config, network, lanIndex, log });
+    lanIndex = indexOf(network, facts.lan.name) ?? lanIndex;
   };
 
   const planNow = (policy: Policy): Plan => planRouter({ config: { ...config, ...live }, facts, policy });
@@ -168,7 +174,7 @@ export function openRouterKernel({
     if (loaded.status === 'rejected') throw loaded.reason;
     if (changed.status === 'rejected') throw changed.reason;
     network = changed.value;
-    facts = await refreshFacts({ facts, config, network, log });
+    await refresh();
     if (facts !== known) {
       plan = planNow(policy);
       await applyFirewall(plan);
@@ -234,7 +240,7 @@ export function openRouterKernel({
     watch.forget('network');
     network = await changeNetwork([]);
     const known = facts;
-    facts = await refreshFacts({ facts, config, network, log });
+    await refresh();
     const plan = planNow(policy);
     const ipv6 = await findIpv6Drift(plan);
     const isUplinkNew = indexOf(network, facts.uplink.name) !== uplinkIndex;

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Environment, type EnvironmentReading, parseRouterConfig, type ReadableConfig } from '../config/env.ts';
 import type { RouterConfig } from '../config/router-config.ts';
 import { type Fault, faulty, ok, type Parsed } from '../errors.ts';
-import { type IfName, type Ip, type Ipv4, renderCidr } from '../net/address.ts';
+import { contains, type IfName, type Ip, type Ipv4, parseIfName, parseIpv4Cidr, renderCidr } from '../net/address.ts';
 import type { Profile } from '../openvpn/profile.ts';
 import type { Firewall, RouterFacts } from '../plan/facts.ts';
 import { findInterfaces, type RouterInterfaces, type SeenDefault } from '../plan/interfaces.ts';
@@ -111,7 +111,7 @@ export async function setUpRouter({
       canRejectBeforeRouting: rules.canRejectBeforeRouting,
     },
     network,
-    isClaimed: holdsAddress(network, config.gateway.address),
+    isClaimed: holdersOf(network, config.gateway.address).includes(lan.name),
   });
 }
 
@@ -144,7 +144,7 @@ export function unmetWants(
   return [
     ...findAuthorityFaults(known.localResolver?.authoritiesFile),
     ...containerNameFaults(known),
-    ...ownAddressFaults(known, (address) => holdsAddress(network, address)),
+    ...ownAddressFaults(known, (address) => holdersOf(network, address).length > 0),
     ...forwardFileFaults(known),
     ...(known.hasStandby && profiles.kind === 'ok' && profiles.value.length < 2 ? [noSecondProfile] : []),
   ];
@@ -177,9 +177,9 @@ function isSame(one: Fault, other: Fault): boolean {
   return one.name === other.name && one.problem === other.problem;
 }
 
-/** True when one of our interfaces has the address. */
-export function holdsAddress({ links }: ObservedNetwork, address: Ip): boolean {
-  return links.some(({ addr_info }) => addr_info.some(({ local }) => local === address));
+/** The interfaces that have the address. */
+export function holdersOf({ links }: ObservedNetwork, address: Ip): readonly string[] {
+  return links.flatMap(({ ifname, addr_info }) => (addr_info.some(({ local }) => local === address) ? ifname : []));
 }
 
 /** True when there is an interface of this name, up or down. */
@@ -189,18 +189,21 @@ export function hasDevice({ links }: ObservedNetwork, name: IfName): boolean {
 
 /**
  * The facts as they are now: Docker may have taken a network away and given it back with another name or address, or
- * another gateway. While they do not fit the settings the old facts stand, an attempt fails for want of a route, and the
+ * another gateway. While they do not fit the settings the old facts stand but for a name that another device has now, an attempt fails for want of a route, and the
  * log and the health report say why.
  */
 export async function refreshFacts({
   facts,
   config,
   network,
+  lanIndex,
   log,
 }: {
   readonly facts: RouterFacts;
   readonly config: RouterConfig;
   readonly network: ObservedNetwork;
+  /** Of the isolated network's device, when it was seen last. */
+  readonly lanIndex: number | undefined;
   readonly log: Log;
 }): Promise<RouterFacts> {
   const interfaces = observeInterfaces(config, network);
@@ -209,7 +212,9 @@ export async function refreshFacts({
     if (fault === undefined || fault.problem === facts.networkFault?.problem) return facts;
     const { name, ...rest } = fault;
     log.warn('the networks of this container do not fit', { setting: name, ...rest });
-    return { ...facts, networkFault: fault };
+    const lan = findLan({ facts, config, network, lanIndex });
+    const uplink = lan.name === facts.uplink.name ? { ...facts.uplink, name: noUplink } : facts.uplink;
+    return { ...facts, lan, uplink, networkFault: fault };
   }
   const { lan, uplink, gateways } = interfaces.value;
   const { firewall } = facts;
@@ -225,6 +230,34 @@ export async function refreshFacts({
   const gateway = (await findGateway(interfaces.value)) ?? gateways[0];
   const { networkFault: _, ...known } = facts;
   return { ...known, lan, uplink: uplinkFacts({ uplink, gateway, firewall }) };
+}
+
+/** Names that no device has. */
+const noLan = 'ub-no-lan' as IfName;
+const noUplink = 'ub-no-uplink' as IfName;
+
+/**
+ * The isolated network's device while something else does not fit. Docker gives names anew: one by the known name that has
+ * another index, or an address of elsewhere, may be the uplink, where the gateway address has no business.
+ */
+function findLan({
+  facts: { lan },
+  config: { gateway },
+  network: { links },
+  lanIndex,
+}: Pick<Parameters<typeof refreshFacts>[0], 'facts' | 'config' | 'network' | 'lanIndex'>): RouterFacts['lan'] {
+  const addressesOf = ({ addr_info }: ObservedNetwork['links'][number]) =>
+    cidrsOf(addr_info, 'inet').flatMap((text) => {
+      const cidr = parseIpv4Cidr(text);
+      return cidr === undefined || cidr.address === gateway.address ? [] : cidr.address;
+    });
+  const [found, ...others] = links.flatMap((link) =>
+    addressesOf(link).some((address) => contains(gateway, address)) ? (parseIfName(link.ifname) ?? []) : [],
+  );
+  if (found !== undefined && others.length === 0) return { name: found };
+  const known = links.find(({ ifname }) => ifname === lan.name);
+  const isOther = known !== undefined && (known.ifindex !== lanIndex || addressesOf(known).length > 0);
+  return found === undefined && isOther ? { name: noLan } : lan;
 }
 
 /** What the uplink has. The rules of iptables know no IPv6 there. */

@@ -12,6 +12,7 @@ import { openWorld, type World, type WorldOptions } from './world.ts';
 
 export const webPort = 7777;
 const own = ipv6Addresses;
+const peer = join(import.meta.dirname, '../kernel/lab/peer.ts');
 
 interface Service {
   build?: unknown;
@@ -27,8 +28,13 @@ interface ComposeFile {
   >;
 }
 
+export interface Ipv6World extends World {
+  /** What lies behind the VPN, anew: it goes with the provider's container. */
+  readonly restoreProvider: () => Promise<void>;
+}
+
 /** compose/demo.yaml where every network has IPv6, and the VPN server is reached by it. The rest is as router.yaml says. */
-export function openIpv6World(engine: Engine, options: WorldOptions): World {
+export function openIpv6World(engine: Engine, options: WorldOptions): Ipv6World {
   const forwards = `172.22.0.128:4666, [${own.client}]:${webPort}`;
   const demo = readCompose('demo.yaml', (text) => text);
   const ours = readCompose('router.yaml', (text) => text.replaceAll('#6 ', ''));
@@ -77,13 +83,18 @@ export function openIpv6World(engine: Engine, options: WorldOptions): World {
   const file = join(tmpdir(), `underbridge-ipv6-${process.pid}.yaml`);
   writeFileSync(file, stringify({ ...demo, networks }));
   const world = openWorld(engine, { ...options, forwards, file });
-  let beyond: readonly LabProcess[] = [];
+  const beyond: LabProcess[] = [];
+  const restoreProvider = async () => {
+    beyond.push(...(await startProvider(await world.enter('provider'))));
+  };
   return {
     ...world,
     startScene: async (services) => {
       await world.startScene(services);
-      beyond = await startBeyond(world);
+      beyond.push(await startBeyond(world));
+      await restoreProvider();
     },
+    restoreProvider,
     remove: async () => {
       for (const process of beyond) process.kill('SIGKILL');
       await world.remove();
@@ -97,10 +108,9 @@ export async function isIpv6Carried(client: Namespace): Promise<boolean> {
   return (await askTcp(client, own.web, webPort)) === own.tunnel;
 }
 
-/** What of IPv6 lies beyond the router: the line, and a web site and a resolver behind the VPN. */
-async function startBeyond(world: World): Promise<readonly LabProcess[]> {
+/** What of IPv6 lies beside the VPN: the line, and a client that answers. */
+async function startBeyond(world: World): Promise<LabProcess> {
   const isp = await world.enter('isp');
-  const provider = await world.enter('provider');
   const client2 = await world.enter('client2');
   const line = { uplink: await findLink(isp, '198.51.100.'), internet: await findLink(isp, '203.0.113.') };
   await isp.run('ip', 'addr', 'add', `${own.isp}/64`, 'dev', line.uplink.name, 'nodad');
@@ -115,16 +125,16 @@ async function startBeyond(world: World): Promise<readonly LabProcess[]> {
       `add rule ${customers} oifname ${line.internet.name} masquerade`,
   );
   if (code !== 0) throw new Error(stderr);
+  return client2.start({}, 'node', peer, `${webPort}`, own.client);
+}
+
+/** A web site and a resolver behind the VPN. */
+async function startProvider(provider: Namespace): Promise<readonly LabProcess[]> {
   await provider.run('ip', 'route', 'replace', '::/0', 'via', '2001:db8:203::1');
   for (const address of [own.web, own.resolver]) await provider.run('ip', 'addr', 'add', `${address}/128`, 'dev', 'lo');
-  const peer = join(import.meta.dirname, '../kernel/lab/peer.ts');
   const resolver = startResolver(provider, own.resolver);
   await resolver.says('started');
-  return [
-    resolver,
-    provider.start({}, 'node', peer, `${webPort}`, own.web),
-    client2.start({}, 'node', peer, `${webPort}`, own.client),
-  ];
+  return [resolver, provider.start({}, 'node', peer, `${webPort}`, own.web)];
 }
 
 function readCompose(name: string, change: (text: string) => string): ComposeFile {

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { takeLock } from '../leaks/events.ts';
 import type { Ground } from '../leaks/ground.ts';
+import { ipv6Rows, pushedIpv6Row } from '../leaks/ipv6-rows.ts';
 import { runRow, sum } from '../leaks/matrix.ts';
-import { ipv6Rows } from '../leaks/rows.ts';
 import { askTcp } from './lab/client.ts';
 import { addIpv6, addRouterIpv6, addUplinkIpv6, ipv6Addresses, ipv6Server, writeProfile } from './lab/ipv6.ts';
 import { layGround } from './lab/leak-ground.ts';
@@ -59,7 +59,7 @@ test('counts packets when both locks are away', async () => {
   assert.equal(faults.length, 1, `${faults}`);
 });
 
-for (const row of ipv6Rows) {
+for (const row of [...ipv6Rows, pushedIpv6Row]) {
   test(`leaks nothing of IPv6: ${row.event}`, async (t) => {
     const { sent, faults, lines, client, router, tookMs } = await runRow(ground, row, row.times.fast ?? 1);
     t.diagnostic(`${client} + ${router} of ${sum(sent)} packets leaked, ${Math.round(tookMs)} ms`);

@@ -2,7 +2,7 @@
 import { createSocket } from 'node:dgram';
 
 const [ownAddress = '', ownPort = '', address = '', port = ''] = process.argv.slice(2);
-const socket = createSocket('udp4');
+const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
 socket.on('error', () => undefined);
 socket.once('message', () => process.stdout.write('answered\n'));
 socket.bind(Number(ownPort), ownAddress);

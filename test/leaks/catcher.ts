@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import type { LabProcess, Namespace } from '../kernel/lab/namespace.ts';
+import { clientIpv6, openvpnIpv6 } from './ipv6-traffic.ts';
 import type { Scene } from './packets.ts';
-import { clientIpv6, kindOfTtl, openvpnIpv6, type TrafficName } from './traffic.ts';
+import { kindOfTtl, type TrafficName } from './traffic.ts';
 
 /** What came by on the uplink so far. */
 export interface Seen {

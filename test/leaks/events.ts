@@ -1,8 +1,9 @@
 // What happens to a router: the events of the matrix's rows.
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { IpFamily } from '../../src/net/address.ts';
 import type { Namespace } from '../kernel/lab/namespace.ts';
 import { flushRules, holdsRules } from './firewall.ts';
-import { type Devices, devicesOf, type Ground } from './ground.ts';
+import { type Devices, devicesOf, type Ground, until } from './ground.ts';
 import type { Sending } from './send.ts';
 import { startSending } from './sender.ts';
 
@@ -47,6 +48,74 @@ export async function cutUplink(ground: Ground): Promise<void> {
   // It went away if it led there.
   await router.run('ip', 'route', 'replace', ...inMain.split(' '));
   await sleep(700);
+}
+
+/** Docker's `network disconnect` and `connect`. */
+export async function moveUplink(ground: Ground): Promise<void> {
+  await ground.uplink.disconnect();
+  await sleep(1_000);
+  await ground.uplink.connect('198.51.100.22');
+  await ground.untilCarried();
+  await ground.uplink.disconnect();
+  await ground.uplink.connect(ground.scene.routerUplink);
+}
+
+/** The devices get each other's names, and their own again; the router looks at the first several times meanwhile. */
+export async function swapNetworks(ground: Ground): Promise<void> {
+  for (const first of ['uplink', 'isolated'] as const) {
+    await ground.renewNetworks?.(first, () => sleep(2_500));
+    await ground.untilCarried();
+  }
+}
+
+/** Something that the router has to notice by itself; it goes on until clients have lost the tunnel. */
+export async function untilGivenUp(ground: Ground, begin: () => Promise<unknown>): Promise<void> {
+  const router = await ground.router();
+  await begin();
+  const routes = () => router.run('ip', 'route', 'show', 'table', '7101');
+  await until(async () => !(await routes()).includes('tun'), 20_000, ground.log);
+  await sleep(500);
+}
+
+/** The server pushes these options to two connections, and then none again. */
+export async function push(ground: Ground, options: readonly string[]): Promise<void> {
+  await ground.server.kill();
+  await ground.server.start(options);
+  // Once more, so that this connection surely got them.
+  await ground.untilCarried();
+  await killOpenvpn(ground);
+  await ground.untilCarried();
+  await ground.server.kill();
+  await ground.server.start();
+}
+
+/** A flow from outside to a forwarded port of the client, when OpenVPN dies and when its device goes. */
+export async function loseForwardedFlow(ground: Ground, over: IpFamily): Promise<void> {
+  await ground.untilCarried();
+  const caller = await ground.startCaller(over);
+  await killOpenvpn(ground);
+  await sleep(300);
+  await ground.untilCarried();
+  await deleteTunnel(ground);
+  await sleep(500);
+  caller.kill('SIGKILL');
+}
+
+/** A kernel that looks at no source, and does what source routes and redirects say; the tunnel goes meanwhile. */
+export async function loosenKernel(ground: Ground): Promise<void> {
+  const router = await ground.router();
+  const { lan, uplink } = await devicesOf(router);
+  const loose = {
+    ipv4: ['rp_filter=0', 'accept_source_route=1', 'accept_redirects=1', 'secure_redirects=0', 'proxy_arp=1'],
+    // Those that are no packet's way: a segment of a route, and neighbours' questions for somebody else.
+    ipv6: ['accept_source_route=1', 'accept_redirects=1', 'seg6_enabled=1', 'proxy_ndp=1'],
+  };
+  for (const [family, settings] of Object.entries(loose)) {
+    for (const device of ['all', lan, uplink, 'tun0'])
+      for (const setting of settings) await router.run('sysctl', '-qw', `net.${family}.conf.${device}.${setting}`);
+  }
+  await killOpenvpn(ground);
+  await bootAgain(ground);
 }
 
 /** The worst that can be: the router believes whoever says that he is its IPv6 router, and forwards. */

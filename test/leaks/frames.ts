@@ -26,20 +26,25 @@ export interface Ipv6Header {
 }
 
 export const protocols = {
+  hopByHop: 0,
   icmp: 1,
+  igmp: 2,
   ipip: 4,
   tcp: 6,
   udp: 17,
+  routing: 43,
+  ipv6Fragment: 44,
   dccp: 33,
   gre: 47,
   esp: 50,
   icmp6: 58,
+  destinationOptions: 60,
   sctp: 132,
   udplite: 136,
   experiment: 253,
 } as const;
 export const tcpFlags = { fin: 1, syn: 2, rst: 4, psh: 8, ack: 16, urg: 32 } as const;
-const etherTypes = { ipv4: 0x0800, vlan: 0x8100, ipv6: 0x86dd } as const;
+const etherTypes = { ipv4: 0x0800, arp: 0x0806, vlan: 0x8100, ipv6: 0x86dd } as const;
 
 export function ipv4(header: Ipv4Header, payload: Buffer): Packet {
   const options = header.options ?? Buffer.alloc(0);
@@ -74,6 +79,31 @@ export function ipv6(header: Ipv6Header, payload: Buffer): Packet {
   ipv6Bytes(header.source).copy(head, 8);
   ipv6Bytes(header.destination).copy(head, 24);
   return { etherType: etherTypes.ipv6, bytes: Buffer.concat([head, payload]) };
+}
+
+/** An extension header of IPv6 (RFC 8200): `body` is what follows its length, 8 n + 6 bytes of it. */
+export function extension(nextHeader: number, body: Buffer, payload: Buffer): Buffer {
+  return Buffer.concat([Buffer.from([nextHeader, (body.length - 6) / 8]), body, payload]);
+}
+
+/** Bytes of a routing header's `type` that has one address left to visit. */
+export function sourceRoute6(type: number, addresses: readonly string[]): Buffer {
+  const head = Buffer.from([type, 1, addresses.length - 1, 0, 0, 0]);
+  return Buffer.concat([head, ...addresses.map(ipv6Bytes)]);
+}
+
+/** An option of IPv4 (RFC 791): `type` 131 is a loose and 137 a strict source route, at the first of its addresses or past the last. */
+export function sourceRoute(type: number, addresses: readonly string[], at: 'first' | 'end'): Buffer {
+  const length = 3 + 4 * addresses.length;
+  const head = Buffer.from([type, length, at === 'first' ? 4 : length + 1]);
+  return Buffer.concat([head, ...addresses.map(ipv4Bytes), Buffer.alloc(1)]);
+}
+
+/** Who has `target`?, as `source` asks it (RFC 826). */
+export function arpQuestion(source: string, target: string): Packet {
+  const head = Buffer.from('0001080006040001020000000bad', 'hex');
+  const bytes = Buffer.concat([head, ipv4Bytes(source), Buffer.alloc(6), ipv4Bytes(target)]);
+  return { etherType: etherTypes.arp, bytes };
 }
 
 /** The same packet with an IEEE 802.1Q tag. */

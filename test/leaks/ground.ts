@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
+import type { IpFamily } from '../../src/net/address.ts';
 import type { LabProcess, Namespace } from '../kernel/lab/namespace.ts';
 import type { Catcher } from './catcher.ts';
 import type { Backend } from './firewall.ts';
@@ -42,8 +43,13 @@ export interface Ground {
     /** A device that goes down loses its IPv6 addresses. */
     readonly restoreIpv6?: (() => Promise<void>) | undefined;
   };
+  /**
+   * Docker takes both networks of the router away and gives them back, the second one when `between` is done. It names
+   * devices in that order: eth0, eth1.
+   */
+  readonly renewNetworks?: (first: 'uplink' | 'isolated', between: () => Promise<void>) => Promise<void>;
   /** Somebody outside who sends to the forwarded port all the while; resolves when the client has answered. */
-  readonly startCaller: () => Promise<LabProcess>;
+  readonly startCaller: (over: IpFamily) => Promise<LabProcess>;
   /** Where the router is a container. Both return before it works. */
   readonly container?: { readonly restart: () => Promise<void>; readonly kill: () => Promise<void> };
   /** For a failure: the end of the router's log. */

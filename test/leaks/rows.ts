@@ -8,9 +8,14 @@ import {
   killOpenvpn,
   type Lock,
   locks,
+  loosenKernel,
+  loseForwardedFlow,
+  moveUplink,
+  push,
   reconnect,
   removeLock,
   signal,
+  swapNetworks,
 } from './events.ts';
 import { reloadRules } from './firewall.ts';
 import { devicesOf, type Ground, until } from './ground.ts';
@@ -27,8 +32,8 @@ export interface Row {
   readonly without?: Lock;
   /** … or by the row itself, and the daemon puts it back. */
   readonly isPutBack?: true;
-  /** `image`: only a container engine can do it. */
-  readonly only?: 'image';
+  /** `image`: only a container engine can do it. `namespaces`: engines refuse to. */
+  readonly only?: 'image' | 'namespaces';
   /** The client also sends to the hardware address that Docker gives the router's device before the router runs. */
   readonly knows?: 'what Docker gives';
   /** Where it is written that some packets do leave. */
@@ -39,16 +44,10 @@ export interface Row {
 /** What programs send. Fewer kinds are more packets of each: a door that is open for a millisecond is hit. */
 const ordinary = ['udp', 'tcp', 'ping', 'to the VPN server', 'dns'] as const satisfies readonly TrafficName[];
 const loss = [...ordinary, 'answers of a forward', 'tcp flags', 'spoofed source'] as const;
-const overIpv6 = ['ipv6', 'ipv6 on the link'] as const;
-/** What a client may send where its IPv6 is carried. */
-export const carriedIpv6 = [
-  ...overIpv6,
-  'ipv6 to the VPN server',
-  'ipv6, odd',
-  'ipv6, spoofed source',
-  'ipv6 answers of a forward',
-] as const satisfies readonly TrafficName[];
-const once = { fast: 1, whole: 1 } as const;
+export const overIpv6 = ['ipv6', 'ipv6 on the link'] as const;
+export const once = { fast: 1, whole: 1 } as const;
+
+export const loosened = 'no source checked, source routes and redirects heeded, and OpenVPN killed';
 
 const outages: readonly Row[] = [
   { event: 'OpenVPN killed', make: killOpenvpn },
@@ -72,44 +71,18 @@ const alone: readonly Row[] = locks.flatMap((without) => {
   ];
 });
 
-const bootAnew = {
+export const bootAnew = {
   event: 'boot in a new namespace, same hardware address',
   make: bootAgain,
 };
-const nothing = { event: 'nothing happens, the tunnel works', make: () => sleep(1_000) };
-const eachAlone = locks.flatMap((without) => {
+export const nothing = { event: 'nothing happens, the tunnel works', make: () => sleep(1_000) };
+export const eachAlone = locks.flatMap((without) => {
   const taken = without === 'firewall' ? 'firewall flushed' : 'rules and routes flushed, main leads to the provider';
   return [
     { without, event: taken, make: () => sleep(1_000) },
     { without, event: `${taken}; tunnel device deleted`, make: deleteTunnel },
   ];
 });
-
-/** The same things happen to clients' IPv6 where it is carried. `IPV6: tunnel`; the provider has IPv6, too. */
-export const ipv6Rows: readonly Row[] = [
-  { ...bootAnew, times: { fast: 1, whole: 20 }, make: repeat(bootAgain) },
-  nothing,
-  {
-    event: 'rules loaded again',
-    times: { fast: 20, whole: 300 },
-    make: async (ground: Ground, times: number) => reloadRules(await ground.router(), ground.backend, times),
-  },
-  { event: 'reconnect', times: { fast: 2, whole: 50 }, make: repeat(reconnect) },
-  { event: 'OpenVPN killed', make: killOpenvpn },
-  { event: 'tunnel device deleted', make: deleteTunnel },
-  {
-    event: 'uplink down and up',
-    make: async (ground: Ground) => {
-      await cutUplink(ground);
-      await ground.uplink.restoreIpv6?.();
-    },
-  },
-  {
-    event: 'daemon killed',
-    make: (ground: Ground) => ground.killDaemon(),
-  },
-  ...eachAlone,
-].map((row) => ({ times: once, ...row, group: 'carried ipv6', kinds: carriedIpv6 }));
 
 /** The same with LAN_ALLOW and LAN_ALLOW_IN, which let some of the local network past the tunnel. */
 export const allowedRows: readonly Row[] = [bootAnew, nothing, ...outages, ...eachAlone].map((row) => ({
@@ -225,30 +198,22 @@ export const rows: readonly Row[] = [
     event: 'an inbound forwarded flow at the moment of loss',
     kinds: ['answers of a forward'],
     times: { fast: 1, whole: 3 },
-    make: repeat(async (ground) => {
-      await ground.untilCarried();
-      const caller = await ground.startCaller();
-      await killOpenvpn(ground);
-      await sleep(300);
-      await ground.untilCarried();
-      await deleteTunnel(ground);
-      await sleep(500);
-      caller.kill('SIGKILL');
-    }),
+    make: repeat((ground) => loseForwardedFlow(ground, 'ipv4')),
   },
   {
     group: 'outages',
     event: 'uplink disconnected, and connected with another address',
     kinds: loss,
     times: once,
-    make: async (ground) => {
-      await ground.uplink.disconnect();
-      await sleep(1_000);
-      await ground.uplink.connect('198.51.100.22');
-      await ground.untilCarried();
-      await ground.uplink.disconnect();
-      await ground.uplink.connect(ground.scene.routerUplink);
-    },
+    make: moveUplink,
+  },
+  {
+    group: 'outages',
+    event: "both networks taken away, and given back with each other's names",
+    only: 'namespaces',
+    kinds: loss,
+    times: { whole: 1 },
+    make: swapNetworks,
   },
   ...alone,
   ...putBack,
@@ -274,10 +239,9 @@ export const rows: readonly Row[] = [
     event: 'routes pushed to the uplink and the LAN',
     kinds: loss,
     times: once,
-    make: async (ground) => {
+    make: (ground) => {
       const { web, isp, client, resolver } = ground.scene;
-      await ground.server.kill();
-      await ground.server.start([
+      return push(ground, [
         ...[web, resolver].map((address) => `route ${address} 255.255.255.255 net_gateway`),
         `route ${client} 255.255.255.255`,
         `route ${isp} 255.255.255.255`,
@@ -285,12 +249,6 @@ export const rows: readonly Row[] = [
         'route 172.22.0.0 255.255.255.0 net_gateway',
         'redirect-private def1',
       ]);
-      // Once more, so that this connection surely got them.
-      await ground.untilCarried();
-      await killOpenvpn(ground);
-      await ground.untilCarried();
-      await ground.server.kill();
-      await ground.server.start();
     },
   },
   ...[0, 1, 2].map((value) => ({
@@ -306,6 +264,13 @@ export const rows: readonly Row[] = [
       await killOpenvpn(ground);
     },
   })),
+  {
+    group: 'rp_filter',
+    event: loosened,
+    kinds: [...loss, 'source routes', 'icmp errors', 'martians', 'on the link', 'to the uplink'],
+    times: { whole: 1 },
+    make: loosenKernel,
+  },
   {
     group: 'container',
     event: 'container restarted, same hardware address',
@@ -343,7 +308,7 @@ export const rows: readonly Row[] = [
   },
 ];
 
-function repeat(make: (ground: Ground) => Promise<void>): Row['make'] {
+export function repeat(make: (ground: Ground) => Promise<void>): Row['make'] {
   return async (ground, times) => {
     for (let round = 0; round < times; round += 1) await make(ground);
   };

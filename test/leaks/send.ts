@@ -5,8 +5,9 @@ import { dlopen } from 'node:ffi';
 import { readFileSync } from 'node:fs';
 import { frame, macBytes } from './frames.ts';
 import type { Link } from './ground.ts';
+import { routerAdvertisement } from './ipv6-traffic.ts';
 import type { Scene } from './packets.ts';
-import { routerAdvertisement, type TrafficName, trafficOf, ttlOf } from './traffic.ts';
+import { type TrafficName, trafficOf, ttlOf } from './traffic.ts';
 
 export interface Sending {
   readonly device: Link;

@@ -1,18 +1,18 @@
-import { fragment, icmp, icmp6, ipv4, ipv6, type Packet, protocols, tagged, tcp, tcpFlags, udp } from './frames.ts';
 import {
-  data,
-  datagram,
-  datagram6,
-  ends,
-  fragments,
-  pair,
-  type Round,
-  type Scene,
-  segment,
-  segment6,
-  ula,
-  words,
-} from './packets.ts';
+  arpQuestion,
+  fragment,
+  icmp,
+  ipv4,
+  type Packet,
+  protocols,
+  sourceRoute,
+  tagged,
+  tcp,
+  tcpFlags,
+  udp,
+} from './frames.ts';
+import { ipv6Traffic } from './ipv6-traffic.ts';
+import { data, datagram, ends, fragments, pair, type Round, type Scene, segment, words } from './packets.ts';
 
 /** A kind of packet that a client may send. */
 export interface Traffic {
@@ -27,16 +27,13 @@ export interface Traffic {
 }
 
 const dnsQuestion = Buffer.from('123401000001000000000000047465737407696e76616c69640000010001', 'hex');
-/** What OpenVPN's own packets over IPv6 look like. */
-export const openvpnIpv6 = { router: ula.routerUplink, server: ula.server } as const;
-/** Sources of a client's IPv6 packets; the catcher takes them for nothing else. */
-export const clientIpv6 = [ula.client, 'fe80::7722:128'] as const;
-
 /** In the local network; LAN_ALLOW names TCP 8096 and UDP 8097 there, LAN_ALLOW_IN the client's TCP 8080. */
 export const lanHost = '192.168.77.5';
 
-/** Every kind, in an order that does not change: a kind's place is its TTL. */
-export const traffic = [
+/** A neighbour that is not there: what hears of it loses the way to nobody else. */
+const nobody = '172.22.0.250';
+
+const ipv4Traffic = [
   {
     name: 'udp',
     passes: 'a router',
@@ -67,7 +64,14 @@ export const traffic = [
   {
     name: 'to the uplink',
     passes: 'a router',
-    packets: (scene, round) => [datagram(scene, round, scene.isp, 53), segment(scene, round, scene.isp, 80, 2)],
+    packets: (scene, round) =>
+      // The router's own addresses, too: what listens there, and what is open to others.
+      [scene.isp, scene.routerUplink, scene.tunnel].flatMap((address) =>
+        [53, 80, scene.serverPort, 9797].flatMap((port) => [
+          datagram(scene, round, address, port),
+          segment(scene, round, address, port, tcpFlags.syn),
+        ]),
+      ),
   },
   {
     name: 'dns',
@@ -191,6 +195,8 @@ export const traffic = [
           datagram({ ...scene, client: source }, round, scene.server, scene.serverPort),
           // Nobody listens there: the refusal would go to the false source.
           datagram({ ...scene, client: source }, round, scene.gateway, 7),
+          // It ends here: that error would, too.
+          datagram({ ...scene, client: source }, { ...round, ttl: 1 }, scene.web, 7),
         ],
       ),
   },
@@ -224,99 +230,9 @@ export const traffic = [
     packets: (scene, round) => ['224.0.0.251', '239.255.255.250'].map((group) => datagram(scene, round, group, 1_900)),
   },
   {
-    name: 'ipv6',
-    passes: 'a router',
-    packets: (_, round) => {
-      const { client, web } = ula;
-      const header = { ...pair(client, web), hopLimit: round.ttl };
-      return [
-        ipv6({ ...header, nextHeader: protocols.udp }, udp(ends(client, web, round, 53), data)),
-        ipv6({ ...header, nextHeader: protocols.tcp }, tcp(ends(client, web, round, 80), tcpFlags.syn)),
-        ipv6(
-          { ...header, nextHeader: protocols.icmp6 },
-          icmp6({ source: client, destination: web }, 128, words(0, 1, data)),
-        ),
-      ];
-    },
-  },
-  {
-    name: 'ipv6 on the link',
-    passes: 'a bridge',
-    packets: (_, round) => {
-      const [, source] = clientIpv6;
-      return [
-        ...['ff02::fb', 'ff05::2', 'ff0e::77', 'fe80::1'].map((destination) =>
-          ipv6(
-            { source, destination, hopLimit: round.ttl, nextHeader: protocols.udp },
-            udp(ends(source, destination, round, 5353), data),
-          ),
-        ),
-        routerAdvertisement(source),
-      ];
-    },
-  },
-  {
     name: 'vlan',
     passes: 'a bridge',
     packets: (scene, round) => [0, 77].map((vlan) => tagged(datagram(scene, round, scene.web, 7), vlan)),
-  },
-  {
-    name: 'ipv6 to the VPN server',
-    passes: 'a router',
-    packets: ({ serverPort }, round) =>
-      [serverPort, 53, 853].flatMap((port) => [
-        datagram6(ula.client, ula.server, round, port),
-        segment6(ula.client, ula.server, round, port, tcpFlags.syn),
-      ]),
-  },
-  {
-    name: 'ipv6, odd',
-    passes: 'a router',
-    packets: (_, round) => {
-      const { client, web } = ula;
-      const { rst, fin, ack, psh, urg, syn } = tcpFlags;
-      const { sctp, gre, esp, udplite, experiment } = protocols;
-      const header = { ...pair(client, web), hopLimit: round.ttl };
-      const each = ends(client, web, round, 80);
-      const quoted = datagram6(web, client, round, 7).bytes;
-      return [
-        ...[rst, rst | ack, fin | ack, ack, psh | ack, syn | ack, fin | psh | urg, 0].map((flags) =>
-          segment6(client, web, round, 80, flags),
-        ),
-        ...[sctp, gre, esp, udplite, experiment].map((nextHeader) =>
-          ipv6({ ...header, nextHeader }, words(40_000 + round.number, 80, data)),
-        ),
-        ipv6({ ...header, nextHeader: protocols.tcp }, tcp(each, tcpFlags.syn, 'wrong')),
-        ipv6({ ...header, nextHeader: protocols.udp }, udp(each, data, 'wrong')),
-        // Errors, a neighbour's question and an advertisement, none of which is for a neighbour.
-        ...[1, 2, 3, 4, 129, 135, 136].map((type) =>
-          ipv6(
-            { ...header, nextHeader: protocols.icmp6 },
-            icmp6({ source: client, destination: web }, type, words(0, 0, quoted)),
-          ),
-        ),
-      ];
-    },
-  },
-  {
-    name: 'ipv6, spoofed source',
-    passes: 'a router',
-    packets: ({ serverPort }, round) =>
-      [ula.other, ula.routerUplink, ula.isp, ula.server, ula.tunnel, '2001:db8:77::7'].flatMap((source) => [
-        datagram6(source, ula.web, round, 7),
-        segment6(source, ula.web, round, 80, tcpFlags.syn),
-        datagram6(source, ula.server, round, serverPort),
-        // Nobody listens there: the refusal would go to the false source.
-        datagram6(source, ula.gateway, round, 7),
-      ]),
-  },
-  {
-    name: 'ipv6 answers of a forward',
-    passes: 'a router',
-    packets: ({ caller }, { ttl }) => {
-      const each = { ...pair(ula.client, ula.caller), sourcePort: caller.forwardedPort, destinationPort: caller.port };
-      return [ipv6({ ...pair(ula.client, ula.caller), hopLimit: ttl, nextHeader: protocols.udp }, udp(each, data))];
-    },
   },
   {
     name: 'beside what is allowed',
@@ -349,7 +265,50 @@ export const traffic = [
       ];
     },
   },
+  {
+    name: 'source routes',
+    passes: 'a bridge',
+    packets: (scene, { ttl, number }) => {
+      const { client, gateway, web, server, isp } = scene;
+      // To the gateway and from there on; and with the last stop behind it, so that its answer goes the same way back.
+      const ways = [131, 137].flatMap((type) => [
+        ...[web, server, isp].map((next) => sourceRoute(type, [next, web], 'first')),
+        ...[server, isp].map((last) => sourceRoute(type, [last], 'end')),
+      ]);
+      const round = { ttl, number };
+      return ways.flatMap((options) => [
+        ipv4(
+          { ...pair(client, gateway), ttl, protocol: protocols.udp, options },
+          udp(ends(client, gateway, round, 7), data),
+        ),
+        ipv4({ ...pair(client, gateway), ttl, protocol: protocols.icmp, options }, icmp(8, 0, words(number, 1, data))),
+      ]);
+    },
+  },
+  {
+    name: 'on the link',
+    passes: 'a bridge',
+    packets: (scene, round) => [
+      ...[scene.isp, scene.routerUplink, scene.server, scene.tunnel, scene.web].map((target) =>
+        arpQuestion(nobody, target),
+      ),
+      ...['255.255.255.255', '172.22.0.255', scene.gateway, scene.isp, scene.web, scene.server].flatMap(
+        (destination) => [
+          // DHCP, NetBIOS, NAT-PMP and SSDP; a report of listeners.
+          ...[67, 137, 5351, 1900].map((port) => datagram(scene, round, destination, port)),
+          ipv4(
+            { ...pair(scene.client, destination), ttl: round.ttl, protocol: protocols.igmp },
+            words(0x1600, 0, data),
+          ),
+        ],
+      ),
+      datagram({ ...scene, client: '0.0.0.0' }, round, '255.255.255.255', 67),
+    ],
+  },
 ] as const satisfies readonly Traffic[];
+
+/** Every kind, in an order that does not change: a kind's place is its TTL. */
+export const traffic = [...ipv4Traffic, ...ipv6Traffic] as const;
 
 export type TrafficName = (typeof traffic)[number]['name'];
 export const trafficNames: readonly TrafficName[] = traffic.map(({ name }) => name);
@@ -368,15 +327,4 @@ export function ttlOf(name: TrafficName): number {
 /** The kind that a packet on the uplink was, by its TTL there. */
 export function kindOfTtl(ttl: number): TrafficName | undefined {
   return trafficNames[Math.ceil((ttl - 100) / 2)];
-}
-
-/** What makes a host take `source` for its IPv6 router, with an address for itself; RFC 4861 wants the hop limit 255. */
-export function routerAdvertisement(source: string): Packet {
-  const life = Buffer.from('400007080000000000000000030440c00001518000003840' + '00000000', 'hex');
-  const prefix = Buffer.from('20010db8007700000000000000000000', 'hex');
-  const destination = 'ff02::1';
-  return ipv6(
-    { source, destination, hopLimit: 255, nextHeader: protocols.icmp6 },
-    icmp6({ source, destination }, 134, Buffer.concat([life, prefix])),
-  );
 }

@@ -3,7 +3,7 @@ import { vpnExit } from '../../compose/proof/rows.ts';
 import { sceneServices } from '../../compose/proof/stack.ts';
 import { tryUntil } from '../../compose/proof/tries.ts';
 import { demoImage } from '../image/apart.ts';
-import { isIpv6Carried, openIpv6World } from '../image/ipv6-world.ts';
+import { isIpv6Carried, openIpv6World, webPort } from '../image/ipv6-world.ts';
 import { addresses, openWorld, type World } from '../image/world.ts';
 import { ipv6Addresses } from '../kernel/lab/ipv6.ts';
 import { joinNamespace, ownNamespace } from '../kernel/lab/namespace.ts';
@@ -11,7 +11,7 @@ import type { Engine } from '../lab/engine.ts';
 import { openCatcher } from '../leaks/catcher.ts';
 import type { Backend } from '../leaks/firewall.ts';
 import { devicesOf, findLink, type Ground, makeNaive, until } from '../leaks/ground.ts';
-import type { Scene } from '../leaks/packets.ts';
+import { type Scene, ula } from '../leaks/packets.ts';
 
 const networks = { isolated: 'a-isolated', uplink: 'm-uplink' } as const;
 const naiveName = 'underbridge-test-naive';
@@ -35,7 +35,8 @@ export async function layGround(
   { backend, carriesIpv6 }: RouterKind,
 ): Promise<{ readonly ground: Ground; readonly world: World }> {
   const options = { isolated: networks, firewall: backend };
-  const world = carriesIpv6 ? openIpv6World(engine, options) : openWorld(engine, options);
+  const ipv6World = carriesIpv6 ? openIpv6World(engine, options) : undefined;
+  const world = ipv6World ?? openWorld(engine, options);
   await world.startScene(sceneServices.filter((service) => service !== 'probe'));
   // Docker 28 on its own has the machine drop what of IPv6 crosses a bridge: then it would be the machine that holds.
   await ownNamespace().attempt('sysctl', '-qw', 'net.bridge.bridge-nf-call-ip6tables=0');
@@ -53,7 +54,7 @@ export async function layGround(
     web: addresses.web,
     resolver: '9.9.9.9',
     tunnel: '10.8.0.2',
-    caller: { address: addresses.web, port: 40_000, forwardedPort: 4666 },
+    caller: { address: addresses.web, port: 40_000, forwardedPort: carriesIpv6 ? webPort : 4666 },
   };
   const ispDevice = await findLink(ispNamespace, isp);
   let serverRuns = true;
@@ -108,6 +109,7 @@ export async function layGround(
         await world.docker('provider', 'start');
         await world.awaitHealth('provider');
         serverRuns = true;
+        await ipv6World?.restoreProvider();
         // OpenVPN reads the file of a customer whenever he connects.
         const lines = push.map((option) => `push "${option}"\n`).join('');
         const { code, stderr } = await world.exec(
@@ -128,14 +130,17 @@ export async function layGround(
         uplinkIsConnected = false;
       },
       connect: async (address) => {
-        await engine.docker('network', 'connect', '--ip', address, networks.uplink, routerName);
+        const ipv6 = carriesIpv6 ? ['--ip6', ipv6Addresses.routerUplink] : [];
+        await engine.docker('network', 'connect', '--ip', address, ...ipv6, networks.uplink, routerName);
         uplinkIsConnected = true;
       },
     },
-    startCaller: async () => {
+    startCaller: async (over) => {
       const { address, port, forwardedPort } = scene.caller;
       const program = join(import.meta.dirname, '../leaks/caller.ts');
-      const caller = web.start({}, 'node', program, address, `${port}`, scene.server, `${forwardedPort}`);
+      const [from, own, router] =
+        over === 'ipv4' ? [web, address, scene.server] : [await world.enter('provider'), ula.caller, ula.tunnel];
+      const caller = from.start({}, 'node', program, own, `${port}`, router, `${forwardedPort}`);
       await caller.says('answered');
       return caller;
     },

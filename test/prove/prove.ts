@@ -5,8 +5,9 @@ import { duration, heading, say, writeRow } from '../../compose/proof/screen.ts'
 import { type EngineName, engines, openEngine, runApart } from '../image/apart.ts';
 import type { Engine } from '../lab/engine.ts';
 import { backends } from '../leaks/firewall.ts';
+import { ipv6Rows } from '../leaks/ipv6-rows.ts';
 import { type Result, runRow, sum } from '../leaks/matrix.ts';
-import { ipv6Rows, type Row, rows } from '../leaks/rows.ts';
+import { type Row, rows } from '../leaks/rows.ts';
 import { layGround, type RouterKind } from './ground.ts';
 import { count, leakedIn, type Run, renderSummary, title } from './summary.ts';
 
@@ -39,7 +40,8 @@ const { values } = parseArgs({
 const onEngines = (Object.keys(engines) as EngineName[]).filter((name) => values.engine?.startsWith(name) ?? true);
 const isWhole = values.all && values.backend === undefined;
 const byBackends = backends.filter((name) => isWhole || name === (values.backend ?? 'nft'));
-const isChosen = ({ times, without, group, event }: Row) =>
+const isChosen = ({ times, without, group, event, only }: Row) =>
+  only !== 'namespaces' &&
   (!values.fast || times.fast !== undefined) &&
   (values.without === undefined || without === values.without) &&
   values.row.some((words) => `${group}: ${event}`.includes(words));

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
-import { join } from 'node:path';
+import { join as joinPath } from 'node:path';
 import { openCatcher } from '../../leaks/catcher.ts';
 import type { Backend } from '../../leaks/firewall.ts';
 import { findLink, type Ground, makeNaive, until } from '../../leaks/ground.ts';
-import type { Scene } from '../../leaks/packets.ts';
+import { type Scene, ula } from '../../leaks/packets.ts';
 import { askTcp } from './client.ts';
-import { pidsIn } from './namespace.ts';
+import { join, pidsIn } from './namespace.ts';
 import { addresses, hardwareAddress, ports, type RunningRouter, type World } from './world.ts';
 
 /** What a ground is to have besides. */
@@ -106,12 +106,29 @@ export async function layGround(world: World, options: GroundOptions = {}): Prom
       connect: async (address) => {
         await router.run('ip', 'addr', 'add', `${address}/24`, 'dev', 'eth1');
         await router.run('ip', 'link', 'set', 'eth1', 'up');
+        await options.restoreUplink?.();
       },
     },
-    startCaller: async () => {
+    renewNetworks: async (first, between) => {
+      const ends = {
+        uplink: { ns: isp, device: 'router', bridge: 'to-router', address: addresses.routerUplink },
+        isolated: { ns: world.lan, device: 'to-router', bridge: 'bridge', address: addresses.routerLan },
+      };
+      const plug = async (network: keyof typeof ends, own: string) => {
+        const { ns, device, bridge, address } = ends[network];
+        await join({ ns: router, device: own, address: `${address}/24` }, { ns, device });
+        await ns.run('ip', 'link', 'set', device, 'master', bridge);
+      };
+      for (const { ns, device } of Object.values(ends)) await ns.run('ip', 'link', 'del', device);
+      await plug(first, 'eth0');
+      await between();
+      await plug(first === 'uplink' ? 'isolated' : 'uplink', 'eth1');
+    },
+    startCaller: async (over) => {
       const { address, port, forwardedPort } = scene.caller;
-      const program = join(import.meta.dirname, '../../leaks/caller.ts');
-      const caller = server.start({}, 'node', program, address, `${port}`, scene.tunnel, `${forwardedPort}`);
+      const program = joinPath(import.meta.dirname, '../../leaks/caller.ts');
+      const [own, router] = over === 'ipv4' ? [address, scene.tunnel] : [ula.caller, ula.tunnel];
+      const caller = server.start({}, 'node', program, own, `${port}`, router, `${forwardedPort}`);
       await caller.says('answered');
       return caller;
     },

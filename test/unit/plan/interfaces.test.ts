@@ -44,6 +44,13 @@ function faultOf(given: Parameters<typeof find>[0]): Fault {
 }
 
 describe('the isolated network', () => {
+  it('is not the one that holds the gateway address alone, unless no other is in its subnet', () => {
+    const strayed = { ...uplink, ipv4: ['203.0.113.7/24', '172.22.0.1/24'] };
+    const found = 'eth0 | eth1 203.0.113.7/24 by 203.0.113.1';
+    assert.equal(foundBy({ interfaces: [isolated, strayed] }), found);
+    assert.equal(foundBy({ interfaces: [{ ...isolated, ipv4: ['172.22.0.1/24'] }, uplink] }), found);
+  });
+
   it('is the one that IP_ADDR is in, whatever the names and the order', () => {
     const names = fc.uniqueArray(fc.stringMatching(/^[a-z][a-z0-9-]{0,14}$/), { minLength: 2, maxLength: 2 });
     fc.assert(
