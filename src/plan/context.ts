@@ -8,6 +8,7 @@ import type { RouterFacts, UplinkIpv6 } from './facts.ts';
 /** The settings that shape a plan. */
 export type PlanConfig = Pick<
   RouterConfig,
+  | 'isSidecar'
   | 'gateway'
   | 'ipv6'
   | 'dns'
@@ -126,4 +127,12 @@ export function tunNamesOf({ tunName, standbyTunName }: RouterFacts): OneOrMore<
 /** DNS over both transports. */
 export function dnsTraffic(side: 'source' | 'destination'): Match {
   return { kind: 'transport', transports: ['tcp', 'udp'], port: { side, number: 53 } };
+}
+
+/**
+ * Who may ask for the VPN server's name on the uplink. Root is the router and Docker's resolver; among the processes of a
+ * sidecar it may be anybody, so that the router asks as OpenVPN's user.
+ */
+export function resolvingUser({ config, facts }: Pick<Context, 'config' | 'facts'>): Match {
+  return { kind: 'socket-uid', uid: config.isSidecar ? facts.openvpnUid : 0 };
 }

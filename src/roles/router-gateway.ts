@@ -41,9 +41,10 @@ interface Claim extends Pick<RouterSetup, 'config' | 'facts'> {
 
 /**
  * Lets the isolated network's interface forward, puts the gateway address on it and tells the clients; from here on
- * they are answered. The locks have to be in. @throws UnderbridgeError UB_KERNEL, UB_EXEC
+ * they are answered. The locks have to be in. A sidecar has none of it. @throws UnderbridgeError UB_KERNEL, UB_EXEC
  */
 export async function claimGateway({ config, facts, log }: Claim): Promise<void> {
+  if (config.isSidecar) return;
   applyForwarding(wantedForwarding({ config, facts }));
   if (config.ipv6 !== undefined) forwardIpv6();
   const device = facts.lan.name;
@@ -68,6 +69,7 @@ export function findGatewayDrift({
   facts,
   network,
 }: Pick<Claim, 'config' | 'facts'> & { readonly network: ObservedNetwork }): readonly string[] {
+  if (config.isSidecar) return [];
   const { gateway, ipv6 } = config;
   const lost = hasDevice(network, facts.lan.name)
     ? [gateway, ...(ipv6 === undefined ? [] : [ipv6.gateway])].filter((cidr) => !holdsAddress(network, cidr.address))
@@ -85,6 +87,7 @@ export async function restoreGateway({
   ...claim
 }: Claim & { readonly network: ObservedNetwork }): Promise<void> {
   const { config, facts } = claim;
+  if (config.isSidecar) return;
   const isLost = [config.gateway, ...(config.ipv6 === undefined ? [] : [config.ipv6.gateway])].some(
     (cidr) => !holdsAddress(network, cidr.address),
   );
@@ -94,7 +97,8 @@ export async function restoreGateway({
 }
 
 /** Warns when somebody else has used the gateway address since the last look. */
-export async function warnOfRival({ config: { gateway }, facts, log }: Claim): Promise<void> {
+export async function warnOfRival({ config: { gateway, isSidecar }, facts, log }: Claim): Promise<void> {
+  if (isSidecar) return;
   const hardwareAddress = await takeRival({ device: facts.lan.name, address: gateway.address });
   if (hardwareAddress === undefined) return;
   log.warn('somebody else uses the gateway address: clients may lose their way', {

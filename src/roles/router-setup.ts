@@ -111,7 +111,7 @@ export async function setUpRouter({
       canRejectBeforeRouting: rules.canRejectBeforeRouting,
     },
     network,
-    isClaimed: holdsAddress(network, config.gateway.address),
+    isClaimed: config.isSidecar === true || holdsAddress(network, config.gateway.address),
   });
 }
 
