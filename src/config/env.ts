@@ -54,10 +54,11 @@ export function parseRouterConfig(env: Environment): EnvironmentReading {
       },
     },
   );
-  const contradictions = findContradictions(values, given);
+  const unfit = isSidecar ? unfitFaults(given) : [];
+  // What has to go contradicts nothing.
+  const contradictions = unfit.length > 0 ? unfit : findContradictions(values, given);
   for (const [name, faults] of Map.groupBy(contradictions, (fault) => settingOf(fault)))
     settingFaults.set(name, faults);
-  if (isSidecar) for (const fault of unfitFaults(given)) settingFaults.set(fault.name, [fault]);
   for (const name of findQuoted(given, settings)) settingFaults.set(name, [quotedFault(name)]);
   const credentials = parseCredentialSource({
     OPENVPN_CREDENTIALS_FILE: given.OPENVPN_CREDENTIALS_FILE,

@@ -48,6 +48,10 @@ describe('MODE=sidecar', () => {
     assert.equal(configOf({ IPV6: 'off', STANDBY: 'off', PORT_FWD_HAIRPIN: 'OFF' }).hasStandby, false);
   });
 
+  it('leaves the port of its resolver to that', () => {
+    assert.match(problemsOf({ HEALTH_ADDR: '0.0.0.0:5300' }).join(), /HEALTH_ADDR.*MODE=sidecar/);
+  });
+
   it('takes PORT_FWD without a target, and none with one', () => {
     const { forwards, namedForwards } = configOf({ PORT_FWD: '6881, 8080:80/tcp, 5000-5002/udp' });
     const target = '127.0.0.1';
