@@ -10,6 +10,7 @@ import { startRouter } from './roles/router.ts';
 import { setUpRouter } from './roles/router-setup.ts';
 import { runStatus } from './roles/status-command.ts';
 import { createLog } from './system/log.ts';
+import { resolveHost } from './system/resolve.ts';
 
 const usage = `Usage: underbridge [COMMAND]
 
@@ -53,6 +54,9 @@ async function main(): Promise<number> {
         healthAddress: process.env.HEALTH_ADDR ?? '',
         terminal: process.stdout.isTTY && !process.env.NO_COLOR ? 'coloured' : 'plain',
       });
+    // Run by the router itself (resolveHostAs).
+    case 'look-up':
+      return lookUp(positionals.slice(1));
     case 'version':
       process.stdout.write(`${UNDERBRIDGE_VERSION}\n`);
       return 0;
@@ -125,6 +129,12 @@ async function runPlan(): Promise<number> {
   const setup = await setUpRouter({ env: process.env, purpose: 'plan' });
   if (setup.kind === 'faults') return refuse(setup.faults, 'there is no plan');
   process.stdout.write(renderPlan(setup.value));
+  return 0;
+}
+
+async function lookUp([host = '', ...families]: readonly string[]): Promise<number> {
+  const asked = (['ipv4', 'ipv6'] as const).filter((family) => families.includes(family));
+  process.stdout.write(`${JSON.stringify(await resolveHost(host, asked))}\n`);
   return 0;
 }
 

@@ -122,6 +122,7 @@ function ipv6Faults(
 function endpointFaults({
   IP_ADDR: gateway,
   DNS: dns,
+  MODE: mode,
   DNS_CACHE: cache,
   DNS_LOCAL: zones,
   HEALTH_ADDR: health,
@@ -137,8 +138,10 @@ function endpointFaults({
     const hint = 'give HEALTH_ADDR another port, or leave it out';
     return [{ name: `LAN_ALLOW_IN entry ${index + 1}`, value: renderAllowance(allowance), problem, hint }];
   });
-  const starter = dns?.kind === 'tls' ? 'DNS=tls://' : zones !== undefined ? 'DNS_LOCAL' : 'DNS_CACHE';
-  const hasResolver = dns?.kind === 'tls' || zones !== undefined || cache === 'on';
+  const isSidecar = mode === 'sidecar';
+  const starter =
+    dns?.kind === 'tls' ? 'DNS=tls://' : zones !== undefined ? 'DNS_LOCAL' : isSidecar ? 'MODE=sidecar' : 'DNS_CACHE';
+  const hasResolver = dns?.kind === 'tls' || zones !== undefined || cache === 'on' || isSidecar;
   if (hasResolver && health.port === resolverPort && (health.host === '0.0.0.0' || health.host === gateway?.address)) {
     faults.push({
       name: 'HEALTH_ADDR',

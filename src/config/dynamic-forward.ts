@@ -4,20 +4,23 @@ import { parseContainerName } from '../net/container-name.ts';
 import type { Complaint } from './address-fault.ts';
 import { complainAboutPlace, isolatedNetwork, parseTransports } from './port-forward.ts';
 import type { ContainerPlace, DynamicForward, ForwardHook, MappingProtocol } from './router-config.ts';
+import { isOwnNetwork, ownNetwork } from './sidecar.ts';
 
 const form = 'write natpmp:TARGET:PORT or pcp:TARGET:PORT, for example natpmp:web:80 or natpmp:qbittorrent:inside=same';
 const protocols: readonly MappingProtocol[] = ['natpmp', 'pcp'];
 
 /**
  * Parses PORT_FWD_DYNAMIC: `natpmp:TARGET:INSIDE[/tcp|/udp]`, or `pcp:…`. INSIDE is a port, or `same` for the number that
- * the provider gives.
+ * the provider gives. With MODE=sidecar there is no TARGET.
  *
  * @param isolated the isolated network; undefined when IP_ADDR is faulty, and then targets are not compared with it
  */
 export function parseDynamicForward(text: string, isolated: Ipv4Cidr | undefined): Parsed<DynamicForward> {
   const fail = (complaint: Complaint) => faulty({ name: 'PORT_FWD_DYNAMIC', value: text, ...complaint });
   const [body = '', suffix, ...surplus] = text.split('/');
-  const [protocolText = '', targetText = '', insideText = '', ...rest] = body.split(':');
+  const fields = body.split(':');
+  if (isOwnNetwork(isolated) && fields.length === 2) fields.splice(1, 0, ownNetwork.address);
+  const [protocolText = '', targetText = '', insideText = '', ...rest] = fields;
   const transports = parseTransports(suffix);
   if (surplus.length > 0 || transports === undefined) {
     const hint = 'end it in /tcp or /udp, or leave the slash out for both';
@@ -40,6 +43,7 @@ type ParsedPlace =
   | { readonly kind: 'complaint'; readonly complaint: Complaint };
 
 function parsePlace(text: string, isolated: Ipv4Cidr | undefined): ParsedPlace {
+  if (isOwnNetwork(isolated)) return parseOwnPlace(text);
   const name = parseContainerName(text);
   if (name !== undefined) return { kind: 'place', place: { kind: 'name', name } };
   const address = parseIpv4(text);
@@ -51,6 +55,15 @@ function parsePlace(text: string, isolated: Ipv4Cidr | undefined): ParsedPlace {
   return complaint === undefined
     ? { kind: 'place', place: { kind: 'address', address } }
     : { kind: 'complaint', complaint };
+}
+
+/** With MODE=sidecar every target is here. */
+function parseOwnPlace(text: string): ParsedPlace {
+  const { address } = ownNetwork;
+  if (text === address || text.toLowerCase() === 'localhost')
+    return { kind: 'place', place: { kind: 'address', address } };
+  const problem = 'has a target, and with MODE=sidecar there is none but localhost';
+  return { kind: 'complaint', complaint: { problem, hint: 'write natpmp:PORT, or natpmp:inside=same' } };
 }
 
 const hookForm = 'write http://NAME:PORT/PATH with {port} where the number belongs';

@@ -2,11 +2,11 @@ import { type CleanedEnv, customCleanEnv, EnvMissingError } from 'envalid';
 import type { Fault } from '../errors.ts';
 import { findContradictions } from './contradictions.ts';
 import { parseCredentialSource, parseTotpSource } from './credential-source.ts';
-import { parseGateway } from './gateway.ts';
 import { parseIpv6Gateway } from './ipv6.ts';
 import { findMisspellings } from './misspelling.ts';
 import type { RouterConfig } from './router-config.ts';
 import { type GivenSettings, SettingError, type SettingName, type Settings, settingsFor } from './settings.ts';
+import { clientsNetworkOf, isOwnNetwork, ownNetwork, unfitFaults } from './sidecar.ts';
 
 /** What the environment says, and what it seems to have meant to say. */
 export interface ParsedEnvironment {
@@ -31,24 +31,32 @@ export type Environment = Readonly<Record<string, string | undefined>>;
  * No fault and no warning holds a user name or a password.
  */
 export function parseRouterConfig(env: Environment): EnvironmentReading {
-  const gateway = parseGateway(env.IP_ADDR?.trim() ?? '');
+  const gateway = clientsNetworkOf(env);
+  const isSidecar = gateway.kind === 'ok' && isOwnNetwork(gateway.value);
   const ipv6Gateway = parseIpv6Gateway(env.IP6_ADDR?.trim() ?? '');
-  const carriesIpv6 = env.IPV6?.trim().toLowerCase() === 'tunnel';
+  const carriesIpv6 = !isSidecar && env.IPV6?.trim().toLowerCase() === 'tunnel';
   const settings = settingsFor(
     gateway.kind === 'ok' ? gateway.value : undefined,
     carriesIpv6 ? { gateway: ipv6Gateway.kind === 'ok' ? ipv6Gateway.value : undefined } : undefined,
   );
   const given = pickGiven(env, settings);
   const settingFaults = new Map<SettingName, readonly Fault[]>();
-  const values = customCleanEnv(withDefaults(given, settings), settings, (cleaned) => cleaned, {
-    reporter: ({ errors }) => {
-      for (const name of settingNamesOf(settings)) {
-        const error = errors[name];
-        if (error !== undefined) settingFaults.set(name, explain({ name, error, example: settings[name].example }));
-      }
+  const values = customCleanEnv(
+    { ...withDefaults(given, settings), ...(isSidecar && { IP_ADDR: ownNetwork.address }) },
+    settings,
+    (cleaned) => cleaned,
+    {
+      reporter: ({ errors }) => {
+        for (const name of settingNamesOf(settings)) {
+          const error = errors[name];
+          if (error !== undefined) settingFaults.set(name, explain({ name, error, example: settings[name].example }));
+        }
+      },
     },
-  });
-  const contradictions = findContradictions(values, given);
+  );
+  const unfit = isSidecar ? unfitFaults(given) : [];
+  // What has to go contradicts nothing.
+  const contradictions = unfit.length > 0 ? unfit : findContradictions(values, given);
   for (const [name, faults] of Map.groupBy(contradictions, (fault) => settingOf(fault)))
     settingFaults.set(name, faults);
   for (const name of findQuoted(given, settings)) settingFaults.set(name, [quotedFault(name)]);
@@ -86,9 +94,11 @@ function settingOf({ name }: Fault): SettingName {
 
 /** What the settings say but for the secrets. Where one is faulty, its value and all that needs it are undefined. */
 function assemble(values: CleanedEnv<Settings>): Omit<RouterConfig, 'credentials' | 'totp'> {
+  const isSidecar = values.MODE === 'sidecar';
   const lanAllowances = [...(values.LAN_ALLOW ?? []), ...(values.LAN_ALLOW_IN ?? [])];
   return {
     gateway: values.IP_ADDR,
+    ...(isSidecar && { isSidecar: true as const }),
     ...(values.IPV6 === 'tunnel' && values.IP6_ADDR !== undefined && { ipv6: { gateway: values.IP6_ADDR } }),
     profileNames: values.CONFIG ?? [],
     failback: values.FAILBACK,
@@ -110,7 +120,7 @@ function assemble(values: CleanedEnv<Settings>): Omit<RouterConfig, 'credentials
     probe: values.HEALTH_PROBE,
     ...(values.MTU !== undefined && { mtuBytes: values.MTU }),
     ...(values.MSS !== undefined && { mssBytes: values.MSS }),
-    ...(values.CONNECTION_LIMIT > 0 && { connectionLimit: values.CONNECTION_LIMIT }),
+    ...(values.CONNECTION_LIMIT > 0 && !isSidecar && { connectionLimit: values.CONNECTION_LIMIT }),
     firewall: values.FIREWALL,
     timeZone: values.TZ,
     logLevel: values.LOG_LEVEL,
@@ -118,15 +128,17 @@ function assemble(values: CleanedEnv<Settings>): Omit<RouterConfig, 'credentials
   };
 }
 
-/** The router's own resolver, where something needs it. */
+/** The router's own resolver, where something needs it. A local process's question can be led to it without another address. */
 function localResolverOf({
+  MODE: mode,
   DNS: dns,
   DNS_CACHE: cache,
   DNS_LOCAL: zones = [],
   DNS_CA_FILE: authoritiesFile,
 }: CleanedEnv<Settings>): Pick<RouterConfig, 'localResolver'> {
   // While DNS is faulty, what stands beside it is still looked at.
-  if (dns?.kind !== 'tls' && zones.length === 0 && cache !== 'on' && authoritiesFile === undefined) return {};
+  const isNeeded = dns?.kind === 'tls' || zones.length > 0 || cache === 'on' || authoritiesFile !== undefined;
+  if (!isNeeded && mode !== 'sidecar') return {};
   return {
     localResolver: { isCaching: cache !== 'off', zones, ...(authoritiesFile === undefined ? {} : { authoritiesFile }) },
   };

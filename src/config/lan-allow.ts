@@ -3,6 +3,7 @@ import { contains, type Ipv4Cidr, overlaps, parseIpv4, parseIpv4Cidr, renderSubn
 import type { Complaint } from './address-fault.ts';
 import { parsePortRange, renderPortRange } from './port-range.ts';
 import type { LanAllowance, PortRange } from './router-config.ts';
+import { isOwnNetwork, ownNetwork } from './sidecar.ts';
 
 type SettingName = 'LAN_ALLOW' | 'LAN_ALLOW_IN';
 
@@ -24,7 +25,8 @@ const dnsPorts = [53, 853] as const;
 
 /**
  * Parses LAN_ALLOW, entries `SUBNET:TRANSPORT/PORTS`, or LAN_ALLOW_IN, entries `SUBNET:TRANSPORT/PORTS:ADDRESS`, with
- * commas, semicolons or white space between them. A SUBNET may be one address. Each fault names its entry, counted from 1.
+ * commas, semicolons or white space between them. A SUBNET may be one address. With MODE=sidecar there is no ADDRESS.
+ * Each fault names its entry, counted from 1.
  *
  * @param isolated the isolated network; undefined when IP_ADDR is faulty itself, and then subnets are not compared
  */
@@ -91,6 +93,11 @@ function readEntry(name: SettingName, text: string, isolated: Ipv4Cidr | undefin
   if (name === 'LAN_ALLOW') {
     if (targetText !== undefined) return { problem: 'has an address after the ports', hint: form };
     return complainAboutDns(ports.range) ?? allowance;
+  }
+  if (isOwnNetwork(isolated)) {
+    if (targetText === undefined) return { ...allowance, target: ownNetwork.address };
+    const problem = 'has an address after the ports, and with MODE=sidecar they are of this network namespace';
+    return { problem, hint: 'leave the address out' };
   }
   const target = parseIpv4(targetText ?? '');
   if (target === undefined) return { problem: 'does not name the address of a container', hint: form };

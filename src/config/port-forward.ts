@@ -19,6 +19,7 @@ import { type IsolatedIpv6, ipv6OffComplaint } from './ipv6.ts';
 import { findPortOverlaps, type PortClaim } from './port-overlap.ts';
 import { countPorts, parsePortRange } from './port-range.ts';
 import type { NamedForward, PortForward, PortRange, Transport } from './router-config.ts';
+import { isOwnNetwork, ownNetwork } from './sidecar.ts';
 
 const form = 'write [OUTSIDE:]TARGET:INSIDE[/tcp|/udp], for example 8080:172.22.0.128:80/tcp or web:80';
 const ipv6Form = 'put the address in brackets, for example 8080:[fd00:7722::128]:80/tcp';
@@ -49,7 +50,7 @@ interface EntryReading {
  * Parses PORT_FWD: entries `[OUTSIDE:]TARGET:INSIDE[/tcp|/udp]` with commas, semicolons or white space between them, and
  * comments from # to the end of a line. TARGET is an address, of IPv6 in brackets, or a container's name. A port may be a
  * range; OUTSIDE is INSIDE when absent; without a suffix both protocols are forwarded.
- * Each fault names its entry, counted from 1.
+ * With MODE=sidecar entries are `[OUTSIDE:]INSIDE[/tcp|/udp]`. Each fault names its entry, counted from 1.
  *
  * @param gateway IP_ADDR; undefined when that is faulty itself, and then targets are not compared with the subnet
  * @param ipv6 undefined when clients have no IPv6, and then no target may be of it
@@ -69,7 +70,9 @@ export function parsePortForwards(
     .filter((entryText) => entryText !== '');
   for (const [index, entryText] of entryTexts.entries()) {
     const entryNumber = index + 1;
-    const { transports, outside, families, target, host, inside, complaints } = readEntry(entryText, isolated, ipv6);
+    const { transports, outside, families, target, host, inside, complaints } = isOwnNetwork(gateway)
+      ? readOwnEntry(entryText)
+      : readEntry(entryText, isolated, ipv6);
     for (const complaint of complaints) {
       entryFaults.push({ name: `PORT_FWD entry ${entryNumber}`, value: entryText, ...complaint });
     }
@@ -98,6 +101,25 @@ function findTooMany(forwards: readonly (PortForward | NamedForward)[]): readonl
       hint: 'forward only what your provider sends you, and name the protocol',
     },
   ];
+}
+
+/** Of MODE=sidecar, where the target is not to be said: `6881`, `8080:80/tcp`. */
+function readOwnEntry(entryText: string): EntryReading {
+  const [body = '', ...suffix] = entryText.split('/');
+  const ports = body.split(':');
+  if (ports.length <= 2 && ports.every((port) => /^[\d-]*$/.test(port))) {
+    return readEntry(
+      [[...ports.slice(0, -1), ownNetwork.address, ports.at(-1)].join(':'), ...suffix].join('/'),
+      undefined,
+      undefined,
+    );
+  }
+  const complaint = {
+    problem: 'names a target, and with MODE=sidecar each port leads to this network namespace',
+    hint: 'write [OUTSIDE:]INSIDE[/tcp|/udp], for example 6881 or 8080:80/tcp',
+  };
+  const [transports, outside, target, inside] = [undefined, undefined, undefined, undefined];
+  return { transports, outside, families: [], target, inside, complaints: [complaint] };
 }
 
 function readEntry(

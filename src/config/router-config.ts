@@ -111,7 +111,9 @@ export type LogFormat = 'text' | 'json';
 
 /** Everything the environment says, parsed. Files are named here and read by `system/`. */
 export interface RouterConfig {
-  /** The gateway address that clients use, with the prefix of the isolated network. */
+  /** The clients are the processes of the router's own network namespace. */
+  readonly isSidecar?: true;
+  /** The gateway address that clients use, with the prefix of the isolated network; of a sidecar 127.0.0.1/8. */
   readonly gateway: Ipv4Cidr;
   /** Clients' IPv6 goes through the tunnel, by this gateway address; absent: it goes nowhere. */
   readonly ipv6?: { readonly gateway: Ipv6Cidr };

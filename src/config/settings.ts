@@ -1,5 +1,5 @@
 import { EnvError, makeExactValidator, type OptionalValidatorSpec, type RequiredValidatorSpec } from 'envalid';
-import type { Fault, Parsed } from '../errors.ts';
+import { type Fault, ok, type Parsed } from '../errors.ts';
 import type { Ipv4Cidr } from '../net/address.ts';
 import { defaultCredentialsPath } from './credential-source.ts';
 import { parseSecret, parseTotp } from './credentials.ts';
@@ -23,7 +23,9 @@ import {
   parseTimeZone,
   parseUplinkGateway,
 } from './scalar.ts';
+import { isOwnNetwork, ownNetwork } from './sidecar.ts';
 
+const modes = ['router', 'sidecar'] as const;
 const logLevels: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
 const authRetries: readonly AuthRetry[] = ['slow', 'stop'];
 const firewalls: readonly FirewallChoice[] = ['auto', 'nft', 'iptables-nft', 'iptables-legacy'];
@@ -68,11 +70,19 @@ export class SettingError extends EnvError {
  */
 export function settingsFor(isolated: Ipv4Cidr | undefined, ipv6?: IsolatedIpv6) {
   return {
+    MODE: required({
+      desc:
+        'Whose packets go through the tunnel: `router` those of an isolated network, `sidecar` those of all containers ' +
+        "in the router's own network namespace ([docs/sidecar.md](docs/sidecar.md)).",
+      example: 'sidecar',
+      unset: { kind: 'value', text: 'router' },
+      parse: (text) => parseChoice({ name: 'MODE', text, choices: modes }),
+    }),
     IP_ADDR: required({
       desc: 'Gateway address that the router claims, with the prefix length of the isolated network.',
       example: '172.22.0.1/24',
-      unset: { kind: 'words', markdown: 'required' },
-      parse: parseGateway,
+      unset: { kind: 'words', markdown: 'required, but for `MODE: sidecar`' },
+      parse: (text) => (isOwnNetwork(isolated) ? ok(ownNetwork) : parseGateway(text)),
     }),
     CONFIG: optional({
       desc:
@@ -138,7 +148,7 @@ export function settingsFor(isolated: Ipv4Cidr | undefined, ipv6?: IsolatedIpv6)
       desc:
         'Ports of the tunnel that lead to containers: a list of `[OUTSIDE:]TARGET:INSIDE[/tcp|/udp]`. TARGET is a ' +
         "container's name or its address, of IPv6 in brackets. A port may be a range; without a protocol both are " +
-        'forwarded. `#` begins a comment.',
+        'forwarded. `#` begins a comment. With `MODE: sidecar` there is no TARGET.',
       example: 'web:4666, 8080:172.22.0.130:80/tcp, 172.22.0.131:5000-5010/udp',
       unset: { kind: 'words', markdown: 'nothing is forwarded' },
       parse: (text) => parsePortForwards(text, isolated, ipv6),

@@ -25,12 +25,12 @@ export function upstreamsOf(config: PlanConfig, tun: TunnelLink): readonly Upstr
  * Small: one thread, and caches of some thousand names. It validates no DNSSEC, which is up to the upstream resolver.
  */
 export function renderResolverSettings({
-  config: { gateway, ipv6 },
+  config: { gateway, ipv6, isSidecar },
   resolver: { isCaching, zones },
   upstreams,
   authorities,
 }: {
-  readonly config: Pick<PlanConfig, 'gateway' | 'ipv6'>;
+  readonly config: Pick<PlanConfig, 'gateway' | 'ipv6' | 'isSidecar'>;
   readonly resolver: LocalResolver;
   readonly upstreams: readonly Upstream[];
   /** File with the authorities that certificates have to be of. */
@@ -50,7 +50,10 @@ export function renderResolverSettings({
     ...fixed,
     ...(isTls ? [`  tls-cert-bundle: "${authorities}"`] : []),
     ...gateways.map(({ address }) => `  interface: ${address}@${resolverPort}`),
-    ...gateways.map((cidr) => `  access-control: ${renderSubnet(cidr)} allow`),
+    // A local process asks with the tunnel's address, and nobody else reaches loopback.
+    ...(isSidecar
+      ? ['  access-control: 0.0.0.0/0 allow']
+      : gateways.map((cidr) => `  access-control: ${renderSubnet(cidr)} allow`)),
     `  local-zone: "${routerName}." static`,
     ...gateways.map(({ address }) => `  local-data: "${routerName}. ${isIpv6(address) ? 'AAAA' : 'A'} ${address}"`),
     ...gateways.map(({ address }) => `  local-data-ptr: "${address} ${routerName}."`),

@@ -1,4 +1,4 @@
-/** What Docker says of a machine: only what is looked at, and no environment but IP_ADDR, IPV6 and IP6_ADDR. */
+/** What Docker says of a machine: only what is looked at, and no environment but MODE, IP_ADDR, IPV6 and IP6_ADDR. */
 export interface DockerWorld {
   /** Of the engine: `20.10.24+dfsg1`. */
   readonly version: string;
@@ -30,6 +30,8 @@ export interface SeenContainer {
   readonly name: string;
   /** It runs the router, or the user says that it should. */
   readonly isRouter: boolean;
+  /** MODE=sidecar: it has no isolated network. */
+  readonly isSidecar?: true;
   /** IP_ADDR of its environment. */
   readonly ipAddr?: string;
   /** IP6_ADDR of its environment, where IPV6=tunnel; empty when it is not set. */

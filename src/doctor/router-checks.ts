@@ -20,6 +20,7 @@ export function examineRouters(names: readonly string[], world: DockerWorld): Re
 }
 
 function checkRouter(router: SeenContainer, world: DockerWorld): readonly Finding[] {
+  if (router.isSidecar) return checkContainer(router);
   const own = [...checkContainer(router), ...checkIpv6Settings(router)];
   const parsed = parseGateway(router.ipAddr?.trim() ?? '');
   if (parsed.kind === 'faults') return [...settingFindings(parsed.faults), ...own];
@@ -76,7 +77,7 @@ function checkContainer(router: SeenContainer): readonly Finding[] {
       remedy: '--device /dev/net/tun (Compose: `devices: [/dev/net/tun]`)',
     });
   }
-  if (sysctls['net.ipv4.ip_forward'] !== '0') findings.push(forwardsAtBoot(`the router ${name}`));
+  if (!router.isSidecar && sysctls['net.ipv4.ip_forward'] !== '0') findings.push(forwardsAtBoot(`the router ${name}`));
   if (restart === 'no') {
     findings.push({
       code: 'UB_DOCTOR_RESTART',

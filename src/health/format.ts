@@ -61,6 +61,7 @@ const reasons: Readonly<Record<string, string>> = {
   'last-forwarded': 'forwarded, and about to leave on the uplink',
   'excess-tcp': 'a connection more than CONNECTION_LIMIT',
   'excess-rest': 'a flow without TCP more than CONNECTION_LIMIT',
+  'out-docker-resolver': "asked of Docker's own resolver",
   'out-dns-elsewhere': "of the router's own resolver, about to leave on the uplink",
 };
 

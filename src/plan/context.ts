@@ -8,6 +8,7 @@ import type { RouterFacts, UplinkIpv6 } from './facts.ts';
 /** The settings that shape a plan. */
 export type PlanConfig = Pick<
   RouterConfig,
+  | 'isSidecar'
   | 'gateway'
   | 'ipv6'
   | 'dns'
@@ -126,4 +127,13 @@ export function tunNamesOf({ tunName, standbyTunName }: RouterFacts): OneOrMore<
 /** DNS over both transports. */
 export function dnsTraffic(side: 'source' | 'destination'): Match {
   return { kind: 'transport', transports: ['tcp', 'udp'], port: { side, number: 53 } };
+}
+
+/**
+ * Who may ask for the VPN server's name on the uplink. A sidecar shares its network namespace with others, root among
+ * them, so that it asks as OpenVPN's user. A router has it to itself, and Docker's resolver asks there as whoever Docker
+ * is (with `userns-remap` nobody whom the namespace knows).
+ */
+export function resolvingUser({ config, facts }: Pick<Context, 'config' | 'facts'>): readonly Match[] {
+  return config.isSidecar ? [{ kind: 'socket-uid', uid: facts.openvpnUid }] : [];
 }

@@ -1,5 +1,6 @@
 import type { IfName } from '../net/address.ts';
 import type { Chain, Match, Rule, Table } from '../ruleset/model.ts';
+import { loopback } from './lockdown.ts';
 
 /** Refused packets by client and reason. A reason takes an element for each client, and a hostile one forges others. */
 const refusedSet = { name: 'refused', family: 'ipv4', key: 'source-and-mark', mostElements: 4096 } as const;
@@ -72,11 +73,13 @@ function mayRefuseClients({ verdict, when }: Rule, lan: IfName): boolean {
 export function renderPassedTable(lan: IfName, tunnels: readonly IfName[]): string {
   const list = (names: readonly IfName[]) => `{ ${names.map((name) => `"${name}"`).join(', ')} }`;
   const set = (name: string) => `  set ${name} { typeof ip saddr; size ${mostClients}; flags dynamic; }\n`;
-  // Every packet of every client comes here: few names are compared, and what a full set breaks off is the end of a way.
-  return `table inet ${passedTable}
+  const head = `table inet ${passedTable}
 delete table inet ${passedTable}
 table inet ${passedTable} {
-${set('sent')}${set('received')}${set('opened')}  chain received {
+${set('sent')}${set('received')}${set('opened')}`;
+  if (lan === loopback) return `${head}${ownChains(list(tunnels))}}\n`;
+  // Every packet of every client comes here: few names are compared, and what a full set breaks off is the end of a way.
+  return `${head}  chain received {
     counter update @received { ip daddr counter } comment "received"
   }
   chain sent {
@@ -102,3 +105,14 @@ ${set('sent')}${set('received')}${set('opened')}  chain received {
 }
 `;
 }
+
+/** Local processes share one address: only the sum is counted. Behind the firewall's chains, which have priority 0. */
+const ownChains = (tunnels: string) => `  chain output {
+    type filter hook output priority 10; policy accept;
+    oifname ${tunnels} counter comment "sent"
+  }
+  chain input {
+    type filter hook input priority 10; policy accept;
+    iifname ${tunnels} counter comment "received"
+  }
+`;

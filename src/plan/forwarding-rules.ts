@@ -1,7 +1,7 @@
 import type { PortForward } from '../config/router-config.ts';
 import { familyOf, type Ip, type IpFamily, type Port, renderSubnet } from '../net/address.ts';
 import { isNonEmpty, type OneOrMore } from '../one-or-more.ts';
-import type { Chain, DnatEntry, Match, Rule, Table, Verdict } from '../ruleset/model.ts';
+import type { Chain, DnatEntry, Hook, Match, Rule, Table, Verdict } from '../ruleset/model.ts';
 import type { TunnelLink } from '../tunnel/policy.ts';
 import { planLimit } from './connection-limit.ts';
 import {
@@ -111,7 +111,7 @@ function planOutbound(context: Context, tun: TunnelLink): readonly Rule[] {
 }
 
 /** Packets of a family to any address but these. */
-function otherThan(addresses: readonly Ip[], family: IpFamily): readonly Match[] {
+export function otherThan(addresses: readonly Ip[], family: IpFamily): readonly Match[] {
   return isNonEmpty(addresses) ? [{ kind: 'destination', addresses, negate: true }] : [{ kind: 'family', family }];
 }
 
@@ -122,7 +122,7 @@ interface ForeignDns {
   readonly verdict: Rule['verdict'] & object;
 }
 
-function foreignDns({ suffix, transports, elsewhere, verdict }: ForeignDns): readonly Rule[] {
+export function foreignDns({ suffix, transports, elsewhere, verdict }: ForeignDns): readonly Rule[] {
   const to = (number: number): Match => ({ kind: 'transport', transports, port: { side: 'destination', number } });
   return [
     {
@@ -269,15 +269,15 @@ function planNatTable(context: Context, { family, address, dns, subnet }: NatSco
 }
 
 function natChains({ prerouting, postrouting }: ReturnType<typeof planAllowedNat>): readonly Chain[] {
-  const hook = (at: 'prerouting' | 'postrouting', priority: 'dstnat' | 'srcnat') =>
-    ({ type: 'nat', at, priority, policy: 'accept' }) as const;
-  return [
-    { name: 'prerouting', hook: hook('prerouting', 'dstnat'), rules: prerouting },
-    { name: 'postrouting', hook: hook('postrouting', 'srcnat'), rules: postrouting },
-  ];
+  return [natChain('prerouting', 'dstnat', prerouting), natChain('postrouting', 'srcnat', postrouting)];
 }
 
-function forwardEntries(forward: PortForward): readonly DnatEntry[] {
+/** A chain that translates, named for its place. */
+export function natChain(at: Hook['at'], priority: Hook['priority'], rules: readonly Rule[]): Chain {
+  return { name: at, hook: { type: 'nat', at, priority, policy: 'accept' }, rules };
+}
+
+export function forwardEntries(forward: PortForward): readonly DnatEntry[] {
   const shift = forward.inside.first - forward.outside.first;
   const count = forward.outside.last - forward.outside.first + 1;
   return forward.transports.flatMap((transport) =>

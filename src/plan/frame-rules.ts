@@ -1,7 +1,15 @@
 import { familyOf, type IpFamily, renderSubnet } from '../net/address.ts';
 import { isNonEmpty } from '../one-or-more.ts';
 import type { Match, Rule, Table } from '../ruleset/model.ts';
-import { type Context, dnsTraffic, endpointsOf, isLoopback, partsOf, uplinkIpv6InUse } from './context.ts';
+import {
+  type Context,
+  dnsTraffic,
+  endpointsOf,
+  isLoopback,
+  partsOf,
+  resolvingUser,
+  uplinkIpv6InUse,
+} from './context.ts';
 import { planNeighboursEgress } from './ipv6-rules.ts';
 import { planAllowedEgress } from './lan-rules.ts';
 import { planResolverEgress } from './local-resolver.ts';
@@ -69,7 +77,7 @@ function planEgressRules(context: Context): readonly Rule[] {
       const source = ownSource(context, family);
       const servers = part.scope.kind === 'servers' ? part.scope.servers : [];
       const asked = servers.filter((server) => familyOf(server) === family);
-      if (source === undefined || (servers.length > 0 && asked.length === 0)) continue;
+      if (source === undefined || (part.scope.kind === 'servers' && asked.length === 0)) continue;
       rules.push({
         id: family === 'ipv4' ? 'egress-resolver' : 'egress-resolver-ipv6',
         why: "The look-up of the VPN server's name; on Docker ≤ 27 it is Docker's own socket in this namespace.",
@@ -77,6 +85,7 @@ function planEgressRules(context: Context): readonly Rule[] {
           source,
           ...(isNonEmpty(asked) ? [{ kind: 'destination', addresses: asked } as const] : []),
           dnsTraffic('destination'),
+          ...resolvingUser(context),
         ],
         verdict: { kind: 'accept' },
       });
@@ -111,16 +120,17 @@ function ownSource(context: Context, family: IpFamily): Match | undefined {
 /** The kernel answers ARP on every interface for all its addresses, unless it does not hear the question. */
 export function planArp({ config, facts }: Context): Table {
   const uplinkAddress = facts.uplink.ipv4?.cidr.address;
+  const lan: Rule = {
+    id: 'arp-lan',
+    why: 'Clients find out no address of the router outside the isolated network.',
+    when: [
+      { kind: 'in', names: [facts.lan.name] },
+      { kind: 'arp-asks-outside', subnet: renderSubnet(config.gateway) },
+    ],
+    verdict: { kind: 'drop' },
+  };
   const rules: readonly Rule[] = [
-    {
-      id: 'arp-lan',
-      why: 'Clients find out no address of the router outside the isolated network.',
-      when: [
-        { kind: 'in', names: [facts.lan.name] },
-        { kind: 'arp-asks-outside', subnet: renderSubnet(config.gateway) },
-      ],
-      verdict: { kind: 'drop' },
-    },
+    ...(config.isSidecar ? [] : [lan]),
     {
       id: 'arp-uplink',
       why: "The uplink finds out no address but the uplink's own.",

@@ -9,7 +9,7 @@ export type Layer = Extra | 'source-ports' | 'last-look' | 'early-reset';
 
 export type Hardening = Readonly<Record<Layer, LayerState>>;
 
-/** Which layers this router has. */
+/** Which layers this router has. Some are about forwarding, of which a sidecar has none. */
 export function describeHardening({ config, facts }: Pick<Context, 'config' | 'facts'>): Hardening {
   const when = (isThere: boolean) => (isThere ? 'on' : 'missing');
   const extra = (name: Extra) => when(facts.extras.includes(name));
@@ -17,9 +17,9 @@ export function describeHardening({ config, facts }: Pick<Context, 'config' | 'f
     'egress-hook': extra('egress-hook'),
     'arp-table': extra('arp-table'),
     'connection-limit': config.connectionLimit === undefined ? 'off' : extra('connection-limit'),
-    'source-ports': 'on',
+    'source-ports': config.isSidecar ? 'off' : 'on',
     'last-look': when(facts.firewall === 'nft'),
-    'early-reset': when(facts.canRejectBeforeRouting),
+    'early-reset': config.isSidecar ? 'off' : when(facts.canRejectBeforeRouting),
   };
 }
 

@@ -3,12 +3,22 @@ import { isNonEmpty } from '../one-or-more.ts';
 import type { Match, Rule } from '../ruleset/model.ts';
 import type { Endpoint, ResolverScope } from '../tunnel/policy.ts';
 import { planLimit } from './connection-limit.ts';
-import { type Context, dnsTraffic, endpointsOf, isLoopback, linksOf, partsOf, tunNamesOf } from './context.ts';
+import {
+  type Context,
+  dnsTraffic,
+  endpointsOf,
+  isLoopback,
+  linksOf,
+  partsOf,
+  resolvingUser,
+  tunNamesOf,
+} from './context.ts';
 import type { RouterFacts } from './facts.ts';
 import { planEarlyIpv6, planInputIpv6, planLastIpv6, planOutputIpv6, planRefuseIpv6 } from './ipv6-rules.ts';
 import { planAllowedBeforeRefusal, planAllowedLast } from './lan-rules.ts';
 import { planResolverInput, planResolverOutput } from './local-resolver.ts';
 import { baseRules } from './lockdown.ts';
+import { planDockerResolver, planLocalAllowances, planLocalDns, planLocalForwards } from './sidecar.ts';
 
 /**
  * Before anything else: frames and packets that nobody sends honestly. Every packet pays for these rules, those of
@@ -17,23 +27,11 @@ import { baseRules } from './lockdown.ts';
  */
 export function planEarly(context: Context): readonly Rule[] {
   const { config, facts, policy } = context;
-  const lan: Match = { kind: 'in', names: [facts.lan.name] };
   const uplink: Match = { kind: 'in', names: [facts.uplink.name] };
   const lanSubnet = renderSubnet(config.gateway);
   return [
     ...planEarlyIpv6(context),
-    {
-      id: 'early-lan-frames',
-      why: 'Only frames for this router: no broadcast, no multicast, nothing overheard.',
-      when: [{ kind: 'not-unicast-to-us' }, lan],
-      verdict: { kind: 'drop' },
-    },
-    {
-      id: 'early-lan-spoof',
-      why: 'A client speaks with an address of the isolated network only.',
-      when: [{ kind: 'source', subnet: lanSubnet, negate: true }, lan],
-      verdict: { kind: 'drop' },
-    },
+    ...(config.isSidecar ? [] : planEarlyLan(context)),
     {
       id: 'early-outside-spoof',
       why: 'Nobody outside owns an address of the isolated network.',
@@ -63,6 +61,25 @@ export function planEarly(context: Context): readonly Rule[] {
   ];
 }
 
+/** What of it is about clients. */
+function planEarlyLan({ config, facts }: Context): readonly Rule[] {
+  const lan: Match = { kind: 'in', names: [facts.lan.name] };
+  return [
+    {
+      id: 'early-lan-frames',
+      why: 'Only frames for this router: no broadcast, no multicast, nothing overheard.',
+      when: [{ kind: 'not-unicast-to-us' }, lan],
+      verdict: { kind: 'drop' },
+    },
+    {
+      id: 'early-lan-spoof',
+      why: 'A client speaks with an address of the isolated network only.',
+      when: [{ kind: 'source', subnet: renderSubnet(config.gateway), negate: true }, lan],
+      verdict: { kind: 'drop' },
+    },
+  ];
+}
+
 /** Any IPv4 address but the uplink's own. */
 function otherThan(side: 'source' | 'destination', own: RouterFacts['uplink']['ipv4']): readonly Match[] {
   if (own === undefined) return [{ kind: 'family', family: 'ipv4' }];
@@ -75,7 +92,7 @@ function otherThan(side: 'source' | 'destination', own: RouterFacts['uplink']['i
 /** While there is no tunnel, clients are told at once. */
 export function planRefuse(context: Context): readonly Rule[] {
   const { config, facts, policy } = context;
-  if (!facts.canRejectBeforeRouting) return [];
+  if (!facts.canRejectBeforeRouting || config.isSidecar) return [];
   if (policy.kind === 'forward') return planRefuseIpv6(context);
   return [
     ...planRefuseIpv6(context),
@@ -158,8 +175,9 @@ export function planInput(context: Context): readonly Rule[] {
       verdict: { kind: 'accept' },
     });
   }
+  rules.push(...planInputIpv6(context));
+  if (config.isSidecar) return [...rules, ...planLocalForwards(context), ...planLocalAllowances(context, 'in')];
   rules.push(
-    ...planInputIpv6(context),
     {
       id: 'in-ping',
       why: 'Clients may ping their gateway.',
@@ -248,22 +266,23 @@ export function planOutput(context: Context): readonly Rule[] {
       verdict: { kind: 'accept' },
     });
   }
-  rules.push(baseRules.acceptLoopbackOut, ...planResolverOutput(context));
+  rules.push(...planDockerResolver(context), baseRules.acceptLoopbackOut, ...planResolverOutput(context));
   for (const part of partsOf(policy)) {
     if (part.kind !== 'resolve') continue;
     for (const servers of resolverMatches(part.scope)) {
       rules.push({
         id: 'out-resolver',
         why: "The look-up of the VPN server's name; on Docker ≤ 27 it is Docker's own socket in this namespace.",
-        when: [uplink, ...servers, dnsTraffic('destination')],
+        when: [uplink, ...servers, dnsTraffic('destination'), ...resolvingUser(context)],
         verdict: { kind: 'accept' },
       });
     }
   }
+  rules.push(...planLocalDns(context));
   for (const [index, { name, address }] of linksOf(policy).entries()) {
     rules.push({
       id: index === 0 ? 'out-tunnel' : 'out-standby-tunnel',
-      why: 'The probe that proves the tunnel.',
+      why: config.isSidecar ? 'Local processes through the tunnel.' : 'The probe that proves the tunnel.',
       when: [
         { kind: 'out', names: [name] },
         { kind: 'source', subnet: address },
@@ -279,9 +298,9 @@ export function planOutput(context: Context): readonly Rule[] {
       verdict: { kind: 'accept' },
     });
   }
+  rules.push(...planHook(context, 'out'), ...planOutputIpv6(context));
+  if (config.isSidecar) return [...rules, ...planLocalAllowances(context, 'out')];
   rules.push(
-    ...planHook(context, 'out'),
-    ...planOutputIpv6(context),
     {
       id: 'out-lan-errors',
       why: 'Unreachable messages to clients; their connection is not tracked yet, so no state matches them.',
@@ -316,6 +335,7 @@ export function planLast(context: Context): readonly Rule[] {
   };
   // The last that iptables can filter is before NAT, where every packet of a client still has its own address; and it
   // does not tell there where a packet came in.
+  if (config.isSidecar) return [...planLastIpv6(context), lastUplink];
   if (facts.firewall !== 'nft') return [...planAllowedLast(context), lastUplink];
   return [
     ...planLastIpv6(context),

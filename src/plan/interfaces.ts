@@ -1,4 +1,5 @@
 import type { RouterConfig } from '../config/router-config.ts';
+import { isOwnNetwork } from '../config/sidecar.ts';
 import { type Fault, faulty, ok, type Parsed } from '../errors.ts';
 import {
   contains,
@@ -20,6 +21,7 @@ import {
   toNumber,
 } from '../net/address.ts';
 import type { UplinkIpv6 } from './facts.ts';
+import { loopback } from './lockdown.ts';
 
 /** What the kernel says of one interface; loopback and tunnel devices are left out. */
 export interface SeenInterface {
@@ -51,8 +53,8 @@ interface Candidate {
 
 /**
  * Finds the isolated network by the subnet of IP_ADDR and the uplink as the other interface, whatever their names and
- * order. Docker may have given the router a default route through itself (the network that comes first by name wins):
- * such a route says nothing about the uplink.
+ * order; a sidecar has the uplink alone. Docker may have given the router a default route through itself (the network that
+ * comes first by name wins): such a route says nothing about the uplink.
  */
 export function findInterfaces({
   gateway,
@@ -70,51 +72,13 @@ export function findInterfaces({
   readonly defaults: readonly SeenDefault[];
 }): Parsed<RouterInterfaces> {
   const candidates = interfaces.flatMap(parseCandidate);
-  const isInside = ({ cidrs }: Candidate) => cidrs.some(({ address }) => contains(gateway, address));
-  // The gateway address is one that the router claimed itself: by it alone a device is the isolated network's only where no other is.
-  const isOwn = (candidate: Candidate) =>
-    isInside({ ...candidate, cidrs: candidate.cidrs.filter(({ address }) => address !== gateway.address) });
-  const inside = candidates.filter(isInside);
-  const own = inside.filter(isOwn);
-  const [lan, ...otherLans] = own.length > 0 ? own : inside;
   const seen =
     candidates
       .map(({ name, cidrs, ipv6Cidrs }) => `${name} ${[...cidrs, ...ipv6Cidrs].map(renderCidr).join(' ')}`)
       .join(', ') || 'none';
-  if (lan === undefined) {
-    return faulty({
-      name: 'IP_ADDR',
-      value: renderCidr(gateway),
-      problem: `no interface of this container is in ${renderSubnet(gateway)} (interfaces: ${seen})`,
-      hint: 'attach the router to the isolated network, or set IP_ADDR to an address of that network',
-    });
-  }
-  if (otherLans.length > 0) {
-    return faulty({
-      name: 'IP_ADDR',
-      value: renderCidr(gateway),
-      problem: `more than one interface is in ${renderSubnet(gateway)} (interfaces: ${seen})`,
-      hint: 'give the networks of this container different subnets',
-    });
-  }
-  const lanCidr = lan.cidrs.find(({ address }) => contains(gateway, address));
-  if (lanCidr !== undefined && lanCidr.prefixBits !== gateway.prefixBits) {
-    return faulty({
-      name: 'IP_ADDR',
-      value: renderCidr(gateway),
-      problem: `the isolated network is ${renderSubnet(lanCidr)}, a subnet of another size`,
-      hint: `use a free address of ${renderSubnet(lanCidr)}, with its prefix length`,
-    });
-  }
-  const lanIpv6 = lan.ipv6Cidrs.find((own) => ipv6 !== undefined && contains(ipv6.gateway, own.address));
-  if (ipv6 !== undefined && lanIpv6?.prefixBits !== ipv6.gateway.prefixBits) {
-    return faulty({
-      name: 'IP6_ADDR',
-      value: renderCidr(ipv6.gateway),
-      problem: `the isolated network has no subnet ${renderSubnet(ipv6.gateway)} (interfaces: ${seen})`,
-      hint: 'make the network with --ipv6 and that subnet, or set IP6_ADDR to a free address of its own',
-    });
-  }
+  const isolated = isOwnNetwork(gateway) ? undefined : findIsolated({ gateway, ipv6, candidates, seen });
+  if (isolated?.kind === 'faults') return isolated;
+  const lan = isolated?.value ?? { name: loopback };
   const uplinks = candidates.filter((candidate) => candidate !== lan);
   const uplink = chooseUplink({ uplinks, uplinkGateway, defaults, seen });
   if (uplink.kind === 'faults') return uplink;
@@ -157,6 +121,62 @@ export function findInterfaces({
     });
   }
   return ok({ lan: { name: lan.name }, uplink: { name, cidr, ...over6 }, gateways: [first, ...rest] });
+}
+
+/** The isolated network's interface, found by its subnets. */
+function findIsolated({
+  gateway,
+  ipv6,
+  candidates,
+  seen,
+}: {
+  readonly gateway: Ipv4Cidr;
+  readonly ipv6: RouterConfig['ipv6'] | undefined;
+  readonly candidates: readonly Candidate[];
+  readonly seen: string;
+}): Parsed<Candidate> {
+  const isInside = ({ cidrs }: Candidate) => cidrs.some(({ address }) => contains(gateway, address));
+  // The gateway address is one that the router claimed itself: by it alone a device is the isolated network's only where no other is.
+  const isOwn = (candidate: Candidate) =>
+    isInside({ ...candidate, cidrs: candidate.cidrs.filter(({ address }) => address !== gateway.address) });
+  const inside = candidates.filter(isInside);
+  const own = inside.filter(isOwn);
+  const [lan, ...otherLans] = own.length > 0 ? own : inside;
+  if (lan === undefined) {
+    return faulty({
+      name: 'IP_ADDR',
+      value: renderCidr(gateway),
+      problem: `no interface of this container is in ${renderSubnet(gateway)} (interfaces: ${seen})`,
+      hint: 'attach the router to the isolated network, or set IP_ADDR to an address of that network',
+    });
+  }
+  if (otherLans.length > 0) {
+    return faulty({
+      name: 'IP_ADDR',
+      value: renderCidr(gateway),
+      problem: `more than one interface is in ${renderSubnet(gateway)} (interfaces: ${seen})`,
+      hint: 'give the networks of this container different subnets',
+    });
+  }
+  const lanCidr = lan.cidrs.find(({ address }) => contains(gateway, address));
+  if (lanCidr !== undefined && lanCidr.prefixBits !== gateway.prefixBits) {
+    return faulty({
+      name: 'IP_ADDR',
+      value: renderCidr(gateway),
+      problem: `the isolated network is ${renderSubnet(lanCidr)}, a subnet of another size`,
+      hint: `use a free address of ${renderSubnet(lanCidr)}, with its prefix length`,
+    });
+  }
+  const lanIpv6 = lan.ipv6Cidrs.find((own) => ipv6 !== undefined && contains(ipv6.gateway, own.address));
+  if (ipv6 !== undefined && lanIpv6?.prefixBits !== ipv6.gateway.prefixBits) {
+    return faulty({
+      name: 'IP6_ADDR',
+      value: renderCidr(ipv6.gateway),
+      problem: `the isolated network has no subnet ${renderSubnet(ipv6.gateway)} (interfaces: ${seen})`,
+      hint: 'make the network with --ipv6 and that subnet, or set IP6_ADDR to a free address of its own',
+    });
+  }
+  return ok(lan);
 }
 
 /**
@@ -218,8 +238,8 @@ function chooseUplink({
 function noUplink(seen: string): Fault {
   return {
     name: 'networks',
-    problem: `there is no uplink: the isolated network is the only one (interfaces: ${seen})`,
-    hint: 'attach the router to a second network that reaches the VPN server',
+    problem: `there is no uplink${seen === 'none' ? '' : ': the isolated network is the only one'} (interfaces: ${seen})`,
+    hint: `attach the router to a ${seen === 'none' ? '' : 'second '}network that reaches the VPN server`,
   };
 }
 

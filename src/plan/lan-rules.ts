@@ -3,7 +3,7 @@ import { contains, type IfName, type Ipv4, type Ipv4Cidr, renderSubnet } from '.
 import type { Match, Rule } from '../ruleset/model.ts';
 import { planLimit } from './connection-limit.ts';
 import type { Context } from './context.ts';
-import { closedRoute, loopback, tableIds } from './lockdown.ts';
+import { closedRoute, loopback, planBootRules, tableIds } from './lockdown.ts';
 import type { Route, RoutingRule } from './plan.ts';
 import { freePorts } from './source-ports.ts';
 
@@ -21,7 +21,7 @@ interface Allowed extends LanAllowance {
 }
 
 /** None while the uplink has no IPv4. */
-function allowedOf({ config, facts }: Pick<Context, 'config' | 'facts'>): readonly Allowed[] {
+export function allowedOf({ config, facts }: Pick<Context, 'config' | 'facts'>): readonly Allowed[] {
   if (facts.uplink.ipv4 === undefined) return [];
   return (config.lanAllowances ?? []).map((allowance, index) => {
     const { subnet, transport, ports, target } = allowance;
@@ -199,24 +199,46 @@ const firstPreference = 10;
 export function planAllowedRoutingRules(context: Context): readonly RoutingRule[] {
   const { config, facts } = context;
   const clients = renderSubnet(config.gateway);
-  const rules = allowedOf(context).flatMap(({ subnet, transport, ports, target }) => {
-    const [there, here] = [renderSubnet(subnet), target === undefined ? clients : `${target}/32`];
-    const [outward, inward] =
-      target === undefined ? (['destination', 'source'] as const) : (['source', 'destination'] as const);
-    const rule = (name: IfName, destination: string, side: 'source' | 'destination', why: string, source: string) => ({
-      from: { kind: 'interface', name, source } as const,
-      flow: { destination, transport, side, ports },
-      to: { kind: 'table', table: tableIds.allowed } as const,
-      why,
-    });
-    return [
-      rule(facts.lan.name, there, outward, 'LAN_ALLOW: to this part of the local network.', here),
-      rule(facts.uplink.name, here, inward, 'LAN_ALLOW: from there.', there),
-      // With the client as its source: the router's own packets, which lo stands for as well, never come here.
-      rule(loopback, there, outward, "The kernel's reverse path check of what comes from there.", here),
-    ];
-  });
-  return rules.map((rule, index) => ({ preference: firstPreference + index, ...rule }));
+  const rules = allowedOf(context).flatMap(
+    ({ subnet, transport, ports, target }): Omit<RoutingRule, 'preference'>[] => {
+      const [there, here] = [renderSubnet(subnet), target === undefined ? clients : `${target}/32`];
+      const [outward, inward] =
+        target === undefined ? (['destination', 'source'] as const) : (['source', 'destination'] as const);
+      if (config.isSidecar) {
+        const why = 'LAN_ALLOW or LAN_ALLOW_IN, and the reverse path check of what comes from there.';
+        return [
+          {
+            // With `iif lo` besides, the check finds no such rule (Linux 6.18).
+            from: { kind: 'any' } as const,
+            flow: { destination: there, transport, side: outward, ports },
+            to: { kind: 'table', table: tableIds.allowed } as const,
+            why,
+          },
+        ];
+      }
+      const rule = (
+        name: IfName,
+        destination: string,
+        side: 'source' | 'destination',
+        why: string,
+        source: string,
+      ) => ({
+        from: { kind: 'interface', name, source } as const,
+        flow: { destination, transport, side, ports },
+        to: { kind: 'table', table: tableIds.allowed } as const,
+        why,
+      });
+      return [
+        rule(facts.lan.name, there, outward, 'LAN_ALLOW: to this part of the local network.', here),
+        rule(facts.uplink.name, here, inward, 'LAN_ALLOW: from there.', there),
+        // With the client as its source: the router's own packets, which lo stands for as well, never come here.
+        rule(loopback, there, outward, "The kernel's reverse path check of what comes from there.", here),
+      ];
+    },
+  );
+  const forwarded = planBootRules().filter(({ from }) => from.kind === 'forwarded');
+  const first = config.isSidecar && rules.length > 0 ? forwarded : [];
+  return [...first, ...rules].map((rule, index) => ({ ...rule, preference: firstPreference + index }));
 }
 
 /** The table that only these rules ask. */
@@ -233,12 +255,16 @@ export function planAllowedRoutes(context: Context): readonly Route[] {
   const uplink = (gateway?: Ipv4) => ({ kind: 'device', name, ...(gateway === undefined ? {} : { gateway }) }) as const;
   return [
     closedRoute(table),
-    {
-      table,
-      destination: renderSubnet(config.gateway),
-      via: { kind: 'device', name: facts.lan.name },
-      why: 'To clients.',
-    },
+    ...(config.isSidecar
+      ? []
+      : [
+          {
+            table,
+            destination: renderSubnet(config.gateway),
+            via: { kind: 'device', name: facts.lan.name } as const,
+            why: 'To clients.',
+          },
+        ]),
     { table, destination: renderSubnet(ipv4.cidr), via: uplink(), why },
     ...[...beyond].map((destination) => ({ table, destination, via: uplink(ipv4.gateway), why })),
   ];

@@ -137,11 +137,16 @@ export function planResolverRoutes(context: Context): readonly Route[] {
     const via = isNear ? device : { ...device, gateway: ipv4.gateway };
     return [
       { table, destination, via, why: 'A resolver of DNS_LOCAL.' },
-      { table: tableIds.own, destination, via, why: "Its answers pass the kernel's reverse path check." },
+      {
+        table: config.isSidecar ? tableIds.openvpn : tableIds.own,
+        destination,
+        via,
+        why: "Its answers pass the kernel's reverse path check.",
+      },
     ];
   });
   return [
-    { table, destination: renderSubnet(config.gateway), ...answers },
+    ...(config.isSidecar ? [] : [{ table, destination: renderSubnet(config.gateway), ...answers }]),
     { table, destination: 'default', ...closed },
     { table, destination: '::/0', ...closed },
     ...(config.ipv6 === undefined ? [] : [{ table, destination: renderSubnet(config.ipv6.gateway), ...answers }]),

@@ -1,4 +1,4 @@
-import type { IfName } from '../net/address.ts';
+import type { IfName, Ipv4 } from '../net/address.ts';
 import type { Hook, Rule, Ruleset } from '../ruleset/model.ts';
 import type { Route, RoutingRule } from './plan.ts';
 
@@ -8,7 +8,7 @@ export const natTable = 'underbridge_nat';
 export const egressTable = 'underbridge_egress';
 export const arpTable = 'underbridge_arp';
 
-/** Routing tables of ours: the router's own packets, packets from clients, packets from the tunnel, probes, OpenVPN's, LAN_ALLOW's, the resolver's. */
+/** Routing tables of ours: the router's own packets, packets from clients, packets from the tunnel, probes, OpenVPN's, LAN_ALLOW's, the resolver's, what a sidecar's process binds to the uplink. */
 export const tableIds = {
   own: 7100,
   clients: 7101,
@@ -18,6 +18,7 @@ export const tableIds = {
   openvpn: 7105,
   allowed: 7106,
   resolver: 7107,
+  forced: 7108,
 } as const;
 
 export const loopback = 'lo' as IfName;
@@ -36,13 +37,21 @@ const acceptLoopbackOut: Rule = {
   verdict: { kind: 'accept' },
 };
 
+/** A name that it does not know it asks of others, from the machine. */
+export const dropDockerResolver: Rule = {
+  id: 'out-docker-resolver',
+  why: "Docker's resolver has the machine ask beside the tunnel.",
+  when: [{ kind: 'destination', addresses: ['127.0.0.11' as Ipv4] }],
+  verdict: { kind: 'drop' },
+};
+
 export const closed = (at: Hook['at']): Hook => ({ type: 'filter', at, priority: 'filter', policy: 'drop' });
 
 /**
  * The ruleset that is loaded before Node starts, when nothing is known of the interfaces: only loopback passes.
  * `rootfs/` holds its rendering as a file, and a test compares the two.
  */
-export function planBootRuleset(): Ruleset {
+export function planBootRuleset(mode: 'router' | 'sidecar' = 'router'): Ruleset {
   return {
     tables: [
       {
@@ -52,7 +61,11 @@ export function planBootRuleset(): Ruleset {
         chains: [
           { name: 'input', hook: closed('input'), rules: [acceptLoopbackIn] },
           { name: 'forward', hook: closed('forward'), rules: [] },
-          { name: 'output', hook: closed('output'), rules: [acceptLoopbackOut] },
+          {
+            name: 'output',
+            hook: closed('output'),
+            rules: [...(mode === 'sidecar' ? [dropDockerResolver] : []), acceptLoopbackOut],
+          },
         ],
       },
       { family: 'ip', name: natTable, maps: [], chains: [] },

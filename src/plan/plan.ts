@@ -37,7 +37,14 @@ export interface RoutingRule {
     /** An address of the router's own. */
     | { readonly kind: 'source'; readonly address: Ipv4 }
     /** Whatever sockets of this user send. */
-    | { readonly kind: 'user'; readonly uid: number }
+    | {
+        readonly kind: 'user';
+        readonly uid: number;
+        /** Only from this address of the router's own. */
+        readonly source?: Ipv4;
+      }
+    /** Whatever a socket that is bound to this device sends. */
+    | { readonly kind: 'device'; readonly name: IfName }
     | { readonly kind: 'forwarded' | 'any' };
   /** Only what goes there, by this protocol and with these ports on one side (Linux 4.17). */
   readonly flow?: {
@@ -57,6 +64,8 @@ export interface Route {
   readonly destination: string;
   readonly via:
     | { readonly kind: 'device'; readonly name: IfName; readonly gateway?: Ip }
+    /** Nowhere but to this network namespace itself. */
+    | { readonly kind: 'local'; readonly name: IfName }
     | { readonly kind: 'unreachable' };
   readonly why: string;
 }

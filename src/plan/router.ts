@@ -9,6 +9,7 @@ import { planEarly, planInput, planLast, planOutput, planRefuse } from './host-r
 import { closed, filterTable } from './lockdown.ts';
 import type { Plan, PlannedTun } from './plan.ts';
 import { planIpv6RoutingRules, planRoutes, planRoutingRules } from './routes.ts';
+import { planSidecarNat } from './sidecar.ts';
 
 /** Computes all rules, routes and addresses that `policy` asks for. Pure: the same input gives the same plan. */
 export function planRouter(context: Context): Plan {
@@ -36,13 +37,13 @@ function planTun(name: IfName, { config, policy }: Context): PlannedTun {
 function planRuleset(context: Context): Ruleset {
   const { config, facts } = context;
   const filter = planFilter(context);
-  // iptables has no counters for each address.
-  const isCounting = facts.firewall === 'nft';
+  // iptables has no counters for each address, and the processes of a sidecar share theirs.
+  const isCounting = facts.firewall === 'nft' && !config.isSidecar;
   const clients = { lan: facts.lan.name, subnet: renderSubnet(config.gateway) };
   return {
     tables: [
       isCounting ? countRefusals(filter, clients) : filter,
-      ...planNat(context),
+      ...(config.isSidecar ? [planSidecarNat(context)] : planNat(context)),
       ...(facts.extras.includes('egress-hook') ? [planEgress(context)] : []),
       ...(facts.extras.includes('arp-table') ? [planArp(context)] : []),
     ],
@@ -67,7 +68,9 @@ function planFilter(context: Context): Table {
       },
       ...(refuse.length > 0 ? [{ name: 'refuse', hook: beforeRouting, rules: refuse }] : []),
       { name: 'input', hook: closed('input'), rules: planInput(context) },
-      ...planForwardChains(context),
+      ...(context.config.isSidecar
+        ? [{ name: 'forward', hook: closed('forward'), rules: [] }]
+        : planForwardChains(context)),
       ...excess.chains,
       { name: 'output', hook: closed('output'), rules: planOutput(context) },
       {

@@ -14,10 +14,15 @@ import { planAllowedRoutes, planAllowedRoutingRules } from './lan-rules.ts';
 import { planResolverRoutes, planResolverRules } from './local-resolver.ts';
 import { closedRoute, planBootRules, planIpv6BootRules, tableIds } from './lockdown.ts';
 import type { Route, RoutingRule } from './plan.ts';
+import { planForcedRoutes, planSidecarRoutingRules } from './sidecar.ts';
 
 /** Which table a packet may ask; the same in every state. */
 export function planRoutingRules(context: Context): readonly RoutingRule[] {
   const { config, facts } = context;
+  if (config.isSidecar) {
+    const rules = [...planBootRules(), ...planSidecarRoutingRules(context)];
+    return [...planAllowedRoutingRules(context), ...withResolver(rules, context)];
+  }
   return [
     ...planAllowedRoutingRules(context),
     {
@@ -107,12 +112,15 @@ export function planRoutes(context: Context): readonly Route[] {
   const lan = { kind: 'device', name: facts.lan.name } as const;
   const uplink = { kind: 'device', name: facts.uplink.name } as const;
   const { own, clients, tunnel, openvpn } = tableIds;
+  /** Of a sidecar's processes only OpenVPN's user has a way on the uplink. */
+  const outside = config.isSidecar ? openvpn : own;
   const routes: Route[] = [
-    { table: own, destination: lanSubnet, via: lan, why: 'Answers to clients.' },
+    ...(config.isSidecar
+      ? [closedRoute(openvpn)]
+      : [{ table: own, destination: lanSubnet, via: lan, why: 'Answers to clients.' }]),
     ...planUplinkGateway(context),
     ...planNeighbours(context),
-    closedRoute(clients),
-    closedRoute(tunnel),
+    ...(config.isSidecar ? planForcedRoutes(context) : [closedRoute(clients), closedRoute(tunnel)]),
     ...planIpv6Routes(context),
     ...planAllowedRoutes(context),
     ...planResolverRoutes(context),
@@ -127,7 +135,7 @@ export function planRoutes(context: Context): readonly Route[] {
     const subnets = isIpv6(address) ? (ipv6?.cidrs ?? []) : [ipv4?.cidr].filter((cidr) => cidr !== undefined);
     const onLink = gateway === address || subnets.some((subnet) => contains(subnet, address));
     routes.push({
-      table: isIpv6(address) ? openvpn : own,
+      table: isIpv6(address) ? openvpn : outside,
       destination: address,
       via: onLink ? uplink : { ...uplink, gateway },
       why: 'OpenVPN to the server of this attempt.',
@@ -137,10 +145,15 @@ export function planRoutes(context: Context): readonly Route[] {
     const why = "The look-up of the VPN server's name; the firewall lets out nothing else.";
     const ipv4 = facts.uplink.ipv4?.gateway;
     const ipv6 = uplinkIpv6InUse(context)?.gateway;
-    if (ipv4 !== undefined) routes.push({ table: own, destination: 'default', via: { ...uplink, gateway: ipv4 }, why });
-    if (ipv6 !== undefined) routes.push({ table: own, destination: '::/0', via: { ...uplink, gateway: ipv6 }, why });
+    if (ipv4 !== undefined)
+      routes.push({ table: outside, destination: 'default', via: { ...uplink, gateway: ipv4 }, why });
+    if (ipv6 !== undefined)
+      routes.push({ table: outside, destination: '::/0', via: { ...uplink, gateway: ipv6 }, why });
   }
-  if (policy.kind === 'forward') {
+  if (policy.kind === 'forward' && config.isSidecar) {
+    const via = { kind: 'device', name: policy.tun.name } as const;
+    routes.push({ table: own, destination: 'default', via, why: 'Local processes through the tunnel.' });
+  } else if (policy.kind === 'forward') {
     const { tun: link, endpoint: server } = policy;
     const tun = { kind: 'device', name: policy.tun.name } as const;
     const servers = new Set(endpointsOf(policy).map(({ address }) => address));
@@ -182,11 +195,11 @@ export function planRoutes(context: Context): readonly Route[] {
   return routes;
 }
 
-function planUplinkGateway({ facts: { uplink } }: Context): readonly Route[] {
+function planUplinkGateway({ config, facts: { uplink } }: Context): readonly Route[] {
   if (uplink.ipv4 === undefined) return [];
   return [
     {
-      table: tableIds.own,
+      table: config.isSidecar ? tableIds.openvpn : tableIds.own,
       destination: uplink.ipv4.gateway,
       via: { kind: 'device', name: uplink.name },
       why: 'Under rp_filter the kernel answers the ARP requests only of hosts that it has a route to.',
@@ -236,7 +249,7 @@ function planNeighbours({ config, facts, policy }: Context): readonly Route[] {
     ...(isResolving && uplinkIpv6InUse({ facts, policy }) !== undefined ? (ipv6?.cidrs ?? []) : []),
   ];
   return [...new Set(cidrs.map(renderSubnet))].map((destination) => ({
-    table: tableIds.own,
+    table: config.isSidecar ? tableIds.openvpn : tableIds.own,
     destination,
     via: { kind: 'device', name },
     why: "A resolver in the uplink's network, and whoever asks the health endpoint from there.",

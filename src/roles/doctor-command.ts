@@ -1,5 +1,6 @@
 import { type Environment, parseRouterConfig } from '../config/env.ts';
 import type { FirewallChoice } from '../config/router-config.ts';
+import { clientsNetworkOf } from '../config/sidecar.ts';
 import { type ContainerWorld, checkContainer } from '../doctor/container-checks.ts';
 import type { Report } from '../doctor/report.ts';
 import { examineRouters } from '../doctor/router-checks.ts';
@@ -25,7 +26,7 @@ export async function runDoctor({
   readonly env: Environment;
   readonly container?: string | undefined;
 }): Promise<Report> {
-  if (container === undefined && (env.IP_ADDR ?? '') !== '') {
+  if (container === undefined && ((env.IP_ADDR ?? '') !== '' || clientsNetworkOf(env).kind === 'ok')) {
     return { scope: { kind: 'container' }, findings: checkContainer(await observeContainer(env)) };
   }
   const { links } = await changeNetwork([]);
@@ -88,7 +89,7 @@ async function observeContainer(env: Environment): Promise<ContainerWorld> {
           },
         }),
     defaults: observeDefaults(network),
-    isForwarding: observeForwarding('all'),
+    isForwarding: config?.isSidecar !== true && observeForwarding('all'),
     ...(kernel === undefined || kernel.faults.length > 0
       ? {}
       : { canRejectBeforeRouting: kernel.canRejectBeforeRouting }),

@@ -39,9 +39,11 @@ export function containerNameFaults(config: ReadableConfig): readonly Fault[] {
 
 /** Targets that are no container's, but the address that Docker gave the router itself in the isolated network. */
 export function ownAddressFaults(
-  { forwards = [], lanAllowances = [], dynamicForward, forwardHook }: ReadableConfig,
+  { isSidecar, forwards = [], lanAllowances = [], dynamicForward, forwardHook }: ReadableConfig,
   isOwn: (address: Ip) => boolean,
 ): readonly Fault[] {
+  // There the router's own address is the only target.
+  if (isSidecar) return [];
   const targets: readonly (readonly [setting: string, address: Ip | undefined])[] = [
     ...forwards.map(({ target }) => ['PORT_FWD', target] as const),
     ['PORT_FWD_DYNAMIC', addressOf(dynamicForward?.place)],

@@ -41,9 +41,10 @@ interface Claim extends Pick<RouterSetup, 'config' | 'facts'> {
 
 /**
  * Lets the isolated network's interface forward, puts the gateway address on it and tells the clients; from here on
- * they are answered. The locks have to be in. @throws UnderbridgeError UB_KERNEL, UB_EXEC
+ * they are answered. The locks have to be in. A sidecar has none of it. @throws UnderbridgeError UB_KERNEL, UB_EXEC
  */
 export async function claimGateway({ config, facts, log }: Claim): Promise<void> {
+  if (config.isSidecar) return;
   applyForwarding(wantedForwarding({ config, facts }));
   if (config.ipv6 !== undefined) forwardIpv6();
   const device = facts.lan.name;
@@ -68,6 +69,7 @@ export function findGatewayDrift({
   facts,
   network,
 }: Pick<Claim, 'config' | 'facts'> & { readonly network: ObservedNetwork }): readonly string[] {
+  if (config.isSidecar) return [];
   const { ipv6 } = config;
   const { lost, astray } = findAddressDrift({ config, facts, network });
   return [
@@ -101,6 +103,7 @@ export async function restoreGateway({
   ...claim
 }: Claim & { readonly network: ObservedNetwork }): Promise<void> {
   const { config, facts } = claim;
+  if (config.isSidecar) return;
   const { lost, astray } = findAddressDrift({ config, facts, network });
   if (astray.length > 0)
     await changeNetwork(astray.map(({ cidr, device }) => `addr del ${renderCidr(cidr)} dev ${device}`));
@@ -110,7 +113,8 @@ export async function restoreGateway({
 }
 
 /** Warns when somebody else has used the gateway address since the last look. */
-export async function warnOfRival({ config: { gateway }, facts, log }: Claim): Promise<void> {
+export async function warnOfRival({ config: { gateway, isSidecar }, facts, log }: Claim): Promise<void> {
+  if (isSidecar) return;
   const hardwareAddress = await takeRival({ device: facts.lan.name, address: gateway.address });
   if (hardwareAddress === undefined) return;
   log.warn('somebody else uses the gateway address: clients may lose their way', {

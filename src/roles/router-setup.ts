@@ -111,7 +111,7 @@ export async function setUpRouter({
       canRejectBeforeRouting: rules.canRejectBeforeRouting,
     },
     network,
-    isClaimed: holdersOf(network, config.gateway.address).includes(lan.name),
+    isClaimed: config.isSidecar === true || holdersOf(network, config.gateway.address).includes(lan.name),
   });
 }
 
@@ -189,8 +189,8 @@ export function hasDevice({ links }: ObservedNetwork, name: IfName): boolean {
 
 /**
  * The facts as they are now: Docker may have taken a network away and given it back with another name or address, or
- * another gateway. While they do not fit the settings the old facts stand but for a name that another device has now, an attempt fails for want of a route, and the
- * log and the health report say why.
+ * another gateway. While they do not fit the settings the old facts stand, but for a name that another device has now; an
+ * attempt fails for want of a route, and the log and the health report say why.
  */
 export async function refreshFacts({
   facts,
@@ -212,7 +212,7 @@ export async function refreshFacts({
     if (fault === undefined || fault.problem === facts.networkFault?.problem) return facts;
     const { name, ...rest } = fault;
     log.warn('the networks of this container do not fit', { setting: name, ...rest });
-    const lan = findLan({ facts, config, network, lanIndex });
+    const lan = config.isSidecar ? facts.lan : findLan({ facts, config, network, lanIndex });
     const uplink = lan.name === facts.uplink.name ? { ...facts.uplink, name: noUplink } : facts.uplink;
     return { ...facts, lan, uplink, networkFault: fault };
   }

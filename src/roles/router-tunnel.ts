@@ -88,7 +88,7 @@ export function openTunnel({
   const execute = (effect: TunnelEffect): void => {
     switch (effect.kind) {
       case 'apply':
-        return owner.apply(current(effect.policy));
+        return owner.apply(current(effect.policy, config));
       case 'forget-flows':
         return owner.forgetFlows();
       case 'resolve':
@@ -206,8 +206,8 @@ export function openTunnel({
 }
 
 /** The machine knows the resolvers of its start; a network that came back may have brought others. */
-function current(policy: TunnelPolicy): TunnelPolicy {
-  return policy.kind === 'resolve' ? { ...policy, scope: observeResolverScope() } : policy;
+function current(policy: TunnelPolicy, config: RouterSetup['config']): TunnelPolicy {
+  return policy.kind === 'resolve' ? { ...policy, scope: observeResolverScope(config) } : policy;
 }
 
 function logTransition(log: Log, state: TunnelState): void {
@@ -249,12 +249,15 @@ function profileNameOf({ profiles, profileIndex }: Course): string {
 }
 
 /** The tunnel's device, persistent and owned by OpenVPN's user. */
-export async function ensureTun(tunName: IfName, { ipv6 }: Pick<RouterSetup['config'], 'ipv6'>): Promise<void> {
+export async function ensureTun(
+  tunName: IfName,
+  { ipv6, isSidecar }: Pick<RouterSetup['config'], 'ipv6' | 'isSidecar'>,
+): Promise<void> {
   if (!existsSync(`/sys/class/net/${tunName}`)) {
     await changeNetwork([`tuntap add dev ${tunName} mode tun user ${openvpnUid}`]);
   }
   if (ipv6 !== undefined) enableIpv6(tunName);
-  applyForwarding([{ name: tunName, forwards: true }]);
+  if (!isSidecar) applyForwarding([{ name: tunName, forwards: true }]);
 }
 
 /** A tunnel address inside one of our own networks would take it over. */

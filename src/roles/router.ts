@@ -248,7 +248,7 @@ export async function startRouter({
   if (pastTunnel !== undefined) {
     log.warn('a part of the local network is reached past the tunnel, whether it is up or not', { pastTunnel });
   }
-  if (observeForwarding('all')) {
+  if (config.isSidecar !== true && observeForwarding('all')) {
     const { what, why, remedy } = forwardsAtBoot('the router');
     log.warn(what, { reason: why, hint: remedy });
   }

@@ -58,7 +58,8 @@ export interface Hook {
   readonly at: 'prerouting' | 'input' | 'forward' | 'output' | 'postrouting' | 'egress';
   /** At egress, the device that the chain hangs on, and vanishes with. */
   readonly device?: IfName;
-  readonly priority: 'raw' | 'dstnat' | 'filter' | 'srcnat' | 'last';
+  /** `before-docker`: whose own translation, of its resolver, is at `dstnat`. */
+  readonly priority: 'raw' | 'before-docker' | 'dstnat' | 'filter' | 'srcnat' | 'last';
   readonly policy: 'accept' | 'drop';
 }
 

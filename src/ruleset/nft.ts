@@ -78,7 +78,9 @@ function renderHook({ type, at, device, priority, policy }: Hook): string {
 
 function renderPriority(priority: Hook['priority']): string {
   // 300 is behind conntrack's helper and in front of its confirm (INT_MAX): the last place that sees the final packet.
-  return priority === 'last' ? '300' : priority;
+  if (priority === 'last') return '300';
+  // Further than 10 from a name, which versions of nft would write it by.
+  return priority === 'before-docker' ? '-120' : priority;
 }
 
 /** One rule as nft lists it. */

@@ -100,6 +100,7 @@ function parseContainer(container: ApiContainer, isWanted: boolean): SeenContain
   return {
     name: nameOf(container),
     isRouter: isWanted || isOurs(container),
+    ...(variable('MODE')?.trim().toLowerCase() === 'sidecar' ? { isSidecar: true } : {}),
     ...(ipAddr === undefined ? {} : { ipAddr }),
     ...(carriesIpv6 ? { ip6Addr: variable('IP6_ADDR') ?? '' } : {}),
     networks: Object.keys(NetworkSettings.Networks ?? {}),

@@ -102,6 +102,7 @@ function withoutHostPrefix(destination: string): string {
 export function renderRoute(route: Route): string {
   const { via } = route;
   if (via.kind === 'unreachable') return `unreachable ${route.destination} metric ${lastMetric} table ${route.table}`;
+  if (via.kind === 'local') return `local ${route.destination} dev ${via.name} table ${route.table}`;
   const gateway = via.gateway === undefined ? 'scope link' : `via ${via.gateway} onlink`;
   return `${withoutHostPrefix(route.destination)} dev ${via.name} ${gateway} table ${route.table}`;
 }
@@ -111,19 +112,25 @@ export function renderRule(rule: RoutingRule): string {
   const from = {
     interface: 'iif',
     source: 'from',
-    user: 'from all uidrange',
+    user: 'uidrange',
+    device: 'from all oif',
     forwarded: 'not iif lo',
     any: 'from all',
   }[rule.from.kind];
   const name =
-    rule.from.kind === 'interface'
+    rule.from.kind === 'interface' || rule.from.kind === 'device'
       ? ` ${rule.from.name}`
       : rule.from.kind === 'source'
         ? ` ${rule.from.address}/32`
         : rule.from.kind === 'user'
           ? ` ${rule.from.uid}-${rule.from.uid}`
           : '';
-  const source = rule.from.kind === 'interface' && rule.from.source !== undefined ? `from ${rule.from.source} ` : '';
+  const source =
+    rule.from.kind === 'interface' && rule.from.source !== undefined
+      ? `from ${rule.from.source} `
+      : rule.from.kind === 'user'
+        ? `from ${rule.from.source === undefined ? 'all' : `${rule.from.source}/32`} `
+        : '';
   const to = rule.to.kind === 'table' ? `lookup ${rule.to.table}` : rule.to.kind;
   return `pref ${rule.preference} ${source}${from}${name}${renderFlow(rule.flow)} ${to}`;
 }
@@ -140,6 +147,7 @@ export function renderObservedRoute(route: ObservedRoute): string {
   // `ip` prints `default` for both families, and takes it for IPv4.
   const dst = route.dst === 'default' && route.pref !== undefined ? '::/0' : route.dst;
   if (route.type === 'unreachable') return `unreachable ${dst} metric ${route.metric ?? 0} table ${table}`;
+  if (route.type === 'local') return `local ${dst} dev ${route.dev} table ${table}`;
   const gateway = route.gateway === undefined ? 'scope link' : `via ${route.gateway} onlink`;
   return `${dst} dev ${route.dev} ${gateway} table ${table}`;
 }
@@ -147,12 +155,25 @@ export function renderObservedRoute(route: ObservedRoute): string {
 /** The same text for an observed rule as {@link renderRule} gives for the planned one; a foreign selector shows. */
 export function renderObservedRule(rule: ObservedRule): string {
   const { priority, src, srclen, not, iif, iif_detached: _, table, action, uid_start, uid_end, ...others } = rule;
-  const { dst, dstlen, ipproto, sport, dport, sport_start, sport_end, dport_start, dport_end, ...foreign } = others;
+  const {
+    oif,
+    oif_detached: __,
+    dst,
+    dstlen,
+    ipproto,
+    sport,
+    dport,
+    sport_start,
+    sport_end,
+    dport_start,
+    dport_end,
+    ...foreign
+  } = others;
   // `ip` prints a host without its prefix length.
   const source = src === 'all' ? [] : [`from ${src}/${srclen ?? (src.includes(':') ? 128 : 32)}`];
   const origin = [...source, ...(iif === undefined ? [] : [`iif ${iif}`])].join(' ');
   const user = uid_start === undefined ? '' : ` uidrange ${uid_start}-${uid_end}`;
-  const from = `${not === null ? 'not ' : ''}${origin === '' ? 'from all' : origin}${user}`;
+  const from = `${not === null ? 'not ' : ''}${origin === '' ? 'from all' : origin}${oif === undefined ? '' : ` oif ${oif}`}${user}`;
   const to = action ?? `lookup ${table}`;
   const ports = (name: string, single: unknown, first: unknown, last: unknown) =>
     single !== undefined ? ` ${name} ${single}` : first !== undefined ? ` ${name} ${first}-${last}` : '';

@@ -2,6 +2,7 @@ import { Resolver } from 'node:dns/promises';
 import { existsSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { familyOf, type Ip, type IpFamily, parseIp } from '../net/address.ts';
+import { startAs } from './as-user.ts';
 
 /** All addresses of a name, IPv4 first, or why there are none. */
 export type Resolution =
@@ -46,6 +47,17 @@ export async function resolveHost(host: string, families: readonly IpFamily[]): 
   resolver.cancel();
   if (found.length === 0) return { kind: 'problem', text: `${host} cannot be resolved (${problems[0]})` };
   return { kind: 'addresses', addresses: found.toSorted((one, other) => rankOf(one) - rankOf(other)) };
+}
+
+/**
+ * The same by a process of that user, so that the firewall tells its questions from those of others: a run of this very
+ * program with the command `look-up`.
+ */
+export async function resolveHostAs(uid: number, host: string, families: readonly IpFamily[]): Promise<Resolution> {
+  const command = [process.execPath, process.argv[1] ?? '', 'look-up', host, ...families];
+  let answer = '';
+  for await (const line of startAs(uid, { command }).iterable()) answer += line;
+  return answer.startsWith('{') ? JSON.parse(answer) : { kind: 'problem', text: `${host} could not be looked up` };
 }
 
 const rankOf = (address: Ip) => (familyOf(address) === 'ipv4' ? 0 : 1);

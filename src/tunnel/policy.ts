@@ -53,7 +53,8 @@ function renderOne(policy: TunnelPolicy): string {
     case 'lockdown':
       return 'lockdown';
     case 'resolve':
-      return policy.scope.kind === 'any' ? 'resolve by any server' : `resolve by ${policy.scope.servers.join(', ')}`;
+      if (policy.scope.kind === 'any') return 'resolve by any server';
+      return `resolve by ${policy.scope.servers.join(', ') || "Docker's resolver alone"}`;
     case 'dial':
       return `dial ${renderEndpoint(policy.endpoint)}`;
     case 'forward':

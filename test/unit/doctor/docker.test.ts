@@ -270,6 +270,14 @@ describe('doctor with the Docker socket', () => {
     assert.equal(finding?.remedy.slice(0, typed.length), typed);
   });
 
+  it('asks for no isolated network of a sidecar, and for no ip_forward, but for what else it needs', () => {
+    const { ipAddr: _, ...plain } = router;
+    const sidecar = { ...plain, isSidecar: true, networks: ['internet'], sysctls: {} } as const;
+    assert.deepEqual(examine({ containers: [sidecar] }).findings, []);
+    const [finding] = examine({ containers: [{ ...sidecar, devices: [] }] }).findings;
+    assert.equal(finding?.code, 'UB_DOCTOR_TUN');
+  });
+
   it('counts the clients of all routers that it looked at', () => {
     assert.deepEqual(examine({}).scope, { kind: 'docker', routers: ['router'], clients: 1 });
   });

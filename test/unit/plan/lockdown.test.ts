@@ -4,7 +4,7 @@ import { describe, it } from 'node:test';
 import { planBootRules, planBootRuleset, planIpv6BootRules } from '../../../src/plan/lockdown.ts';
 import { translateRuleset } from '../../../src/ruleset/iptables.ts';
 import { renderRestore } from '../../../src/ruleset/iptables-restore.ts';
-import { renderTable } from '../../../src/ruleset/nft.ts';
+import { renderRule as renderNftRule, renderTable } from '../../../src/ruleset/nft.ts';
 import { renderRule } from '../../../src/system/iproute.ts';
 import { openvpnUid } from '../../../src/system/openvpn.ts';
 
@@ -33,6 +33,19 @@ describe('the lockdown that is loaded before Node starts', () => {
       const wanted = translateRuleset(planBootRuleset(), family);
       assert.equal(read('lockdown.iptables'), renderRestore({ wanted, saved: new Map() }));
     }
+  });
+
+  it('shuts out the resolver of Docker besides, where other containers may be in the network namespace', () => {
+    const [rule] = planBootRuleset('sidecar').tables[0]?.chains.find(({ name }) => name === 'output')?.rules ?? [];
+    assert.ok(rule !== undefined);
+    for (const file of ['lockdown', 'relock'])
+      assert.equal(
+        read(`${file}-sidecar.nft`),
+        `include "${file}.nft"\ninsert rule inet underbridge output ${renderNftRule(rule)}\n`,
+      );
+    const wanted = translateRuleset(planBootRuleset('sidecar'), 'ipv4');
+    assert.equal(read('lockdown-sidecar.iptables'), renderRestore({ wanted, saved: new Map() }));
+    assert.deepEqual(translateRuleset(planBootRuleset('sidecar'), 'ipv6'), translateRuleset(planBootRuleset(), 'ipv6'));
   });
 
   it('is in lockdown.ip exactly as it is planned, with the device of the tunnel', () => {

@@ -1,10 +1,11 @@
 import { parseLanAllow } from '../../../src/config/lan-allow.ts';
 import type { PortForward, Transport } from '../../../src/config/router-config.ts';
+import { ownNetwork } from '../../../src/config/sidecar.ts';
 import type { Ipv4Cidr } from '../../../src/net/address.ts';
 import { parseIp } from '../../../src/net/address.ts';
 import type { Context, PlanConfig } from '../../../src/plan/context.ts';
 import { extras, type RouterFacts } from '../../../src/plan/facts.ts';
-import { planBootRules, planBootRuleset } from '../../../src/plan/lockdown.ts';
+import { loopback, planBootRules, planBootRuleset } from '../../../src/plan/lockdown.ts';
 import type { Plan } from '../../../src/plan/plan.ts';
 import { planRouter } from '../../../src/plan/router.ts';
 import { renderNft } from '../../../src/ruleset/nft.ts';
@@ -95,6 +96,19 @@ const lanAllowances = valueFrom(
   ports: { first: port(9), last: port(9) },
 });
 
+/** What MODE=sidecar makes of the same. */
+const sidecar = {
+  isSidecar: true,
+  gateway: ownNetwork,
+  localResolver: { isCaching: true, zones: [] },
+} as const;
+
+const sidecarSeen = { lan: { name: loopback } };
+
+const sidecarAllowances = valueFrom(parseLanAllow('LAN_ALLOW', '192.168.1.0/24:tcp/8096', ownNetwork)).concat(
+  valueFrom(parseLanAllow('LAN_ALLOW_IN', '192.168.1.0/24:tcp/8080', ownNetwork)),
+);
+
 const noTunnel: Plan['tun'] = { name: facts.tunName };
 
 /** The plans whose text is reviewed and kept in test/unit/golden. */
@@ -113,6 +127,28 @@ export const goldenPlans: Readonly<Record<string, Plan>> = {
     context({
       policy: { kind: 'resolve', scope: { kind: 'servers', servers: [ipv4('203.0.113.53'), ipv4('9.9.9.9')] } },
       seen: { canRejectBeforeRouting: false },
+    }),
+  ),
+  'sidecar-resolve': planRouter(
+    context({
+      policy: { kind: 'resolve', scope: { kind: 'servers', servers: [ipv4('10.96.0.10')] } },
+      settings: sidecar,
+      seen: sidecarSeen,
+    }),
+  ),
+  'sidecar-forward': planRouter(
+    context({
+      settings: {
+        ...sidecar,
+        dns: { kind: 'servers', servers: [ipv4('9.9.9.9'), ipv4('1.1.1.1')] },
+        lanAllowances: sidecarAllowances,
+        forwards: [
+          forward({ outside: 6881, target: '127.0.0.1' }),
+          forward({ outside: 8080, inside: 80, transports: ['tcp'], target: '127.0.0.1' }),
+          forward({ outside: 5000, count: 3, transports: ['udp'], target: '127.0.0.1' }),
+        ],
+      },
+      seen: sidecarSeen,
     }),
   ),
   'dial-udp': planRouter(context({ policy: policies.dial })),
