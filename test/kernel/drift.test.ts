@@ -267,12 +267,17 @@ test('sleeps while the kernel tells nothing', async (t) => {
   const pid = await nodePid();
   const wakes = () =>
     Number(/^voluntary_ctxt_switches:\s*(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
-  const before = wakes();
-  await sleep(10_000);
-  const each = (wakes() - before) / 10;
-  t.diagnostic(`woken ${each} times a second`);
-  // The probe and its answer, twice in three seconds; and Node itself, for connections that are too slow.
-  assert.ok(each <= 5, `woken ${each} times a second`);
+  // Once a minute everything is looked at, which wakes it a hundred times; not in the window after it.
+  for (let tries = 1; ; tries += 1) {
+    const before = wakes();
+    await sleep(10_000);
+    const each = (wakes() - before) / 10;
+    t.diagnostic(`woken ${each} times a second`);
+    if (tries < 3 && each > 5) continue;
+    // The probe and its answer, twice in three seconds; and Node itself, for connections that are too slow.
+    assert.ok(each <= 5, `woken ${each} times a second`);
+    return;
+  }
 });
 
 test('compares nothing for a thousand edits a second of foreign tables', async (t) => {

@@ -68,7 +68,7 @@ export const ipv6Rows: readonly Row[] = [
   ...eachAlone,
 ].map((row) => ({ kinds: carriedIpv6, times: once, ...row, group: 'carried ipv6' }));
 
-/** What a hostile server pushes of IPv6. In network namespaces only: a container's server that was killed is not up again in time. */
+/** What a hostile server pushes of IPv6. In network namespaces only: with a container's server a tunnel was once not back in time, and why was not found out. */
 export const pushedIpv6Row: Row = {
   group: 'carried ipv6',
   kinds: carriedIpv6,
