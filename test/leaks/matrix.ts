@@ -44,6 +44,7 @@ export async function runRow(ground: Ground, row: Row, times: number): Promise<R
     to: [...(await ground.knownMacs()), ...(row.knows === undefined ? [] : [ground.givenMac])],
     follow: true,
     packetsPerSecond,
+    enoughPackets: leastPackets,
   });
   const faults: string[] = [];
   try {
@@ -54,6 +55,8 @@ export async function runRow(ground: Ground, row: Row, times: number): Promise<R
     const putBack = takesLock ? await takeLock(ground, row.without) : undefined;
     try {
       await row.make(ground, times);
+      // On a busy machine the event may be over sooner.
+      await sender.enough();
     } finally {
       await putBack?.();
     }

@@ -20,6 +20,8 @@ export interface Sending {
   readonly packetsPerSecond: number;
   /** Absent: until SIGTERM. */
   readonly rounds?: number;
+  /** Says `enough` when so many packets of each kind were sent. */
+  readonly enoughPackets?: number;
 }
 
 const sending: Sending = JSON.parse(process.argv[2] ?? '');
@@ -48,17 +50,27 @@ const tickMs = 2;
 const flowsPerKind = 64;
 const kinds = sending.kinds === 'router advertisements' ? [] : sending.kinds;
 const limit = (sending.rounds ?? Number.POSITIVE_INFINITY) * Math.max(kinds.length, 1);
+/** A sender that was kept from the processor catches up with so much. */
+const mostBehindMs = 50;
+const enough = sending.enoughPackets ?? Number.POSITIVE_INFINITY;
 let turn = 0;
 let due = 0;
 let ticks = 0;
+let tickedMs = performance.now();
+let hasEnough = false;
 
 process.on('SIGTERM', finish);
 process.stdout.write('sending\n');
 const timer = setInterval(() => {
   if (sending.follow && ticks++ % 10 === 0) lookForGateway();
-  due += (sending.packetsPerSecond * tickMs) / 1_000;
+  const nowMs = performance.now();
+  due += (sending.packetsPerSecond * Math.min(nowMs - tickedMs, mostBehindMs)) / 1_000;
+  tickedMs = nowMs;
   while (due > 0 && turn < limit) due -= sendRound();
   if (turn >= limit) finish();
+  if (hasEnough || !kinds.every((kind) => (sent[kind] ?? 0) >= enough)) return;
+  hasEnough = true;
+  process.stdout.write('enough\n');
 }, tickMs);
 
 function sendRound(): number {

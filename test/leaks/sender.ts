@@ -11,6 +11,8 @@ export interface Sender {
   readonly ended: Promise<Sent>;
   /** Resolves when packets are on their way. */
   readonly begun: () => Promise<void>;
+  /** Resolves when as many packets of each kind are sent as were asked for. */
+  readonly enough: () => Promise<void>;
 }
 
 /** Starts to put packets on a device of a namespace. */
@@ -25,6 +27,7 @@ export function startSending(ns: Namespace, sending: Sending): Sender {
   return {
     ended,
     begun: () => running.says('sending'),
+    enough: () => running.says('enough'),
     end: async () => {
       running.kill('SIGTERM');
       return ended;
