@@ -13,6 +13,8 @@ const first = [
   'image/outages',
   'kernel/failover',
   'kernel/leaks',
+  'kernel/leaks-ipv6',
+  'kernel/sidecar',
   'kernel/causes',
   'kernel/standby',
   'kernel/connection',
