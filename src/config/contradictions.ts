@@ -22,6 +22,7 @@ export function findContradictions(read: ReadSettings, given: GivenSettings): re
     ...firewallFaults(read, given),
     ...ipv6Faults(read, given),
     ...endpointFaults(read),
+    ...shownHealthFaults(read),
     ...sourcePortFaults(read),
     ...sizeFaults(read),
   ];
@@ -128,12 +129,14 @@ function endpointFaults({
   HEALTH_ADDR: health,
   LAN_ALLOW_IN: inward = [],
 }: ReadSettings): readonly Fault[] {
-  if (health === undefined || health.host.startsWith('127.')) return [];
+  if (health === undefined) return [];
   const value = `${health.host}:${health.port}`;
+  const isLocal = health.host.startsWith('127.');
   const isForClients = gateway !== undefined && contains(gateway, health.host);
   const faults = inward.flatMap((allowance, index): readonly Fault[] => {
     const { transport, ports } = allowance;
-    if (isForClients || transport !== 'tcp' || health.port < ports.first || ports.last < health.port) return [];
+    if (isLocal || isForClients || transport !== 'tcp' || health.port < ports.first || ports.last < health.port)
+      return [];
     const problem = `has port ${health.port} of HEALTH_ADDR=${value}, which is open to the uplink as well`;
     const hint = 'give HEALTH_ADDR another port, or leave it out';
     return [{ name: `LAN_ALLOW_IN entry ${index + 1}`, value: renderAllowance(allowance), problem, hint }];
@@ -153,10 +156,37 @@ function endpointFaults({
   return faults;
 }
 
+/** In a sidecar HEALTH_ADDR is for the uplink, and PORT_FWD would show it to anybody beyond the tunnel. */
+function shownHealthFaults({
+  MODE: mode,
+  HEALTH_ADDR: health,
+  PORT_FWD: forwards = [],
+  PORT_FWD_DYNAMIC: dynamic,
+}: ReadSettings): readonly Fault[] {
+  if (mode !== 'sidecar' || health?.host !== '0.0.0.0') return [];
+  const { port } = health;
+  const isForwarded = forwards.some(
+    ({ transports, inside }) => transports.includes('tcp') && inside.first <= port && port <= inside.last,
+  );
+  const names = [...(isForwarded ? ['PORT_FWD'] : []), ...(dynamic?.inside === port ? ['PORT_FWD_DYNAMIC'] : [])];
+  return names.map((name) => ({
+    name: 'HEALTH_ADDR',
+    value: `${health.host}:${port}`,
+    problem: `has a port that ${name} leads to, so that anybody beyond the tunnel would see it`,
+    hint: 'give one of them another port',
+  }));
+}
+
 /** The lowest port that connections past the tunnel may come from. */
 const firstSourcePort = 1024;
 
-function sourcePortFaults({ LAN_ALLOW: outward = [], LAN_ALLOW_IN: inward = [] }: ReadSettings): readonly Fault[] {
+function sourcePortFaults({
+  MODE: mode,
+  LAN_ALLOW: outward = [],
+  LAN_ALLOW_IN: inward = [],
+}: ReadSettings): readonly Fault[] {
+  // Its own sockets need no translation.
+  if (mode === 'sidecar') return [];
   let next = firstSourcePort;
   for (const { first, last } of inward.map(({ ports }) => ports).toSorted((one, other) => one.first - other.first)) {
     if (first <= next) next = Math.max(next, last + 1);

@@ -6,7 +6,9 @@ import { complainAboutPlace, isolatedNetwork, parseTransports } from './port-for
 import type { ContainerPlace, DynamicForward, ForwardHook, MappingProtocol } from './router-config.ts';
 import { isOwnNetwork, ownNetwork } from './sidecar.ts';
 
-const form = 'write natpmp:TARGET:PORT or pcp:TARGET:PORT, for example natpmp:web:80 or natpmp:qbittorrent:inside=same';
+const ownForm = 'write natpmp:PORT, or natpmp:inside=same';
+const containerForm =
+  'write natpmp:TARGET:PORT or pcp:TARGET:PORT, for example natpmp:web:80 or natpmp:qbittorrent:inside=same';
 const protocols: readonly MappingProtocol[] = ['natpmp', 'pcp'];
 
 /**
@@ -17,6 +19,7 @@ const protocols: readonly MappingProtocol[] = ['natpmp', 'pcp'];
  */
 export function parseDynamicForward(text: string, isolated: Ipv4Cidr | undefined): Parsed<DynamicForward> {
   const fail = (complaint: Complaint) => faulty({ name: 'PORT_FWD_DYNAMIC', value: text, ...complaint });
+  const form = isOwnNetwork(isolated) ? ownForm : containerForm;
   const [body = '', suffix, ...surplus] = text.split('/');
   const fields = body.split(':');
   if (isOwnNetwork(isolated) && fields.length === 2) fields.splice(1, 0, ownNetwork.address);
@@ -49,7 +52,7 @@ function parsePlace(text: string, isolated: Ipv4Cidr | undefined): ParsedPlace {
   const address = parseIpv4(text);
   if (address === undefined) {
     const problem = 'has a target that is neither an IPv4 address nor a name of one word';
-    return { kind: 'complaint', complaint: { problem, hint: form } };
+    return { kind: 'complaint', complaint: { problem, hint: containerForm } };
   }
   const complaint = complainAboutPlace(address, isolated && isolatedNetwork(isolated));
   return complaint === undefined
@@ -63,7 +66,7 @@ function parseOwnPlace(text: string): ParsedPlace {
   if (text === address || text.toLowerCase() === 'localhost')
     return { kind: 'place', place: { kind: 'address', address } };
   const problem = 'has a target, and with MODE=sidecar there is none but localhost';
-  return { kind: 'complaint', complaint: { problem, hint: 'write natpmp:PORT, or natpmp:inside=same' } };
+  return { kind: 'complaint', complaint: { problem, hint: ownForm } };
 }
 
 const hookForm = 'write http://NAME:PORT/PATH with {port} where the number belongs';

@@ -66,7 +66,7 @@ export function renderAllowance({ subnet, transport, ports, target }: LanAllowan
   const what = `${transport}/${renderPortRange(ports)}`;
   return target === undefined
     ? `clients to ${renderSubnet(subnet)} ${what}`
-    : `${renderSubnet(subnet)} to ${target} ${what}`;
+    : `${renderSubnet(subnet)} to ${target === ownNetwork.address ? 'this network namespace' : target} ${what}`;
 }
 
 function meets(one: LanAllowance, other: LanAllowance): boolean {
@@ -79,7 +79,7 @@ function meets(one: LanAllowance, other: LanAllowance): boolean {
 }
 
 function readEntry(name: SettingName, text: string, isolated: Ipv4Cidr | undefined): LanAllowance | Complaint {
-  const form = forms[name];
+  const form = forms[isOwnNetwork(isolated) ? 'LAN_ALLOW' : name];
   const parts = /^([\d.]+(?:\/\d+)?):(tcp|udp)\/([\d-]+)(?::([\d.]+))?$/i.exec(text);
   if (parts === null) return { problem: 'does not name a subnet, a protocol and ports', hint: form };
   const [, subnetText = '', transportText = '', portText = '', targetText] = parts;

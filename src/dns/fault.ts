@@ -1,3 +1,4 @@
+import { resolverPort } from '../config/own-resolver.ts';
 import { renderSocket } from '../net/address.ts';
 import type { Upstream } from './resolver-settings.ts';
 
@@ -14,7 +15,7 @@ const hints = {
     "see whether the name after # is the resolver's and this machine's clock is right; an authority of your own goes into DNS_CA_FILE",
   'resolver-silent': 'try another resolver in DNS; the tunnel itself works',
   'resolver-refuses': 'see whether the resolver serves you, and whether its port is right',
-  'resolver-ended': 'it is started again; see the log at LOG_LEVEL=debug',
+  'resolver-ended': `it is started again; see whether something else in this network namespace has its port ${resolverPort}, and the log at LOG_LEVEL=debug`,
 } as const;
 
 /** What to do about it, one clause without a full stop. */

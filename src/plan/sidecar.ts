@@ -148,6 +148,12 @@ export function planSidecarRoutingRules(context: Context): readonly RoutingRule[
   const own = facts.uplink.ipv4?.cidr.address;
   return [
     {
+      preference: 111,
+      from: { kind: 'device', name: facts.uplink.name },
+      to: { kind: 'table', table: forced },
+      why: 'Without any route the kernel would take all the world for neighbours of a device that a socket is bound to.',
+    },
+    {
       preference: 115,
       from: { kind: 'user', uid: facts.openvpnUid },
       to: { kind: 'table', table: openvpn },
@@ -163,12 +169,6 @@ export function planSidecarRoutingRules(context: Context): readonly RoutingRule[
             why: "The kernel's reverse path check asks as root, from the uplink's address (fib_validate_source).",
           } as const,
         ]),
-    {
-      preference: 118,
-      from: { kind: 'device', name: facts.uplink.name },
-      to: { kind: 'table', table: forced },
-      why: 'Without any route the kernel would take all the world for neighbours of a device that a socket is bound to.',
-    },
   ];
 }
 

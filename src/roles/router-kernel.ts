@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { UnderbridgeError } from '../errors.ts';
-import type { IfName, Ip } from '../net/address.ts';
+import type { IfName, Ip, Ipv4 } from '../net/address.ts';
 import { type LiveForwards, linksOf, partsOf } from '../plan/context.ts';
 import type { RouterFacts } from '../plan/facts.ts';
 import type { Plan } from '../plan/plan.ts';
@@ -10,6 +10,7 @@ import { changeIpv6Rules, changeNetwork, type ObservedNetwork } from '../system/
 import {
   changeRouting,
   confirmPlan,
+  endConnectionsFrom,
   findIpv6Drift,
   findNetworkDrift,
   forgetFlows,
@@ -91,6 +92,7 @@ export function openRouterKernel({
   let isGatewayRight = true;
   let wanted: Policy = { kind: 'lockdown' };
   let held: Policy | undefined;
+  let tunAddress: Ipv4 | undefined;
   let repairs = 0;
   let queue: Promise<void> = Promise.resolve();
   let listenTimer: NodeJS.Timeout | undefined;
@@ -196,7 +198,21 @@ export function openRouterKernel({
       if (!(await hold(policy))) return;
       log.info('policy applied', { policy: renderPolicy(policy) });
       onHeld(policy);
+      if (config.isSidecar && policy.kind === 'forward') await endOldConnections(policy.tun.address);
     });
+  };
+
+  /** With the same address again they go on where they were. */
+  const endOldConnections = async (address: Ipv4) => {
+    const before = tunAddress;
+    tunAddress = address;
+    if (before === undefined || before === address) return;
+    try {
+      await endConnectionsFrom(before);
+    } catch (error) {
+      if (!(error instanceof UnderbridgeError)) throw error;
+      log.warn('connections of local processes by the last tunnel were not ended', { reason: error.message });
+    }
   };
 
   const tryToForget = async (forget: () => Promise<void>) => {

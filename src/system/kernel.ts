@@ -1,5 +1,5 @@
 import { UnderbridgeError } from '../errors.ts';
-import { familyOf, type Ip } from '../net/address.ts';
+import { familyOf, type Ip, type Ipv4 } from '../net/address.ts';
 import { planIpv6BootRules, tableIds } from '../plan/lockdown.ts';
 import type { Plan, PlannedTun, Route, RoutingRule } from '../plan/plan.ts';
 import { readDevice } from './device.ts';
@@ -96,6 +96,11 @@ export async function forgetFlows(): Promise<void> {
 export async function forgetFlowsTo(address: Ip): Promise<void> {
   // Without any there it says 1.
   await run({ file: 'conntrack', args: ['-D', '-f', familyOf(address), '--dst-nat', address], accept: [1] });
+}
+
+/** Ends local TCP connections from an address that is gone: their owners would wait for answers until they give up. */
+export async function endConnectionsFrom(address: Ipv4): Promise<void> {
+  await run({ file: 'ss', args: ['-4', '-t', '-n', '-H', '-K', 'src', address] });
 }
 
 const bootIpv6Rules = planIpv6BootRules(0).length;

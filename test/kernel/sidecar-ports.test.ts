@@ -15,13 +15,14 @@ import {
   tunnelAddress,
   withoutFrames,
 } from './lab/sidecar.ts';
-import { addresses, startResolver } from './lab/world.ts';
+import { addresses, type RunningServer, startResolver } from './lab/world.ts';
 
 let sidecar: Sidecar;
+let server: RunningServer;
 
 before(async () => {
   sidecar = await makeSidecar(2);
-  await sidecar.startServer();
+  server = await sidecar.startServer();
 });
 after(() => sidecar?.remove());
 
@@ -81,6 +82,25 @@ for (const backend of ['iptables-nft', 'iptables-legacy'] as const) {
   });
 }
 
+test('says whose port it is when a local process keeps the resolver from starting, and starts it after that', async () => {
+  const { app, router, startAnew } = sidecar;
+  await startAnew({});
+  await router().stop();
+  const taker = app.start(
+    {},
+    'node',
+    '-e',
+    `
+    const socket = require('node:dgram').createSocket('udp4');
+    socket.bind(5300, () => console.log('bound'));`,
+  );
+  await taker.says('bound');
+  await startAnew({});
+  await until('it says so', async () => JSON.stringify((await router().health()).dns).includes('port 5300'), 8_000);
+  taker.kill('SIGKILL');
+  await until('names resolve', async () => (await askDns(app, '9.9.9.9')) === addresses.resolver, 8_000);
+});
+
 test('forwards a port that the provider assigns to a local process', async () => {
   const { app, startAnew, world } = sidecar;
   await startMiniupnpd(world);
@@ -90,4 +110,25 @@ test('forwards a port that the provider assigns to a local process', async () =>
   const { port } = await status();
   const answers = async () => (await askTcp(world.isp, addresses.server, port)) === '203.0.113.1';
   await until('it is forwarded', answers, 8_000);
+});
+
+test('tells local processes that their connections are over when a tunnel has another address', async () => {
+  const { app, router, startAnew, untilProvenAfter, world } = sidecar;
+  const listen = `require('node:net').createServer(() => console.log('called')).listen(7777, '${addresses.web}')`;
+  const called = world.server.start({}, 'node', '-e', listen);
+  await startAnew({});
+  const caller = app.start(
+    {},
+    'node',
+    '-e',
+    `
+    require('node:net').connect(7777, '${addresses.web}')
+      .on('error', ({ code }) => console.log(code)).on('close', () => console.log('closed'));`,
+  );
+  await called.says('called');
+  await server.stop();
+  await router().untilUnhealthy();
+  await untilProvenAfter(() => world.startServer({ subnet: ['10.9.0.0', '255.255.255.0'] }));
+  // It waits for data, so that nothing but the router tells it.
+  await until('it is told', async () => caller.output().includes('ECONNABORTED'), 8_000);
 });

@@ -5,6 +5,7 @@ import { cp, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { resolverUid } from '../../src/plan/local-resolver.ts';
 import { flushRules } from '../leaks/firewall.ts';
 import { askDns, askTcp } from './lab/client.ts';
 import { until } from './lab/containers.ts';
@@ -147,6 +148,7 @@ test('leaks nothing by the routing lock alone while the firewall is flushed, but
       { uid: 1000, kinds: anybodysKinds.filter((kind) => kind !== 'multicast') },
       { uid: 0, kinds: rootsKinds.filter((kind) => !limits.includes(kind)) },
       { uid: 0, kinds: ['udp-address'], to: strangers },
+      { uid: resolverUid, kinds: ['udp-device', 'udp-both'] },
     ],
   );
   router().process.kill('SIGCONT');

@@ -15,8 +15,8 @@ my %tries;
 sub prepare {
     my ($socket, $binding) = @_;
     setsockopt($socket, IPPROTO_IP, IP_TTL, pack('i', $ttl));
-    setsockopt($socket, SOL_SOCKET, $SO_BINDTODEVICE, "$device\0") if $binding eq 'device';
-    bind($socket, sockaddr_in(0, inet_aton($own))) if $binding eq 'address';
+    setsockopt($socket, SOL_SOCKET, $SO_BINDTODEVICE, "$device\0") if $binding =~ /device|both/;
+    bind($socket, sockaddr_in(0, inet_aton($own))) if $binding =~ /address|both/;
     $socket->blocking(0);
     return $socket;
 }

@@ -2,8 +2,9 @@ import { join } from 'node:path';
 import type { LabProcess, Namespace } from './namespace.ts';
 import { addresses, ports } from './world.ts';
 
-/** By every kind of socket: bound to nothing, to the uplink's device or to its address; root has three more. */
-export const anybodysKinds = ['udp', 'tcp', 'ping', 'udp-device', 'tcp-device', 'udp-address', 'udp6', 'multicast'];
+const byUdp = ['udp', 'udp-device', 'udp-address', 'udp-both'];
+/** By every kind of socket: bound to nothing, to the uplink's device, to its address or to both; root has three more. */
+export const anybodysKinds = [...byUdp, 'tcp', 'tcp-device', 'ping', 'udp6', 'multicast'];
 export const rootsKinds = [...anybodysKinds, 'raw', 'raw-device', 'frame'];
 
 /** Something in the internet. */

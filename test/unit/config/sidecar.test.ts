@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { type Environment, parseRouterConfig } from '../../../src/config/env.ts';
+import { renderAllowance } from '../../../src/config/lan-allow.ts';
 import { renderFaults } from '../../../src/config/report.ts';
 import { faultsOf, valueFrom } from './outcome.ts';
 
@@ -49,7 +50,33 @@ describe('MODE=sidecar', () => {
   });
 
   it('leaves the port of its resolver to that', () => {
-    assert.match(problemsOf({ HEALTH_ADDR: '0.0.0.0:5300' }).join(), /HEALTH_ADDR.*MODE=sidecar/);
+    for (const HEALTH_ADDR of ['0.0.0.0:5300', '127.0.0.1:5300'])
+      assert.match(problemsOf({ HEALTH_ADDR }).join(), /HEALTH_ADDR.*MODE=sidecar/);
+    assert.equal(configOf({ HEALTH_ADDR: '127.0.0.2:5300' }).healthAddress.port, 5300);
+  });
+
+  it('never shows the health endpoint to whoever is beyond the tunnel', () => {
+    const HEALTH_ADDR = '0.0.0.0:9797';
+    for (const PORT_FWD of ['9797', '80:9797/tcp', '9000-9999'])
+      assert.match(problemsOf({ HEALTH_ADDR, PORT_FWD }).join(), /HEALTH_ADDR="0\.0\.0\.0:9797".*PORT_FWD/);
+    assert.match(problemsOf({ HEALTH_ADDR, PORT_FWD_DYNAMIC: 'natpmp:9797' }).join(), /HEALTH_ADDR.*PORT_FWD_DYNAMIC/);
+    for (const env of [{ PORT_FWD: '9797' }, { HEALTH_ADDR, PORT_FWD: '9797/udp, 9797:80/tcp' }])
+      assert.ok(configOf(env).forwards.length > 0);
+  });
+
+  it('lets the local network have every port beside LAN_ALLOW: no port of its own is taken for translation', () => {
+    const env = { LAN_ALLOW: '192.168.1.0/24:tcp/80', LAN_ALLOW_IN: '192.168.1.0/24:tcp/1024-65535' };
+    assert.equal(configOf(env).lanAllowances?.length, 2);
+  });
+
+  it('asks for the forms of its own, and says whom the local network reaches', () => {
+    assert.match(
+      problemsOf({ LAN_ALLOW_IN: '192.168.1.0/24:80' }).join(),
+      /Write SUBNET:tcp\/PORT or SUBNET:udp\/PORT/,
+    );
+    assert.match(problemsOf({ PORT_FWD_DYNAMIC: 'natpmp:0' }).join(), /Write natpmp:PORT/);
+    const [allowance] = configOf({ LAN_ALLOW_IN: '192.168.1.0/24:tcp/80' }).lanAllowances ?? [];
+    assert.equal(allowance && renderAllowance(allowance), '192.168.1.0/24 to this network namespace tcp/80');
   });
 
   it('takes PORT_FWD without a target, and none with one', () => {
