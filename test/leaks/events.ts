@@ -45,8 +45,8 @@ export async function cutUplink(ground: Ground): Promise<void> {
   await router.run('ip', 'link', 'set', uplink, 'down');
   await sleep(700);
   await router.run('ip', 'link', 'set', uplink, 'up');
-  // It went away if it led there.
-  await router.run('ip', 'route', 'replace', ...inMain.split(' '));
+  // It went away if it led there; networks that were given back have none.
+  if (inMain !== '') await router.run('ip', 'route', 'replace', ...inMain.split(' '));
   await sleep(700);
 }
 
