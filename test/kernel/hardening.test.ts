@@ -278,11 +278,18 @@ test('refuses a client more connections than its limit at once, and no other cli
     5_000,
     async () => router.output(),
   );
-  await world.router.run('conntrack', '-F');
-  const answered = await connect(world.client, 3 * limit);
-  assert.ok(answered > limit / 2 && answered <= limit, `${answered}`);
-  assert.match(await askTcp(world.client, addresses.web, ports.web), /^ECONNREFUSED \d{1,3}$/);
-  assert.notEqual((await world.client.attempt('ping', '-c1', '-W1', addresses.gateway)).exitCode, 0);
+  for (let tries = 1; ; tries += 1) {
+    await world.router.run('conntrack', '-F');
+    const answered = await connect(world.client, 3 * limit);
+    const refused = await askTcp(world.client, addresses.web, ports.web);
+    const { exitCode } = await world.client.attempt('ping', '-c1', '-W1', addresses.gateway);
+    // Connections that both ends have closed by now give their places back.
+    if (tries < 3 && (refused === tunnel || exitCode === 0)) continue;
+    assert.ok(answered > limit / 2 && answered <= limit, `${answered}`);
+    assert.match(refused, /^ECONNREFUSED \d{1,3}$/);
+    assert.notEqual(exitCode, 0);
+    break;
+  }
   assert.equal(await askTcp(world.other, addresses.web, ports.web), tunnel);
   assert.match(
     await nft('list', 'chain', 'inet', 'underbridge', 'excess-rest'),
